@@ -1,0 +1,44 @@
+//! The command line: one file per command.
+
+pub mod call;
+pub mod demo;
+pub mod doctor;
+pub mod replay;
+pub mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Answers telephone calls with software: listens, decides, speaks, and can be interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "offhook", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer calls.
+    Serve(serve::Args),
+    /// Call a server as a carrier would, and print the conversation.
+    Call(call::Args),
+    /// Serve, place one call by itself, show what happened, and keep serving.
+    Demo(demo::Args),
+    /// Run a recorded call again in virtual time, and compare.
+    Replay(replay::Args),
+    /// Check configuration and speech engines, and say what is missing.
+    Doctor(doctor::Args),
+}
+
+/// Runs the command that the process was called with.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Call(args) => call::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Doctor(args) => doctor::run(args),
+    }
+}

@@ -1,0 +1,9 @@
+//! The thin control plane: webhooks and REST, the store, the caller that plays a carrier, and the command line.
+
+pub mod caller;
+pub mod cli;
+pub mod domain;
+pub mod server;
+pub mod settings;
+pub mod store;
+pub mod systems;

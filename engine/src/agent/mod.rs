@@ -1,0 +1,49 @@
+//! Minds: what to say next, and what to expect in return.
+
+pub mod scenario;
+pub mod scripted;
+
+use crate::call::{Prompt, Then};
+
+/// An agent of one call. Lives on one speech thread.
+pub trait Agent: Send {
+    /// Answers `prompt`: appends what to say, record and expect, and says what follows.
+    fn answer(&mut self, prompt: &Prompt, out: &mut Vec<AgentAction>) -> Then;
+
+    /// The last answer was not heard at all, and the caller went on talking: go back to before it. The next prompt
+    /// holds all that the caller said.
+    fn forget_last(&mut self);
+
+    /// The last answer was cut off: the caller heard only `heard` of it.
+    fn was_cut(&mut self, heard: &str) {
+        let _ = heard;
+    }
+}
+
+/// One thing that an agent does in its turn, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentAction {
+    /// Say a sentence.
+    Say(String),
+    /// Write something down.
+    Record {
+        /// What it is: `company_size`.
+        key: String,
+        /// Its value: `200`.
+        value: String,
+    },
+    /// From here on, expect this.
+    Expect(Expectation),
+}
+
+/// What a question may be answered with, for the recogniser. Tight grammars are the ones that work: see
+/// [`speech::stt::pocketsphinx`](crate::speech::stt::pocketsphinx).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expectation {
+    /// A JSGF grammar without its header: rules, one of them `public <answer>`. Empty: nothing spoken is expected.
+    ///
+    /// [JSpeech Grammar Format, W3C Note 5 June 2000](https://www.w3.org/TR/2000/NOTE-jsgf-20000605/).
+    pub grammar: String,
+    /// Speech longer than this is no answer, in ms: a grammar never rejects, so length must.
+    pub speech_ms_max: u32,
+}

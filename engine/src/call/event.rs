@@ -1,0 +1,322 @@
+//! The call's timeline: what happened, and why, with the numbers that decided it.
+
+use serde::{Deserialize, Serialize};
+
+use super::input::{Fault, TurnId, UtteranceId};
+use super::output::Prompt;
+use super::time::CallTime;
+
+/// One entry of the timeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, counted from the answer.
+    pub at: CallTime,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened. Each decision carries the numbers that it was made on. All `_ms` are milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The stream began.
+    Started {
+        /// The carrier's name for it.
+        stream: String,
+    },
+    /// The caller's first audio came: the greeting may start.
+    MediaFlows,
+    /// The caller began to speak.
+    SpeechStarted {
+        /// The utterance.
+        utterance: UtteranceId,
+    },
+    /// The caller fell silent. Not yet the end of the turn.
+    SpeechEnded {
+        /// The utterance.
+        utterance: UtteranceId,
+        /// Speech in it so far.
+        speech_ms: u32,
+    },
+    /// The recogniser has words that may still change.
+    Interim {
+        /// The utterance.
+        utterance: UtteranceId,
+        /// The words.
+        text: String,
+    },
+    /// The recogniser's last word on an utterance.
+    Final {
+        /// The utterance.
+        utterance: UtteranceId,
+        /// The words; empty if there are none.
+        text: String,
+        /// From the end of the utterance to here.
+        wait_ms: u32,
+    },
+    /// A decision of turn-taking.
+    Decided {
+        /// What was decided.
+        decision: Decision,
+        /// The rule that fired.
+        reason: Reason,
+        /// What was measured against the threshold, in ms.
+        measured_ms: u32,
+        /// The threshold, in ms.
+        threshold_ms: u32,
+    },
+    /// The caller pressed a key.
+    Key {
+        /// Which.
+        digit: char,
+    },
+    /// The agent was asked.
+    AgentAsked {
+        /// The turn.
+        turn: TurnId,
+        /// What it answers to.
+        prompt: Prompt,
+    },
+    /// The agent failed to answer, or took too long.
+    AgentFailed {
+        /// The turn that it was asked with.
+        turn: TurnId,
+    },
+    /// The voice failed, or took too long.
+    VoiceFailed {
+        /// The utterance.
+        utterance: UtteranceId,
+    },
+    /// The first audio of an agent's turn left.
+    AgentSpeaks {
+        /// The turn.
+        turn: TurnId,
+        /// From the caller's last speech (or key) to here; none for a greeting or after silence.
+        response_ms: Option<u32>,
+    },
+    /// The agent wrote something down.
+    Recorded {
+        /// What it is.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// A turn is over.
+    Turn(Turn),
+    /// A message from the leg could not be used. The first few of each kind are told, then each doubling.
+    Fault {
+        /// What is wrong with it.
+        fault: Fault,
+        /// How many of this kind there were so far.
+        count: u32,
+    },
+    /// The carrier's counts jumped: audio is missing, and was concealed as far as the limit allows.
+    Gap {
+        /// How much is missing.
+        missing_ms: u32,
+        /// How much of that was filled.
+        concealed_ms: u32,
+        /// How many gaps there were so far.
+        count: u32,
+    },
+    /// A piece of audio came again, or too late to be played: it was dropped.
+    Stale {
+        /// How many such pieces there were so far.
+        count: u32,
+    },
+    /// More audio came than time has passed: the excess was dropped.
+    AheadOfTime {
+        /// How far ahead it was.
+        ahead_ms: u32,
+        /// How much was dropped so far.
+        dropped_ms: u32,
+        /// How many such pieces there were so far.
+        count: u32,
+    },
+    /// A payload was empty.
+    EmptyPayload {
+        /// How many there were so far.
+        count: u32,
+    },
+    /// No audio came for a while, though the stream is open.
+    MediaStalled {
+        /// Since the last audio.
+        silent_ms: u32,
+    },
+    /// Audio flows again.
+    MediaResumed {
+        /// How long it was away.
+        silent_ms: u32,
+    },
+    /// The caller heard a gap: the next audio was not there in time.
+    Underrun {
+        /// How long the gap was.
+        gap_ms: u32,
+        /// How many there were so far.
+        count: u32,
+    },
+    /// A mark came back that we do not wait for.
+    UnknownMark {
+        /// How many there were so far.
+        count: u32,
+    },
+    /// A mark did not come back in time; its audio is taken as played, by the clock.
+    MarkMissing {
+        /// The mark's number.
+        mark: u32,
+    },
+    /// The ring to the recogniser was full: it missed audio.
+    SpeechDropped {
+        /// How much it missed so far.
+        dropped_ms: u32,
+    },
+    /// The call is over.
+    Ended {
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// Who spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speaker {
+    /// The human.
+    Caller,
+    /// Ours.
+    Agent,
+}
+
+/// What was said between two changes of the floor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The turn.
+    pub turn: TurnId,
+    /// Who.
+    pub speaker: Speaker,
+    /// When it began.
+    pub started: CallTime,
+    /// When it was over.
+    pub ended: CallTime,
+    /// What was said; of the agent, what was heard of it.
+    pub text: String,
+    /// What the agent would have said, where it was cut off.
+    pub unheard: String,
+    /// How it came in: by voice or by keys.
+    pub by: By,
+    /// From the caller's last speech (or key) to the agent's first audio; none for a greeting, and for the caller.
+    pub response_ms: Option<u32>,
+}
+
+/// How a turn came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// Spoken.
+    Voice,
+    /// Typed on the telephone.
+    Keypad,
+}
+
+/// What turn-taking can decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// The caller takes the floor from the agent: playout stopped and cleared.
+    BargeIn,
+    /// The agent keeps the floor though the caller made a sound.
+    KeepFloor,
+    /// It was no interruption: the agent goes on from the first unheard word.
+    Resume,
+    /// The caller's interruption stands: the rest of the agent's turn is dropped.
+    Yield,
+    /// The caller's turn is over.
+    TurnOver,
+    /// What the caller said is not a turn: wait on.
+    Ignore,
+    /// The caller has been silent too long.
+    NoInput,
+    /// Goodbye was heard: hang up.
+    HangUp,
+}
+
+/// The rule that led to a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Speech lasted as long as the barge-in threshold.
+    SustainedSpeech,
+    /// Speech was shorter than the barge-in threshold.
+    ShortSound,
+    /// A key was pressed.
+    KeyPressed,
+    /// Words followed.
+    WordsFollowed,
+    /// No words followed.
+    NoWordsFollowed,
+    /// The agent says goodbye, which is not interrupted.
+    Goodbye,
+    /// The caller was silent for as long as the endpointing threshold.
+    Silence,
+    /// The caller spoke for as long as one turn may last.
+    TooLong,
+    /// The audio stopped coming in the middle of the turn.
+    MediaStalled,
+    /// The last key, or a pause after keys.
+    KeysComplete,
+    /// The recogniser gave nothing in time.
+    RecogniserSilent,
+    /// Too little speech to be words.
+    TooShort,
+    /// The last mark came back.
+    LastMark,
+    /// The last mark did not come back, and its time is over.
+    MarkTimeout,
+}
+
+/// Why a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndReason {
+    /// The agent said goodbye.
+    AgentHangup,
+    /// The carrier ended the stream: the caller hung up.
+    CallerHangup,
+    /// The socket died without a word.
+    LegLost,
+    /// No audio came for too long.
+    MediaTimeout,
+    /// The carrier sent what this leg cannot take.
+    UnsupportedMedia,
+    /// The carrier broke the protocol beyond repair.
+    ProtocolError,
+    /// The agent gave no answer.
+    AgentFailed,
+    /// Somebody asked for it through the API.
+    Operator,
+    /// The server is shutting down.
+    Shutdown,
+    /// A bug of ours; only this call was ended.
+    EngineFault,
+    /// The engine died with this call on it, and found it at its next start.
+    EngineRestarted,
+}
+
+impl EndReason {
+    /// As it stands in records: `caller-hangup`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentHangup => "agent-hangup",
+            Self::CallerHangup => "caller-hangup",
+            Self::LegLost => "leg-lost",
+            Self::MediaTimeout => "media-timeout",
+            Self::UnsupportedMedia => "unsupported-media",
+            Self::ProtocolError => "protocol-error",
+            Self::AgentFailed => "agent-failed",
+            Self::Operator => "operator",
+            Self::Shutdown => "shutdown",
+            Self::EngineFault => "engine-fault",
+            Self::EngineRestarted => "engine-restarted",
+        }
+    }
+}

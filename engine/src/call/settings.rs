@@ -1,0 +1,82 @@
+//! The numbers that a call decides by.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Every threshold of a call, fixed when it is answered. Written into the journal, so that a replay decides alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallSettings {
+    /// How readily the voice detector calls a sound speech: 0 (readily) to 3 (clean lines only). Default 3.
+    pub vad_mode: u8,
+    /// Speech for this long within [`CallSettings::onset_window_ms`] begins an utterance. Default 60 ms.
+    pub onset_ms: u32,
+    /// See [`CallSettings::onset_ms`]. Default 100 ms.
+    pub onset_window_ms: u32,
+    /// Audio from before the onset that the recogniser gets with the utterance. Default 300 ms.
+    pub preroll_ms: u32,
+    /// Silence for this long ends the caller's turn. Default 700 ms.
+    pub min_silence_ms: u32,
+    /// One turn of the caller lasts no longer. Default 30 s.
+    pub turn_ms_max: u32,
+    /// Speech for this long, while the agent speaks, stops the agent. Default 120 ms.
+    pub barge_in_ms: u32,
+    /// Silence for this long after an interruption asks for its words; if there are none, the agent goes on. Default 500 ms.
+    pub resume_after_ms: u32,
+    /// An utterance with less speech is not a turn. Default 100 ms.
+    pub min_speech_ms: u32,
+    /// How long the recogniser may take for its final words. Default 3 s.
+    pub final_wait_ms: u32,
+    /// How long the agent may take to answer. Default 15 s.
+    pub agent_wait_ms: u32,
+    /// How long the voice may take to its next audio. Default 8 s.
+    pub voice_wait_ms: u32,
+    /// Silence for this long after the agent's turn was heard counts as no answer. Default 7 s.
+    pub no_input_ms: u32,
+    /// A pause of this length ends an answer by keys. Default 2.5 s.
+    pub keys_pause_ms: u32,
+    /// How far playout runs ahead of real time. Default 100 ms.
+    pub lead_ms: u32,
+    /// How long after its audio was due a mark may come back. Default 2 s.
+    pub mark_grace_ms: u32,
+    /// No audio for this long is told on the timeline. Default 1 s.
+    pub stall_ms: u32,
+    /// No audio for this long ends the call. Default 15 s.
+    pub media_timeout_ms: u32,
+    /// The most that one gap in the caller's audio is filled with. Default 500 ms.
+    pub conceal_ms_max: u32,
+    /// How far the caller's audio may run ahead of the time that has passed. Default 1 s.
+    pub ahead_ms_max: u32,
+}
+
+impl Default for CallSettings {
+    fn default() -> Self {
+        Self {
+            vad_mode: 3,
+            onset_ms: 60,
+            onset_window_ms: 100,
+            preroll_ms: 300,
+            min_silence_ms: 700,
+            turn_ms_max: 30_000,
+            barge_in_ms: 120,
+            resume_after_ms: 500,
+            min_speech_ms: 100,
+            final_wait_ms: 3_000,
+            agent_wait_ms: 15_000,
+            voice_wait_ms: 8_000,
+            no_input_ms: 7_000,
+            keys_pause_ms: 2_500,
+            lead_ms: 100,
+            mark_grace_ms: 2_000,
+            stall_ms: 1_000,
+            media_timeout_ms: 15_000,
+            conceal_ms_max: 500,
+            ahead_ms_max: 1_000,
+        }
+    }
+}
+
+pub(crate) const fn ms(ms: u32) -> Duration {
+    Duration::from_millis(ms as u64)
+}

@@ -1,0 +1,4 @@
+//! Recognisers, one file each.
+
+pub mod none;
+pub mod pocketsphinx;

@@ -1,0 +1,1 @@
+//! pocketsphinx, loaded at run time.

@@ -1,0 +1,1 @@
+//! flite, in pure Rust.

@@ -1,0 +1,3 @@
+//! Voices, one file each.
+
+pub mod flite;
