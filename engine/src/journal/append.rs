@@ -1,12 +1,13 @@
 //! The media thread's side of a journal: records into a chunk, chunks to the writer thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::format::{InputRecord, OutputRecord, Record, Stamped};
 use super::write::Message;
-use crate::call::{CallTime, EndReason, EventKind, Input, Output, Outputs, ms};
+use crate::call::{CallTime, EndReason, EventKind, Input, Output, Outputs};
 
 /// Room for the records of one chunk, in bytes: two seconds of a listening call, one of a speaking one.
 const RECORDS_BYTES: usize = 16 * 1024;
@@ -15,9 +16,9 @@ const RECORDS_BYTES_MAX: usize = 1024 * 1024;
 /// Room for the pieces of agent audio that came in with one chunk, and for those that were played.
 const PIECES: usize = 64;
 /// How long a chunk stays with the media thread, if nothing in it is urgent.
-const PERIOD_MS: u32 = 1_000;
+const PERIOD: Duration = Duration::from_secs(1);
 /// How soon to try again after the writer had no room.
-const RETRY_MS: u32 = 100;
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Names a call between its appender and the writer.
 pub(super) type CallKey = u64;
@@ -130,7 +131,7 @@ impl Appender {
             messages,
             spares,
             latest: CallTime::ZERO,
-            due: CallTime::ZERO + ms(PERIOD_MS),
+            due: CallTime::ZERO + PERIOD,
             lost: 0,
             loss_untold: false,
             ended: false,
@@ -181,13 +182,13 @@ impl Appender {
 
     /// Hands the chunk over to the writer thread, if that has room for it. Costs no system call.
     pub fn hand_over(&mut self, now: CallTime) {
-        self.due = now + ms(PERIOD_MS);
+        self.due = now + PERIOD;
         let Some(chunk) = self.chunk.take_if(|chunk| !chunk.is_empty()) else { return };
         match self.messages.try_send(Message::Chunk(chunk)) {
             Ok(()) => {}
             Err(TrySendError::Full(Message::Chunk(chunk))) => {
                 self.chunk = Some(chunk);
-                self.due = now + ms(RETRY_MS);
+                self.due = now + RETRY;
             }
             // The writer is gone, and with it all who could want the records.
             Err(_) => self.finished = true,
@@ -270,7 +271,9 @@ impl Appender {
 
 impl Drop for Appender {
     fn drop(&mut self) {
-        if !self.finished {
+        if self.finished {
+            self.hand_over(self.latest);
+        } else {
             self.finish(self.latest, EndReason::EngineFault);
         }
     }

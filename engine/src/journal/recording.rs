@@ -165,6 +165,11 @@ impl Tracks {
         put(&mut self.agent, self.base, sent.max(end), ulaw);
     }
 
+    /// Takes note that time has passed.
+    pub(super) fn passed(&mut self, at: CallTime) {
+        self.advance(at);
+    }
+
     /// Drops what of the agent would be heard after `at`.
     pub(super) fn clear(&mut self, at: CallTime) {
         let now = self.advance(at);
@@ -185,7 +190,6 @@ impl Tracks {
     }
 
     fn take_until(&mut self, until: u64, out: &mut Vec<i16>) {
-        // In pieces, so that a long silence before the first record needs no more memory than any other second.
         let mut ulaw = [[SILENCE; PIECE]; 2];
         let mut linear = [[0; PIECE]; 2];
         while self.base < until {
@@ -289,4 +293,33 @@ impl<F: Write + Seek> Recording<F> {
 pub(super) struct Scratch {
     samples: Vec<i16>,
     bytes: Vec<u8>,
+}
+
+/// The 44 bytes before the samples of a WAV file that holds `frames` samples of each side.
+///
+/// [Multimedia Programming Interface and Data Specifications 1.0](https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html).
+fn wav_header(frames: u64) -> [u8; 44] {
+    const RATE_HZ: u32 = 1_000 * PER_MS as u32;
+    const FRAME_BYTES: u16 = 4;
+    // Lengths are 32 bits wide: past 37 hours they stay at the last whole frame that they can tell.
+    let data = (frames * u64::from(FRAME_BYTES)).min(u64::from(u32::MAX - 43)) as u32;
+    let mut header = [0; 44];
+    let mut at = 0;
+    let mut put = |bytes: &[u8]| {
+        header[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    };
+    put(b"RIFF");
+    put(&(data + 36).to_le_bytes());
+    put(b"WAVEfmt ");
+    put(&16u32.to_le_bytes());
+    put(&1u16.to_le_bytes()); // linear PCM
+    put(&2u16.to_le_bytes()); // channels
+    put(&RATE_HZ.to_le_bytes());
+    put(&(RATE_HZ * u32::from(FRAME_BYTES)).to_le_bytes());
+    put(&FRAME_BYTES.to_le_bytes());
+    put(&16u16.to_le_bytes()); // bits per sample
+    put(b"data");
+    put(&data.to_le_bytes());
+    header
 }
