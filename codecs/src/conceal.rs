@@ -192,8 +192,8 @@ impl Loss {
     }
 }
 
-/// The period, in samples, at which the end of `history` is most like itself one period earlier: searched in steps of two
-/// on every other sample, then refined.
+/// The period, in samples, at which the end of `history` is most like itself one period earlier: searched on
+/// every other sample, then refined on all.
 fn pitch(history: &[i16; HISTORY]) -> usize {
     let best = |candidates: &mut dyn Iterator<Item = usize>, stride: usize| {
         candidates
@@ -201,7 +201,7 @@ fn pitch(history: &[i16; HISTORY]) -> usize {
             .max_by(|(a, _), (b, _)| a.total_cmp(b))
             .map_or(PITCH_MAX, |(_, pitch)| pitch)
     };
-    let coarse = best(&mut (PITCH_MIN..=PITCH_MAX).step_by(2), 2);
+    let coarse = best(&mut (PITCH_MIN..=PITCH_MAX), 2);
     best(&mut (coarse.max(PITCH_MIN + 1) - 1..=(coarse + 1).min(PITCH_MAX)), 1)
 }
 
