@@ -175,7 +175,11 @@ impl Ending<'_> {
         form.push(("Duration", duration.as_secs().div_ceil(60).to_string()));
         form.push(("SequenceNumber", "0".into()));
         form.push(("CallbackSource", "call-progress-events".into()));
-        form.push(("Timestamp", jiff::fmt::rfc2822::to_string(&jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC)).unwrap_or_default()));
+        form.push((
+            "Timestamp",
+            jiff::fmt::rfc2822::to_string(&jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC))
+                .unwrap_or_default(),
+        ));
         match self.webhooks.post(path, &form).await {
             Ok(reply) if reply.status.is_success() => None,
             Ok(reply) => Some(format!("{path} answered {}", reply.status)),
@@ -200,7 +204,8 @@ async fn open(webhooks: &Webhooks, url: &str) -> Result<WebSocketStream<TcpStrea
         let signature = HeaderValue::try_from(signature).expect("base64 is printable ASCII");
         request.headers_mut().insert(SIGNATURE_HEADER, signature);
     }
-    let tcp = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await.map_err(|e| failed(e.to_string()))?;
+    let tcp =
+        TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await.map_err(|e| failed(e.to_string()))?;
     tcp.set_nodelay(true).map_err(|e| failed(e.to_string()))?;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
@@ -211,7 +216,9 @@ async fn open(webhooks: &Webhooks, url: &str) -> Result<WebSocketStream<TcpStrea
         Ok((socket, _)) => Ok(socket),
         Err(WsError::Http(response)) => {
             let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-            Err(failed(format!("the server answered {} {}", response.status(), body.trim()).trim().to_owned()))
+            Err(failed(
+                format!("the server answered {} {}", response.status(), body.trim()).trim().to_owned(),
+            ))
         }
         Err(error) => Err(failed(error.to_string())),
     }
@@ -312,3 +319,171 @@ fn lost_or_closed(error: WsError) -> EndedBy {
 }
 
 const _: () = assert!(FRAME as u64 * 50 == HZ, "a frame is 20 ms");
+
+#[cfg(test)]
+mod tests {
+    use offhook_codecs::wire::Event;
+    use offhook_codecs::wire::twilio;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::script::{Item, Script, Speech};
+    use super::super::{Keep, STATUS_PATH};
+    use super::*;
+
+    const TONE: u8 = 0x80;
+
+    fn script() -> Script {
+        let speech = Speech::Audio(vec![TONE; 2_400].into());
+        let item = Item { label: "hello".into(), speech, pause: Duration::ZERO, barge_in_after: None };
+        Script { items: vec![item].into(), last_pause: Duration::ZERO }
+    }
+
+    /// Answers one HTTP request with `body`, and returns the request.
+    async fn answer_http(listener: &TcpListener, status: &str, body: &str) -> String {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        let mut buffer = [0; 4_096];
+        loop {
+            let read = tcp.read(&mut buffer).await.unwrap();
+            request.extend_from_slice(&buffer[..read]);
+            let text = String::from_utf8_lossy(&request).to_lowercase();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+            if body.len() >= length.map_or(0, |length| length.trim().parse().unwrap()) {
+                break;
+            }
+        }
+        let length = body.len();
+        let reply =
+            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        tcp.write_all(reply.as_bytes()).await.unwrap();
+        String::from_utf8(request).unwrap()
+    }
+
+    /// A bot that greets with 300 ms of tone, waits for its mark and then for the caller, answers, and hangs up after the
+    /// second mark.
+    async fn bot(listener: TcpListener) -> (String, Vec<String>, String) {
+        let address = listener.local_addr().unwrap();
+        let twiml = format!(
+            "<Response><Connect><Stream url=\"ws://{address}/media\"><Parameter name=\"token\" value=\"t1\"/>\
+             </Stream></Connect></Response>"
+        );
+        let announcement = answer_http(&listener, "200 OK", &twiml).await;
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut socket = tokio_tungstenite::accept_async(tcp).await.unwrap();
+        let mut seen = Vec::new();
+        let mut stream = String::new();
+        let mut spoke = false;
+        while let Some(Ok(message)) = socket.next().await {
+            let Message::Text(text) = message else { continue };
+            let message = twilio::parse(&text).unwrap();
+            let speak = match message.event {
+                Event::Connected => false,
+                Event::Start(start) => {
+                    stream = message.stream.unwrap().into_owned();
+                    seen.push(format!("start {}={}", start.parameters[0].0, start.parameters[0].1));
+                    true
+                }
+                Event::Media(media) => {
+                    let mut ulaw = [0; 160];
+                    let voiced =
+                        twilio::decode_base64(&media.payload, &mut ulaw).unwrap() == 160 && ulaw[0] == TONE;
+                    let ended = spoke && !voiced;
+                    spoke = voiced;
+                    if ended {
+                        seen.push("caller spoke".into());
+                    }
+                    ended
+                }
+                Event::Mark { name } => {
+                    seen.push(format!("mark {name}"));
+                    if seen.len() == 4 {
+                        break;
+                    }
+                    false
+                }
+                other => panic!("{other:?}"),
+            };
+            if speak {
+                for part in [vec![TONE; 1_000], vec![TONE; 1_400]] {
+                    let mut text = Vec::new();
+                    twilio::write_media(&mut text, &stream, &part);
+                    socket.send(Message::text(String::from_utf8(text).unwrap())).await.unwrap();
+                }
+                let mut text = Vec::new();
+                twilio::write_mark(&mut text, &stream, &format!("m{}", seen.len()));
+                socket.send(Message::text(String::from_utf8(text).unwrap())).await.unwrap();
+            }
+        }
+        let _ = socket.close(None).await;
+        let status = answer_http(&listener, "200 OK", "").await;
+        (announcement, seen, status)
+    }
+
+    #[tokio::test]
+    async fn a_call_goes_from_announcement_to_status_with_a_bot_on_real_sockets() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let bot = tokio::spawn(bot(listener));
+        let plan = CallPlan {
+            auth_token: Some("secret".into()),
+            keep: Keep { recording: true, log: true },
+            max_duration: Duration::from_secs(30),
+            ..CallPlan::new(base, script())
+        };
+        let mut observed = 0;
+        let report = place(plan, |_| observed += 1).await.unwrap();
+        let (announcement, seen, status) = bot.await.unwrap();
+        assert_eq!(seen, ["start token=t1", "mark m1", "caller spoke", "mark m3"]);
+        assert!(announcement.starts_with("POST /api/callbot/incoming-call HTTP/1.1\r\n"), "{announcement}");
+        assert!(announcement.contains("x-twilio-signature: "), "{announcement}");
+        assert!(announcement.contains("From=%2B15005550009"), "{announcement}");
+        assert!(announcement.contains(&format!("CallSid={}", report.call_sid)), "{announcement}");
+        assert!(status.starts_with(&format!("POST {STATUS_PATH} HTTP/1.1")), "{status}");
+        assert!(status.contains("CallStatus=completed"), "{status}");
+        assert_eq!(report.ended_by, EndedBy::Server);
+        assert_eq!((report.turns.len(), report.said.len(), report.unsaid), (2, 1, 0));
+        assert_eq!(report.turns[0].duration(), Duration::from_millis(300));
+        assert!(report.turns[1].response().is_some());
+        assert_eq!((report.playout.underruns, report.fault_count), (0, 0), "{:?}", report.faults);
+        assert_eq!(report.samples_received, 4_800);
+        assert_eq!(report.lateness.sorted_us().len() as u64, report.frames_sent);
+        assert!(report.recording.unwrap().agent.len() as u64 >= 4_800);
+        assert!(report.status_failed.is_none());
+        assert!(observed >= 6, "{observed}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_named_with_what_to_do() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let error = place(CallPlan::new(base, script()), |_| {}).await.unwrap_err();
+        assert!(matches!(error, CallerError::Refused { .. }), "{error}");
+        assert!(error.to_string().contains("offhook serve"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn answers_without_a_stream_are_told_as_they_are() {
+        for (status, body, wanted) in [
+            ("200 OK", "<Response><Say>Closed.</Say></Response>", "Closed."),
+            ("200 OK", "hello", "no XML"),
+            ("403 Forbidden", "{\"error\":1}", "TWILIO_AUTH_TOKEN"),
+            ("500 Oops", "", "an empty body"),
+            ("200 OK", "<Response><Connect><Stream url=\"wss://a/b\"/></Connect></Response>", "TLS"),
+            ("200 OK", "<Response><Connect><Stream url=\"tel:1\"/></Connect></Response>", "ws://"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base = format!("http://{}", listener.local_addr().unwrap());
+            let server = async {
+                answer_http(&listener, status, body).await;
+                drop(listener);
+            };
+            let plan = CallPlan { status_path: None, ..CallPlan::new(base, script()) };
+            let (error, ()) = tokio::join!(place(plan, |_| {}), server);
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains(wanted), "{body}: {text}");
+        }
+    }
+}

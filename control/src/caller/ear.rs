@@ -122,7 +122,8 @@ impl Ear {
 
     fn on_loud(&mut self, at: LineTime, noticed: &mut Vec<Noticed>) {
         let answers = |turn: &HeardTurn| {
-            self.unanswered.is_some_and(|end| turn.to <= end && end <= at && at.since(turn.to) >= ANSWER_AFTER)
+            self.unanswered
+                .is_some_and(|end| turn.to <= end && end <= at && at.since(turn.to) >= ANSWER_AFTER)
         };
         match &mut self.turn {
             Some(turn) if answers(turn) => self.finish(false, noticed),
@@ -187,7 +188,9 @@ mod tests {
             self.noticed
                 .iter()
                 .filter_map(|noticed| match noticed {
-                    Noticed::Over(t) => Some((ms(t.from), ms(t.to), t.cut, t.response_samples.map(|s| s / 8))),
+                    Noticed::Over(t) => {
+                        Some((ms(t.from), ms(t.to), t.cut, t.response_samples.map(|s| s / 8)))
+                    }
                     Noticed::Began(_) => None,
                 })
                 .collect()

@@ -470,3 +470,244 @@ impl Line {
         self.outbox.push(String::from_utf8(text).expect("the wire's writers make JSON from text"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::super::script::Item;
+    use super::*;
+
+    const TONE: u8 = 0x80;
+
+    /// A line in virtual time, and all that it sent.
+    struct Sim {
+        line: Line,
+        now: LineTime,
+        sent: Vec<Value>,
+        happenings: Vec<Happening>,
+    }
+
+    fn at(ms: u64) -> LineTime {
+        LineTime::from_samples(ms * 8)
+    }
+
+    fn say(ms: usize) -> Item {
+        let speech = Speech::Audio(vec![TONE; ms * 8].into());
+        Item { label: "something".into(), speech, pause: Duration::ZERO, barge_in_after: None }
+    }
+
+    impl Sim {
+        fn new(items: Vec<Item>) -> Self {
+            let names = Names {
+                account_sid: "AC1".into(),
+                call_sid: "CA1".into(),
+                stream_sid: "MZ1".into(),
+                parameters: vec![("token".into(), "a\"b".into())],
+            };
+            let script = Script { items: items.into(), last_pause: Duration::ZERO };
+            let keep = Keep { recording: true, log: true };
+            let line = Line::begin(names, script, Manners::default(), keep, at(60_000));
+            let mut sim = Self { line, now: at(0), sent: Vec::new(), happenings: Vec::new() };
+            sim.collect();
+            sim
+        }
+
+        fn collect(&mut self) {
+            self.sent.extend(self.line.take_outbox().map(|text| serde_json::from_str(&text).unwrap()));
+            self.happenings.extend(self.line.take_happenings());
+        }
+
+        fn run_until(&mut self, ms: u64) -> &mut Self {
+            while self.line.over().is_none() && self.line.next_deadline() <= at(ms) {
+                self.now = self.line.next_deadline();
+                self.line.on_time(self.now);
+                self.collect();
+            }
+            self.now = self.now.max(at(ms));
+            self
+        }
+
+        fn receive(&mut self, message: &str) -> &mut Self {
+            self.line.on_text(self.now, message);
+            self.collect();
+            self
+        }
+
+        fn media(&mut self, ms: usize) -> &mut Self {
+            let mut text = Vec::new();
+            twilio::write_media(&mut text, "MZ1", &vec![TONE; ms * 8]);
+            self.receive(std::str::from_utf8(&text).unwrap())
+        }
+
+        fn mark(&mut self, name: &str) -> &mut Self {
+            let message = json!({"event": "mark", "streamSid": "MZ1", "mark": {"name": name}});
+            self.receive(&message.to_string())
+        }
+
+        fn clear(&mut self) -> &mut Self {
+            self.receive(r#"{"event":"clear","streamSid":"MZ1"}"#)
+        }
+
+        fn sent_events(&self, event: &str) -> Vec<&Value> {
+            self.sent.iter().filter(|message| message["event"] == event).collect()
+        }
+
+        fn log(&self) -> Vec<(u64, &LogMessage)> {
+            self.line.seen.log.iter().map(|entry| (entry.at.samples() / 8, &entry.message)).collect()
+        }
+    }
+
+    #[test]
+    fn a_stream_begins_with_connected_and_start() {
+        let sim = Sim::new(vec![]);
+        assert_eq!(sim.sent[0]["event"], "connected");
+        assert_eq!(sim.sent[1]["event"], "start");
+        assert_eq!(sim.sent[1]["start"]["callSid"], "CA1");
+        assert_eq!(sim.sent[1]["start"]["customParameters"], json!({"token": "a\"b"}));
+        assert_eq!(sim.sent.len(), 2, "the first frame is complete after 20 ms");
+    }
+
+    #[test]
+    fn frames_are_counted_and_leave_when_they_are_complete() {
+        let mut sim = Sim::new(vec![]);
+        sim.run_until(59);
+        let places: Vec<_> = sim
+            .sent_events("media")
+            .iter()
+            .map(|m| {
+                (m["sequenceNumber"].clone(), m["media"]["chunk"].clone(), m["media"]["timestamp"].clone())
+            })
+            .collect();
+        assert_eq!(places, [(json!("2"), json!("1"), json!("0")), (json!("3"), json!("2"), json!("20"))]);
+    }
+
+    #[test]
+    fn a_late_wake_up_sends_every_frame_that_is_due() {
+        let mut sim = Sim::new(vec![]);
+        sim.line.on_time(at(95));
+        assert_eq!(sim.line.frames_sent(), 4);
+        assert_eq!(sim.line.next_deadline(), at(100));
+    }
+
+    #[test]
+    fn marks_come_back_when_their_audio_was_heard() {
+        let mut sim = Sim::new(vec![]);
+        sim.mark("nothing before it").media(50).mark("m1").run_until(100);
+        let names: Vec<_> = sim.sent_events("mark").iter().map(|m| m["mark"]["name"].clone()).collect();
+        assert_eq!(names, ["nothing before it", "m1"]);
+        let echoes: Vec<_> =
+            sim.log().into_iter().filter(|(_, m)| matches!(m, LogMessage::Echo { .. })).collect();
+        assert_eq!(echoes[1], (50, &LogMessage::Echo { name: "m1".into(), cleared: false }));
+    }
+
+    #[test]
+    fn clear_returns_marks_and_its_place_in_the_log_shows_what_came_after() {
+        let mut sim = Sim::new(vec![]);
+        sim.media(500).mark("m1").run_until(100).clear().media(20);
+        assert_eq!(
+            sim.log(),
+            [
+                (0, &LogMessage::Media { samples: 4_000 }),
+                (0, &LogMessage::Mark { name: "m1".into() }),
+                (100, &LogMessage::Clear { dropped_samples: 3_200 }),
+                (100, &LogMessage::Echo { name: "m1".into(), cleared: true }),
+                (100, &LogMessage::Media { samples: 160 }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_barge_in_measures_how_long_the_agent_talked_over_the_caller() {
+        let mut item = say(400);
+        item.barge_in_after = Some(Duration::from_millis(700));
+        let mut sim = Sim::new(vec![item]);
+        sim.media(3_000).run_until(870).clear().run_until(1_500);
+        let [barge_in] = sim.line.seen.barge_ins[..] else { panic!("one interruption") };
+        assert_eq!((barge_in.from, barge_in.cleared), (at(700), true));
+        assert_eq!(barge_in.talked_over(), Some(Duration::from_millis(170)));
+        assert!(sim.line.seen.turns[0].cut);
+    }
+
+    #[test]
+    fn a_dialogue_has_its_response_times_and_ends_with_stop() {
+        let mut sim = Sim::new(vec![say(300)]);
+        sim.media(400).run_until(1_500);
+        // Quiet since 400: the caller speaks from 1,000 to 1,300.
+        sim.media(200).run_until(10_000);
+        assert_eq!(sim.line.seen.turns[1].response(), Some(Duration::from_millis(200)));
+        assert_eq!(sim.line.over(), Some(&EndedBy::Caller));
+        let last = sim.sent.last().unwrap();
+        assert_eq!((&last["event"], &last["stop"]["callSid"]), (&json!("stop"), &json!("CA1")));
+        let order: Vec<_> = sim
+            .happenings
+            .iter()
+            .map(|h| match &h.what {
+                What::AgentSpeaks(_) => "agent speaks",
+                What::AgentSpoke(_) => "agent spoke",
+                What::CallerSpeaks { .. } => "caller speaks",
+                What::Ended(_) => "ended",
+                _ => "other",
+            })
+            .collect();
+        assert_eq!(
+            order,
+            ["agent speaks", "agent spoke", "caller speaks", "agent speaks", "agent spoke", "ended"]
+        );
+    }
+
+    #[test]
+    fn the_longest_duration_ends_a_call() {
+        let mut sim = Sim::new(vec![]);
+        sim.media(200).run_until(1_000);
+        sim.line.ends_at = at(1_500);
+        sim.run_until(5_000);
+        assert_eq!(sim.line.over(), Some(&EndedBy::MaxDuration));
+        assert_eq!(sim.sent.last().unwrap()["event"], "stop");
+        assert_eq!(sim.line.frames_sent(), 75);
+    }
+
+    #[test]
+    fn what_a_carrier_would_refuse_is_a_fault_and_no_more() {
+        let mut sim = Sim::new(vec![]);
+        for message in [
+            "not json",
+            r#"{"event":"clear","streamSid":"MZ2"}"#,
+            r#"{"event":"dance","streamSid":"MZ1"}"#,
+            r#"{"event":"media","streamSid":"MZ1","media":{"payload":"!"}}"#,
+        ] {
+            sim.receive(message);
+        }
+        sim.line.on_binary(3);
+        assert_eq!(sim.line.seen.fault_count, 5);
+        assert!(sim.line.seen.faults[1].contains("MZ2"), "{:?}", sim.line.seen.faults);
+        assert_eq!(sim.line.seen.media_received, 0);
+        assert_eq!(sim.line.playout.counts().clears, 0);
+        for _ in 0..1_000 {
+            sim.receive("{}");
+        }
+        assert_eq!(sim.line.seen.faults.len(), FAULTS_MAX);
+    }
+
+    #[test]
+    fn a_recording_holds_both_sides_for_exactly_the_calls_length() {
+        let mut sim = Sim::new(vec![say(100)]);
+        sim.run_until(10).media(300).run_until(1_010).run_until(1_517);
+        let seen = sim.line.into_seen(at(1_517));
+        let recording = seen.recording.unwrap();
+        assert_eq!((recording.caller.len(), recording.agent.len()), (1_517 * 8, 1_517 * 8));
+        let span = |side: &[u8]| {
+            let first = side.iter().position(|&byte| byte == TONE).unwrap() / 8;
+            let last = side.iter().rposition(|&byte| byte == TONE).unwrap() / 8;
+            (first, last)
+        };
+        assert_eq!(span(&recording.agent), (10, 309));
+        assert_eq!(
+            span(&recording.caller),
+            (920, 1_019),
+            "the turn was over 600 ms after 310, on the next frame"
+        );
+    }
+}

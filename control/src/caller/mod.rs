@@ -14,11 +14,13 @@
 //! | `script.rs` | what the caller says, and when | virtual time |
 //! | `voice.rs` | texts and files to audio for the line | |
 //! | `report.rs` | what became of a call | |
+//! | `record.rs` | what the server wrote down about it | |
 
 pub mod carrier;
 pub mod ear;
 pub mod line;
 pub mod playout;
+pub mod record;
 pub mod report;
 pub mod script;
 pub mod time;

@@ -199,11 +199,14 @@ impl Speaker {
             return if self.is_cue(now, ear, wait) { Act::HangUp } else { Act::Listen };
         };
         let barge_in = item.barge_in_after.is_some_and(|after| {
-            ear.speaking().is_some_and(|turn| {
-                turn.from >= self.began && now.since(turn.from) >= samples_in(after)
-            })
+            ear.speaking()
+                .is_some_and(|turn| turn.from >= self.began && now.since(turn.from) >= samples_in(after))
         });
-        if barge_in || self.is_cue(now, ear, item.pause) { self.begin(now, barge_in, frame) } else { Act::Listen }
+        if barge_in || self.is_cue(now, ear, item.pause) {
+            self.begin(now, barge_in, frame)
+        } else {
+            Act::Listen
+        }
     }
 
     /// True if the agent has spoken since the last item and fell silent `wait` ago (beyond the quiet that ended its
@@ -361,7 +364,17 @@ mod tests {
         let mut line = Line::new(vec![say(300)]);
         line.speaks(500).is_silent(2_000).speaks(500).is_silent(2_700);
         // The answer ends at 3,000; then 600 ms of quiet and 2 s of waiting for more.
-        assert_eq!(line.acts, [(1_100, begin(0)), (5_600, Act::HangUp), (5_620, Act::HangUp), (5_640, Act::HangUp), (5_660, Act::HangUp), (5_680, Act::HangUp)]);
+        assert_eq!(
+            line.acts,
+            [
+                (1_100, begin(0)),
+                (5_600, Act::HangUp),
+                (5_620, Act::HangUp),
+                (5_640, Act::HangUp),
+                (5_660, Act::HangUp),
+                (5_680, Act::HangUp)
+            ]
+        );
     }
 
     #[test]

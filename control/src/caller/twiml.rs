@@ -105,7 +105,10 @@ pub fn read(document: &str) -> Result<Answer, TwimlError> {
         return Err(TwimlError::NoXml);
     }
     if !path.is_empty() {
-        return Err(TwimlError::NotXml { at: document.len() as u64, what: format!("<{}> is not closed", path.join("><")) });
+        return Err(TwimlError::NotXml {
+            at: document.len() as u64,
+            what: format!("<{}> is not closed", path.join("><")),
+        });
     }
     Ok(match stream {
         Some((url, parameters)) => Answer::Stream { url, parameters },
@@ -206,8 +209,17 @@ mod tests {
     fn broken_documents_are_errors_that_say_where() {
         assert_eq!(read("<html><body/></html>"), Err(TwimlError::NotResponse("html".into())));
         assert_eq!(read("<Response><Connect><Stream/></Connect></Response>"), Err(TwimlError::NoUrl));
-        for document in ["<Response><Connect></Response>", "<Response", "<Response>", "<Response><Connect><Stream url=></Response>"] {
-            assert!(matches!(read(document), Err(TwimlError::NotXml { .. })), "{document}: {:?}", read(document));
+        for document in [
+            "<Response><Connect></Response>",
+            "<Response",
+            "<Response>",
+            "<Response><Connect><Stream url=></Response>",
+        ] {
+            assert!(
+                matches!(read(document), Err(TwimlError::NotXml { .. })),
+                "{document}: {:?}",
+                read(document)
+            );
         }
         assert_eq!(read("not found"), Err(TwimlError::NoXml));
         assert_eq!(read(""), Err(TwimlError::NoXml));

@@ -1,8 +1,8 @@
 //! The caller's voice: texts and files become audio for the line, once for all calls that share a script.
 
-use std::ops::ControlFlow;
 use std::fs::File;
 use std::io::BufReader;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -99,7 +99,8 @@ fn read(path: &Path) -> Result<Vec<u8>, CallerError> {
         let rates: Vec<String> = SampleRate::ALL.iter().map(|rate| rate.hz().to_string()).collect();
         return Err(error(format!("it has {} samples a second; play {}", format.rate_hz, rates.join(", "))));
     };
-    let bytes_per_second = u64::from(format.rate_hz) * u64::from(format.channels) * format.encoding.bytes() as u64;
+    let bytes_per_second =
+        u64::from(format.rate_hz) * u64::from(format.channels) * format.encoding.bytes() as u64;
     if bytes > bytes_per_second * ITEM_MAX.as_secs() {
         return Err(error(format!("it lasts longer than {} s", ITEM_MAX.as_secs())));
     }
@@ -111,7 +112,8 @@ fn read(path: &Path) -> Result<Vec<u8>, CallerError> {
 }
 
 fn keys(text: &str) -> Result<Vec<char>, CallerError> {
-    let keys: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
+    let keys: Vec<char> =
+        text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
     if keys.is_empty() {
         return Err(step_error(text, "there is no key in it"));
     }

@@ -67,7 +67,8 @@ impl Webhooks {
     /// under `public_base`, which is the server's own idea of its address; `base` where that is none.
     pub fn new(base: &str, auth_token: Option<&str>, public_base: Option<&str>) -> Result<Self, CallerError> {
         let base = base.trim().trim_end_matches('/').to_owned();
-        let uri: Uri = base.parse().map_err(|e| CallerError::Url { url: base.clone(), why: format!("{e}") })?;
+        let uri: Uri =
+            base.parse().map_err(|e| CallerError::Url { url: base.clone(), why: format!("{e}") })?;
         match uri.scheme_str() {
             Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => {}
             Some("https") => return Err(CallerError::Tls { url: base }),
@@ -142,7 +143,10 @@ impl Webhooks {
             Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
         };
         tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or_else(|_| {
-            let why = format!("no complete answer within {} s, which is when a carrier gives up", TIMEOUT.as_secs());
+            let why = format!(
+                "no complete answer within {} s, which is when a carrier gives up",
+                TIMEOUT.as_secs()
+            );
             Err(CallerError::NoAnswer { url: url.clone(), why })
         })
     }
@@ -170,7 +174,8 @@ pub fn signature(auth_token: &str, url: &str, form: &Form) -> String {
     for (name, value) in form {
         sorted.entry(name).or_default().insert(value);
     }
-    let mut mac = Hmac::<Sha1>::new_from_slice(auth_token.as_bytes()).expect("HMAC takes a key of any length");
+    let mut mac =
+        Hmac::<Sha1>::new_from_slice(auth_token.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(url.as_bytes());
     for (name, values) in sorted {
         for value in values {
