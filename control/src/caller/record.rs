@@ -35,6 +35,12 @@ pub struct ServerTurn {
     /// What the agent would have said, where it was cut off.
     #[serde(deserialize_with = "null_is_empty")]
     pub unheard: String,
+    /// From the answer to its beginning, in ms.
+    #[serde(alias = "started_at_ms", alias = "from_ms")]
+    pub started_ms: Option<u64>,
+    /// From the answer to its end, in ms.
+    #[serde(alias = "ended_at_ms", alias = "to_ms")]
+    pub ended_ms: Option<u64>,
 }
 
 impl ServerTurn {
@@ -51,11 +57,12 @@ impl ServerRecord {
         match &self.answers {
             Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
             Value::Array(list) => {
-                let field = |entry: &Value, names: [&str; 2]| {
-                    names.iter().find_map(|name| entry.get(name)).map(text)
-                };
+                let field =
+                    |entry: &Value, names: [&str; 2]| names.iter().find_map(|name| entry.get(name)).map(text);
                 list.iter()
-                    .filter_map(|entry| Some((field(entry, ["key", "name"])?, field(entry, ["value", "text"])?)))
+                    .filter_map(|entry| {
+                        Some((field(entry, ["key", "name"])?, field(entry, ["value", "text"])?))
+                    })
                     .collect()
             }
             _ => Vec::new(),
@@ -83,7 +90,9 @@ pub async fn fetch_timeline(server: &Webhooks, call_sid: &str, bearer: Option<&s
         _ => None,
     };
     match serde_json::from_str(&reply.body).ok()? {
-        Value::Object(mut map) => ["entries", "timeline", "events"].iter().find_map(|name| map.remove(*name).and_then(list)),
+        Value::Object(mut map) => {
+            ["entries", "timeline", "events"].iter().find_map(|name| map.remove(*name).and_then(list))
+        }
         value => list(value),
     }
 }

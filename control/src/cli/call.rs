@@ -14,11 +14,15 @@ use tokio::sync::mpsc;
 use crate::caller::record::{self, ServerRecord, ServerTurn};
 use crate::caller::webhook::Webhooks;
 use crate::caller::{
-    self, CallPlan, CallReport, CallerError, EndedBy, Happening, HeardTurn, Keep, LineTime, Recording, Step, What,
+    self, CallPlan, CallReport, CallerError, EndedBy, Happening, HeardTurn, Keep, LineTime, Recording, Step,
+    What,
 };
 
 /// How long the server is given to write down a turn that was just heard.
 const WORDS_WAIT: Duration = Duration::from_millis(150);
+
+/// Call time on the server's side and on ours differ by no more: the way of a message, and a playout lead.
+const HEARING_SLACK_MS: u64 = 300;
 
 /// What the command is told.
 #[derive(Debug, clap::Args)]
@@ -227,7 +231,7 @@ pub(super) async fn converse(
         // A printer that is gone has nobody to tell.
         let _ = tell.send(happening.clone());
     }));
-    let mut words = Words { server: &server, call_sid: &call_sid, bearer, printed: 0, available: true };
+    let mut words = Words { server: &server, call_sid: &call_sid, bearer, printed: 0, heard: Vec::new() };
     while let Some(happening) = told.recv().await {
         if let What::AgentSpoke(turn) = &happening.what {
             words.print(Some(*turn), out).await;
@@ -235,7 +239,8 @@ pub(super) async fn converse(
             out.happening(&happening);
         }
     }
-    let report = placed.await.map_err(|_| Failed("the call broke down: this is a bug in offhook".into()))??;
+    let report =
+        placed.await.map_err(|_| Failed("the call broke down: this is a bug in offhook".into()))??;
     let record = words.print(None, out).await;
     out.summary(&report);
     Ok(Told { report, record })
@@ -247,13 +252,16 @@ struct Words<'a> {
     call_sid: &'a str,
     bearer: Option<&'a str>,
     printed: usize,
-    available: bool,
+    /// Turns of the agent's that were heard, and whose words are not there yet.
+    heard: Vec<HeardTurn>,
 }
 
 impl Words<'_> {
     /// Prints what the server wrote down since the last time; `heard` is the agent's turn that was just over. At the call's
     /// end there is none, and everything that is left is printed.
     async fn print(&mut self, heard: Option<HeardTurn>, out: &mut Printer) -> Option<ServerRecord> {
+        let at_end = heard.is_none();
+        self.heard.extend(heard);
         let mut record = None;
         for attempt in 0..3 {
             if attempt > 0 {
@@ -261,26 +269,46 @@ impl Words<'_> {
             }
             record = record::fetch(self.server, self.call_sid, self.bearer).await;
             let Some(record) = &record else { break };
-            let new = record.turns.get(self.printed..).unwrap_or_default();
-            if new.iter().any(ServerTurn::is_agent) || (heard.is_none() && record.end_reason.is_some()) {
+            let done = if at_end {
+                record.end_reason.is_some()
+            } else {
+                self.new_turns(record).iter().any(ServerTurn::is_agent)
+            };
+            if done {
                 break;
             }
         }
-        self.available &= record.is_some();
-        let new = record.as_ref().and_then(|record| record.turns.get(self.printed..)).unwrap_or_default();
-        let mut heard = heard;
-        for turn in new {
-            if turn.is_agent() {
-                out.agent(heard.take(), Some(turn));
-            } else {
-                out.understood(&turn.text);
+        if let Some(record) = &record {
+            let new = self.new_turns(record);
+            self.printed += new.len();
+            for turn in new {
+                if turn.is_agent() {
+                    out.agent(self.take_heard(turn), Some(turn));
+                } else {
+                    out.understood(&turn.text);
+                }
             }
         }
-        self.printed += new.len();
-        if let Some(turn) = heard {
-            out.agent(Some(turn), None);
+        if record.is_none() || at_end {
+            for turn in self.heard.drain(..) {
+                out.agent(Some(turn), None);
+            }
         }
         record
+    }
+
+    fn new_turns<'r>(&self, record: &'r ServerRecord) -> &'r [ServerTurn] {
+        record.turns.get(self.printed..).unwrap_or_default()
+    }
+
+    /// The heard turn that these words belong to. One turn of the server's may be heard in several stretches: all that
+    /// began before its end is taken, and the first of it counts.
+    fn take_heard(&mut self, words: &ServerTurn) -> Option<HeardTurn> {
+        let ended = words.ended_ms.map_or(u64::MAX, |ms| ms + HEARING_SLACK_MS);
+        let stretches =
+            self.heard.iter().take_while(|turn| turn.from.as_duration().as_millis() as u64 <= ended).count();
+        let taken = if words.ended_ms.is_some() { stretches } else { stretches.min(1) };
+        self.heard.drain(..taken).next()
     }
 }
 
@@ -312,7 +340,8 @@ pub(super) enum Style {
 impl Printer {
     /// For standard output; with `json` the conversation is not printed.
     pub(super) fn for_stdout(json: bool) -> Self {
-        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let colours =
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         Self { colours, json }
     }
 
@@ -351,9 +380,14 @@ impl Printer {
 
     fn spoken(&self, at: Option<LineTime>, who: &str, style: Style, text: &str, note: &str) {
         let at = at.map_or_else(String::new, |at| clock(at.as_duration()));
-        let note = if note.is_empty() { String::new() } else { format!("  {}", self.styled(Style::Dim, note)) };
+        let note =
+            if note.is_empty() { String::new() } else { format!("  {}", self.styled(Style::Dim, note)) };
         let who = self.styled(style, &format!("{who:<6}"));
-        self.line(&format!("{} {who} {}{note}", self.styled(Style::Dim, &format!("{at:>7}")), printable(text)));
+        self.line(&format!(
+            "{} {who} {}{note}",
+            self.styled(Style::Dim, &format!("{at:>7}")),
+            printable(text)
+        ));
     }
 
     fn happening(&self, happening: &Happening) {
@@ -365,7 +399,13 @@ impl Printer {
                 self.spoken(Some(happening.at), "caller", Style::Caller, &text, note);
             }
             What::Ended(by) => {
-                self.spoken(Some(happening.at), "", Style::Plain, &self.styled(Style::Bold, &by.to_string()), "");
+                self.spoken(
+                    Some(happening.at),
+                    "",
+                    Style::Plain,
+                    &self.styled(Style::Bold, &by.to_string()),
+                    "",
+                );
             }
             What::AgentSpeaks(_) | What::AgentSpoke(_) | What::Cleared { .. } => {}
         }
@@ -386,7 +426,10 @@ impl Printer {
             (None, Some(heard)) => format!("[speaks for {}]", seconds(heard.duration())),
             (None, None) => return,
         };
-        let at = heard.map(|turn| turn.from);
+        let told = turn
+            .and_then(|turn| turn.started_ms)
+            .map(|ms| LineTime::from_duration(Duration::from_millis(ms)));
+        let at = heard.map(|turn| turn.from).or(told);
         self.spoken(at, "agent", Style::Agent, &text, &notes.join("; "));
     }
 
@@ -400,7 +443,12 @@ impl Printer {
         times.sort_unstable();
         let mut parts = vec![format!("{} long", seconds(report.duration))];
         if let (Some(median), Some(worst)) = (times.get(times.len() / 2), times.last()) {
-            parts.push(format!("response time {} median, {} worst of {}", seconds(*median), seconds(*worst), times.len()));
+            parts.push(format!(
+                "response time {} median, {} worst of {}",
+                seconds(*median),
+                seconds(*worst),
+                times.len()
+            ));
         }
         for talked_over in report.barge_ins.iter().filter_map(caller::BargeIn::talked_over) {
             parts.push(format!("interrupted agent silent after {}", seconds(talked_over)));
@@ -412,7 +460,10 @@ impl Printer {
         self.note(&parts.join(" · "));
         let late = report.lateness.quantile(0.99);
         if late > Duration::from_millis(10) {
-            self.note(&format!("This machine was busy: 1 % of the caller's frames left {} late or more", seconds(late)));
+            self.note(&format!(
+                "This machine was busy: 1 % of the caller's frames left {} late or more",
+                seconds(late)
+            ));
         }
         if report.unsaid > 0 {
             let text = format!("{} item(s) were not said before the call ended", report.unsaid);
@@ -441,7 +492,9 @@ impl Printer {
         let said: Vec<_> = report
             .said
             .iter()
-            .map(|s| json!({"item": s.item, "from_ms": at(s.from), "to_ms": at(s.to), "barge_in": s.barge_in}))
+            .map(
+                |s| json!({"item": s.item, "from_ms": at(s.from), "to_ms": at(s.to), "barge_in": s.barge_in}),
+            )
             .collect();
         let barge_ins: Vec<_> = report
             .barge_ins
@@ -449,7 +502,11 @@ impl Printer {
             .map(|b| json!({"from_ms": at(b.from), "cleared": b.cleared, "talked_over_ms": b.talked_over().map(ms)}))
             .collect();
         let transcript: Option<Vec<_>> = told.record.as_ref().map(|record| {
-            record.turns.iter().map(|t| json!({"speaker": t.speaker, "text": t.text, "unheard": t.unheard})).collect()
+            record
+                .turns
+                .iter()
+                .map(|t| json!({"speaker": t.speaker, "text": t.text, "unheard": t.unheard}))
+                .collect()
         });
         let value = json!({
             "call_sid": report.call_sid,
@@ -517,7 +574,19 @@ mod tests {
     #[test]
     fn items_keep_the_order_of_the_command_line_across_kinds() {
         assert_eq!(
-            steps(&["--keys", "1", "--say", "a", "--wav", "b.wav", "--pause", "1s", "--say", "c", "--keys=2#"]),
+            steps(&[
+                "--keys",
+                "1",
+                "--say",
+                "a",
+                "--wav",
+                "b.wav",
+                "--pause",
+                "1s",
+                "--say",
+                "c",
+                "--keys=2#"
+            ]),
             [
                 Step::Keys("1".into()),
                 Step::Say("a".into()),
