@@ -362,18 +362,14 @@ fn number_rules(min: u64, max: u64, units: &[String]) -> (String, u32) {
             words_max = 5;
         }
         if max >= 1_000 {
-            let thousands = match max {
-                ..20_000 => "(a | <small>)",
-                ..100_000 => "(a | <small> | <tens>)",
-                _ => "(a | <small> | <tens> | <hundreds>)",
+            let (thousands, most) = match max {
+                ..20_000 => ("(a | <small>)", 5),
+                20_000..100_000 => ("(a | <small> | <tens>)", 5),
+                100_000.. => ("(a | <small> | <tens> | <hundreds>)", 8),
             };
             rules.push(format!("<thousands> = {thousands} thousand [<unit> hundred];"));
             number.push("<thousands>");
-            words_max = match max {
-                ..20_000 => 5,
-                ..100_000 => 5,
-                _ => 8,
-            };
+            words_max = most;
         }
         if min == 0 {
             number.extend(["zero", "none"]);
