@@ -20,10 +20,13 @@ pub(super) struct Keys {
 impl Keys {
     /// Takes one key, where an answer has `keys_max` of them.
     ///
-    /// `*` alone is an answer of its own (by custom: "repeat that"); `#` ends an answer and is not part of it, unless
-    /// it is all there is.
+    /// `*` is an answer of its own (by custom: "repeat that"), whatever was typed before it; `#` ends an answer and is
+    /// not part of it, unless it is all there is.
     pub(super) fn press(&mut self, digit: char, keys_max: u8) -> Pressed {
-        let ends = digit == '#' || (digit == '*' && self.digits.is_empty());
+        if digit == '*' {
+            self.digits.clear();
+        }
+        let ends = matches!(digit, '#' | '*');
         if (!ends || self.digits.is_empty()) && self.digits.len() < KEYS_MAX {
             self.digits.push(digit);
         }
@@ -67,8 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn star_alone_is_an_answer() {
-        assert_eq!(Keys::default().press('*', 6), complete("*"));
+    fn star_is_an_answer_of_its_own() {
+        let mut keys = Keys::default();
+        assert_eq!(keys.press('*', 6), complete("*"));
+        assert_eq!(keys.press('2', 6), Pressed::Collecting);
+        assert_eq!(keys.press('*', 6), complete("*"));
+        assert!(keys.is_empty());
     }
 
     #[test]

@@ -1,1 +1,277 @@
+//! Calls over real sockets, without a control plane.
 
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use offhook_codecs::SampleRate;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
+
+use super::*;
+use crate::agent::AgentAction;
+use crate::call::{EventKind, Prompt, Then, WordStart};
+use crate::speech::SpeechError;
+use crate::speech::stt::none::NoRecogniser;
+
+/// Says hello, and then nothing.
+struct Greeter;
+
+impl Agent for Greeter {
+    fn answer(&mut self, prompt: &Prompt, out: &mut Vec<AgentAction>) -> Then {
+        if *prompt == Prompt::CallStarted {
+            out.push(AgentAction::Say("hello".into()));
+        }
+        Then::Listen { keys_max: 1 }
+    }
+
+    fn forget_last(&mut self) {}
+}
+
+/// A tenth of a second per letter.
+struct Hum;
+
+impl TextToSpeech for Hum {
+    fn sample_rate(&self) -> SampleRate {
+        SampleRate::HZ_8000
+    }
+
+    fn synthesize(
+        &self,
+        text: &str,
+        on_audio: &mut dyn FnMut(&[i16]) -> ControlFlow<()>,
+    ) -> Result<Vec<WordStart>, SpeechError> {
+        for _ in text.chars() {
+            let _ = on_audio(&[1_000; 800]);
+        }
+        Ok(Vec::new())
+    }
+}
+
+struct Broken;
+
+impl SpeechToText for Broken {
+    fn expect(&mut self, _: &crate::agent::Expectation) {}
+    fn start(&mut self) {
+        panic!("this recogniser always breaks");
+    }
+    fn audio(&mut self, _: &[u8]) -> Option<crate::speech::Transcript> {
+        None
+    }
+    fn end(&mut self, _: u32) -> crate::speech::Transcript {
+        unreachable!("it never starts")
+    }
+}
+
+enum Told {
+    Event(String, EventKind),
+    Finished(String, Finished),
+}
+
+struct Sink(mpsc::Sender<Told>);
+
+impl CallSink for Sink {
+    fn on_event(&self, call: &CallId, event: &Event) {
+        let _ = self.0.send(Told::Event(call.to_string(), event.kind.clone()));
+    }
+    fn on_finished(&self, call: &CallId, finished: &Finished) {
+        let _ = self.0.send(Told::Finished(call.to_string(), finished.clone()));
+    }
+    fn on_loss(&self, call: &CallId, what: &str) {
+        panic!("{call}: {what}");
+    }
+}
+
+struct House {
+    engine: Engine,
+    told: mpsc::Receiver<Told>,
+    events: BTreeMap<String, Vec<EventKind>>,
+    _dir: tempfile::TempDir,
+}
+
+impl House {
+    fn open(media_threads: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (tell, told) = mpsc::channel();
+        let settings = EngineSettings {
+            media_threads,
+            speech_threads: 1,
+            pin_threads: false,
+            journal_dir: dir.path().join("journals"),
+            recording_dir: dir.path().join("recordings"),
+        };
+        let engine = Engine::start(settings, Arc::new(Sink(tell))).unwrap();
+        Self { engine, told, events: BTreeMap::new(), _dir: dir }
+    }
+
+    fn call(&self, id: &str, recogniser: Box<dyn SpeechToText>) -> (Carrier, CallHandle) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let carrier = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        carrier.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let new = NewCall {
+            id: CallId::new(id).unwrap(),
+            recogniser,
+            voice: Arc::new(Hum),
+            agent: Box::new(Greeter),
+            settings: CallSettings { vad_mode: 0, ..CallSettings::default() },
+            answered_unix_us: 0,
+        };
+        let handle = self.engine.hand_over(NewLeg { socket, already_read: Vec::new() }, new).unwrap();
+        let mut carrier =
+            Carrier { socket: WebSocket::from_raw_socket(carrier, Role::Client, None), chunk: 0 };
+        carrier.say(
+            r#"{"event":"start","sequenceNumber":"1","streamSid":"MZ1","start":{"accountSid":"AC1","streamSid":"MZ1",
+            "callSid":"CA1","mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}}}"#,
+        );
+        (carrier, handle)
+    }
+
+    /// Waits until `call` is finished.
+    fn finished(&mut self, call: &str) -> Finished {
+        loop {
+            match self.told.recv_timeout(Duration::from_secs(20)).expect("every call is finished") {
+                Told::Event(call, kind) => self.events.entry(call).or_default().push(kind),
+                Told::Finished(id, finished) if id == call => return finished,
+                Told::Finished(..) => {}
+            }
+        }
+    }
+}
+
+struct Carrier {
+    socket: WebSocket<TcpStream>,
+    chunk: u32,
+}
+
+impl Carrier {
+    fn say(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
+    }
+
+    fn frame(&mut self) {
+        self.chunk += 1;
+        let payload = "/".repeat(214) + "8=";
+        self.say(&format!(
+            r#"{{"event":"media","streamSid":"MZ1","media":{{"chunk":"{}","payload":"{payload}"}}}}"#,
+            self.chunk
+        ));
+    }
+
+    /// Sends caller audio until the call has said `event`; the text that said it.
+    fn hear(&mut self, event: &str) -> String {
+        let wanted = format!(r#""event":"{event}""#);
+        loop {
+            self.frame();
+            let message = self.socket.read().unwrap();
+            if let Message::Text(text) = message
+                && text.contains(&wanted)
+            {
+                return text.to_string();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_panic_in_one_call_ends_that_call_alone() {
+    let mut house = House::open(1);
+    let (mut broken, broken_handle) = house.call("broken", Box::new(NoRecogniser));
+    let (mut sound, _handle) = house.call("sound", Box::new(NoRecogniser));
+    broken.hear("media");
+    sound.hear("media");
+
+    broken_handle.make_it_panic();
+    let finished = house.finished("broken");
+    assert_eq!(finished.reason, EndReason::EngineFault);
+    assert!(finished.journal.is_some_and(|path| path.exists()), "its record is complete");
+
+    sound.hear("mark");
+    sound.say(r#"{"event":"stop","streamSid":"MZ1"}"#);
+    assert_eq!(house.finished("sound").reason, EndReason::CallerHangup);
+    house.engine.shutdown();
+}
+
+#[test]
+fn a_recogniser_that_panics_ends_its_call_alone() {
+    let mut house = House::open(1);
+    let (mut broken, _handle) = house.call("broken", Box::new(Broken));
+    let (mut sound, _other) = house.call("sound", Box::new(NoRecogniser));
+    let mark = broken.hear("mark");
+    broken.say(&mark);
+    let speech = crate::sim::voiced(Duration::from_secs(1));
+    for frame in speech.chunks(160) {
+        let mut message = Vec::new();
+        offhook_codecs::wire::twilio::write_media(&mut message, "MZ1", frame);
+        broken.say(std::str::from_utf8(&message).unwrap());
+    }
+    sound.hear("mark");
+    sound.say(r#"{"event":"stop","streamSid":"MZ1"}"#);
+    assert_eq!(house.finished("sound").reason, EndReason::CallerHangup);
+    broken.say(r#"{"event":"stop","streamSid":"MZ1"}"#);
+    house.finished("broken");
+    house.engine.shutdown();
+}
+
+#[test]
+fn shutdown_ends_running_calls_with_complete_records() {
+    let mut house = House::open(2);
+    let (mut carrier, handle) = house.call("running", Box::new(NoRecogniser));
+    carrier.hear("media");
+    assert_eq!(house.engine.active_calls(), 1);
+    std::mem::replace(&mut house.engine, House::open(1).engine).shutdown();
+    let finished = house.finished("running");
+    assert_eq!(finished.reason, EndReason::Shutdown);
+    assert!(finished.recording.is_some_and(|path| path.exists()));
+    assert!(handle.is_over());
+    assert!(handle.command(Command::Say { text: "hello" }).is_err());
+}
+
+#[test]
+fn what_is_said_from_outside_is_heard() {
+    let mut house = House::open(1);
+    let (mut carrier, handle) = house.call("told", Box::new(NoRecogniser));
+    let mark = carrier.hear("mark");
+    carrier.say(&mark);
+    handle.command(Command::Say { text: "one moment" }).unwrap();
+    carrier.hear("media");
+    handle.command(Command::HangUp { reason: EndReason::Operator }).unwrap();
+    assert_eq!(house.finished("told").reason, EndReason::Operator);
+    house.engine.shutdown();
+}
+
+#[test]
+fn a_socket_that_dies_without_closing_leaves_a_complete_record() {
+    let mut house = House::open(1);
+    let (mut carrier, _handle) = house.call("lost", Box::new(NoRecogniser));
+    carrier.hear("media");
+    drop(carrier);
+    let finished = house.finished("lost");
+    assert_eq!(finished.reason, EndReason::LegLost);
+    assert!(
+        house.events["lost"]
+            .iter()
+            .any(|kind| matches!(kind, EventKind::Turn(turn) if !turn.unheard.is_empty()))
+    );
+    house.engine.shutdown();
+}
+
+#[test]
+fn a_binary_frame_is_counted_and_a_broken_frame_ends_the_call() {
+    let mut house = House::open(1);
+    let (mut carrier, _handle) = house.call("odd", Box::new(NoRecogniser));
+    carrier.hear("media");
+    carrier.socket.send(Message::binary(vec![1, 2, 3])).unwrap();
+    carrier.say("not json");
+    // An opcode that RFC 6455 reserves.
+    std::io::Write::write_all(carrier.socket.get_mut(), &[0x83, 0x80, 0, 0, 0, 0]).unwrap();
+    assert_eq!(house.finished("odd").reason, EndReason::ProtocolError);
+    use crate::call::Fault;
+    for fault in [Fault::BinaryFrame, Fault::NotAMessage, Fault::Protocol] {
+        let told = EventKind::Fault { fault, count: 1 };
+        assert!(house.events["odd"].contains(&told), "{fault:?}");
+    }
+    house.engine.shutdown();
+}

@@ -71,10 +71,7 @@ fn media_before_start_is_counted_and_dropped() {
     let mut bare = Bare::new();
     bare.media(1, 0, &[0xFF; 160]);
     bare.media(2, 20, &[0xFF; 160]);
-    assert_eq!(
-        bare.events,
-        [1, 2].map(|count| EventKind::Fault { fault: Fault::MediaBeforeStart, count })
-    );
+    assert_eq!(bare.events, [1, 2].map(|count| EventKind::Fault { fault: Fault::MediaBeforeStart, count }));
     bare.input(Input::Start { stream: "MZ1", format_ok: true });
     bare.media(3, 40, &[0xFF; 160]);
     assert_eq!(bare.told(|kind| *kind == EventKind::MediaFlows), 1, "the call goes on");
@@ -117,11 +114,7 @@ fn payloads_of_any_size_become_the_same_frames() {
         for (n, piece) in speech.chunks(size).enumerate() {
             at += piece.len();
             bare.now = CallTime::from_micros(at as u64 * 125);
-            bare.input(Input::Media(Media {
-                chunk: Some(n as u32 + 1),
-                timestamp_ms: None,
-                payload: piece,
-            }));
+            bare.input(Input::Media(Media { chunk: Some(n as u32 + 1), timestamp_ms: None, payload: piece }));
         }
         assert!(!bare.caller_audio.is_empty(), "speech was found in pieces of {size}");
         heard.push(bare.caller_audio);
@@ -238,7 +231,8 @@ fn ten_seconds_without_media_are_survived() {
     sim.caller_says("hello", ms(600));
     sim.run_until_idle();
     assert_eq!(sim.ended(), None);
-    let told = |wanted: fn(&EventKind) -> bool| sim.events().iter().filter(|event| wanted(&event.kind)).count();
+    let told =
+        |wanted: fn(&EventKind) -> bool| sim.events().iter().filter(|event| wanted(&event.kind)).count();
     assert_eq!(told(|kind| matches!(kind, EventKind::MediaStalled { .. })), 1);
     assert_eq!(told(|kind| matches!(kind, EventKind::MediaResumed { .. })), 1);
     assert!(sim.prompts().contains(&Prompt::Said("hello".into())));
@@ -253,7 +247,10 @@ fn ten_seconds_without_media_are_survived() {
 fn a_call_whose_media_never_comes_back_ends() {
     let mut bare = Bare::started();
     bare.media(1, 0, &[0xFF; 160]);
-    bare.input(Input::AgentDone { turn: crate::call::TurnId(1), then: crate::call::Then::Listen { keys_max: 0 } });
+    bare.input(Input::AgentDone {
+        turn: crate::call::TurnId(1),
+        then: crate::call::Then::Listen { keys_max: 0 },
+    });
     bare.pass(Duration::from_secs(60));
     assert_eq!(bare.ended, Some(EndReason::MediaTimeout));
 }
