@@ -74,7 +74,7 @@ struct Engine {
 }
 
 enum Kind {
-    Transform(Fft<f32>),
+    Transform(Box<Fft<f32>>),
     Sinc(Async<f32>),
 }
 
@@ -155,7 +155,7 @@ impl Engine {
             )?;
             // The filter is centred on a whole input sample, also where the block's length is odd.
             let lead_in = ((block / 2) as f64 * ratio).round() as usize;
-            (block, Kind::Transform(fft), lead_in, 0)
+            (block, Kind::Transform(Box::new(fft)), lead_in, 0)
         } else {
             let taps = (from * SINC_MS).div_ceil(1_000).next_multiple_of(8) as usize;
             let parameters = SincInterpolationParameters::new(taps, WindowFunction::Hann)
