@@ -6,6 +6,7 @@
 pub(crate) mod link;
 mod render;
 pub(crate) mod session;
+pub mod grammar;
 pub mod stt;
 pub mod tts;
 pub(crate) mod worker;
