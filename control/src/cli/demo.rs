@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::call::{self, Failed, Printer, Style, Told, seconds};
+use super::call::{self, Failed, Printer, Style, Told};
 use crate::caller::webhook::Webhooks;
 use crate::caller::{self, CallPlan, Keep, Step, record};
 use crate::server::Server;
