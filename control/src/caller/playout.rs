@@ -23,8 +23,9 @@ use super::time::{HZ, LineTime};
 /// µ-law silence, heard where there is nothing to play.
 pub const SILENCE: u8 = 0xFF;
 
-/// A gap up to this long, in samples (1 s), is an underrun; a longer one is a pause.
-pub const UNDERRUN_MAX: u64 = HZ;
+/// A gap up to this long, in samples (500 ms), is an underrun; a longer one is a pause, after which a caller may well take
+/// the floor.
+pub const UNDERRUN_MAX: u64 = HZ / 2;
 
 /// The most that is buffered, in samples: 5 minutes. Full: the newest audio is dropped and counted in
 /// [`PlayoutCounts::overflow_samples`]. Twilio's own limit is not documented, only that there is one (its error 31930).
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_that_a_mark_a_clear_or_a_second_sets_off_is_no_underrun() {
+    fn a_pause_that_a_mark_a_clear_or_its_length_sets_off_is_no_underrun() {
         let mut line = Line::default();
         line.media(0, 20, 1);
         line.mark(0, "end of utterance");
@@ -313,7 +314,7 @@ mod tests {
         assert_eq!(line.media(120, 20, 1), None);
         line.clear(130);
         assert_eq!(line.media(140, 20, 1), None);
-        assert_eq!(line.media(1_161, 20, 1), None, "1,001 ms after the end of what came before");
+        assert_eq!(line.media(661, 20, 1), None, "501 ms after the end of what came before");
         assert_eq!(line.playout.counts().underruns, 0);
     }
 

@@ -118,7 +118,7 @@ fn keys(text: &str) -> Result<Vec<char>, CallerError> {
         return Err(step_error(text, "there is no key in it"));
     }
     match keys.iter().find(|c| !matches!(c, '0'..='9' | '*' | '#' | 'A'..='D')) {
-        Some(c) => Err(step_error(text, format!("a telephone has no key {c:?}, only 0-9, *, # and A-D"))),
+        Some(c) => Err(step_error(text, format!("a telephone has no key {c}, only 0-9, *, # and A-D"))),
         None => Ok(keys),
     }
 }
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn what_cannot_be_said_is_refused_by_name() {
         for (step, wanted) in [
-            (Step::Keys("12E".into()), "no key 'E'"),
+            (Step::Keys("12E".into()), "no key E"),
             (Step::Keys("".into()), "no key in it"),
             (Step::Say("…".into()), "no word in it"),
             (Step::Wav("/nowhere/at/all.wav".into()), "/nowhere/at/all.wav"),

@@ -26,12 +26,7 @@ const HEARING_SLACK_MS: u64 = 300;
 
 /// What the command is told.
 #[derive(Debug, clap::Args)]
-#[command(
-    long_about = "Call a server as a carrier would, and print the conversation.\n\n\
-        The call is announced to the server's webhook, its media stream is opened, and the caller says each item when the \
-        agent has finished speaking. Items are said in the order in which they stand on the command line.",
-    after_help = EXAMPLES
-)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The server.
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080")]
@@ -65,6 +60,9 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "\
+The call is announced to the server's webhook, its media stream is opened, and the caller says each item when the agent
+has finished speaking.
+
 Examples:
   Say three things, each when the agent has finished:
     offhook call --say 'two hundred' --say 'fifty thousand' --say september

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::call::{self, Failed, Printer, Style, Told, seconds};
+use super::call::{self, Failed, Printer, Style, Told};
 use crate::caller::webhook::Webhooks;
 use crate::caller::{self, CallPlan, Keep, Step, record};
 use crate::server::Server;
@@ -32,9 +32,10 @@ const PORTS: std::ops::Range<u16> = 8080..8100;
 
 /// What the command is told.
 #[derive(Debug, clap::Args)]
-#[command(long_about = "Serve, place one call by itself, show what happened, and keep serving.\n\n\
-        Starts a server on this machine only, calls it as a carrier would with a caller who answers four questions and \
-        interrupts once, prints the conversation and its timeline, and says what to try next.")]
+#[command(
+    after_help = "Starts a server on this machine only, and calls it as a carrier would, with a caller who answers four questions \
+        and interrupts once. Prints the conversation and its timeline, and says what to try next."
+)]
 pub struct Args {
     /// Where the database, recordings, journals and logs go.
     #[arg(long, value_name = "DIR", default_value = "offhook-data")]
