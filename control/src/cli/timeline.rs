@@ -45,9 +45,7 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
             ("agent", format!("begins to speak, {ms} ms after the caller"))
         }
         EventKind::AgentSpeaks { response_ms: None, .. } => ("agent", "begins to speak".to_owned()),
-        EventKind::Recorded { key, value } => {
-            ("agent", format!("notes {} = {}", plain(key), quoted(value)))
-        }
+        EventKind::Recorded { key, value } => ("agent", format!("notes {} = {}", plain(key), quoted(value))),
         EventKind::Turn(turn) => (speaker(turn.speaker), said(turn)),
         EventKind::Fault { fault, count } => ("leg", format!("unusable message: {fault:?} ({count} so far)")),
         EventKind::Gap { missing_ms, concealed_ms, count } => {

@@ -296,7 +296,7 @@ fn is_urgent(output: &Output) -> bool {
 mod tests {
     use crossbeam_channel::bounded;
 
-    use super::super::format::{Entries, encode_chunk, BLOCK_HEAD_BYTES};
+    use super::super::format::{BLOCK_HEAD_BYTES, Entries, encode_chunk};
     use super::*;
     use crate::call::{Event, Media, UtteranceId};
 

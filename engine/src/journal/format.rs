@@ -449,11 +449,14 @@ pub(super) mod testing {
         vec![
             vec![
                 entry(0, Record::Input(InputRecord::Start { stream: "MZ1", format_ok: true })),
-                entry(20, Record::Input(InputRecord::Media {
-                    chunk: Some(1),
-                    timestamp_ms: Some(0),
-                    payload: &[0xFF; 160],
-                })),
+                entry(
+                    20,
+                    Record::Input(InputRecord::Media {
+                        chunk: Some(1),
+                        timestamp_ms: Some(0),
+                        payload: &[0xFF; 160],
+                    }),
+                ),
             ],
             vec![
                 Entry {
@@ -571,8 +574,7 @@ mod tests {
 
     #[test]
     fn header_comes_back_as_it_was_written() {
-        let header =
-            Header { call: "CA1".into(), started_unix_us: u64::MAX, settings: testing::settings() };
+        let header = Header { call: "CA1".into(), started_unix_us: u64::MAX, settings: testing::settings() };
         let file = encode_header(&header).unwrap();
         assert_eq!(decode_header(&file[PREFIX_BYTES + BLOCK_HEAD_BYTES..]).unwrap(), header);
     }
@@ -584,8 +586,7 @@ mod tests {
         assert_eq!(records(first), [&[0, 0, 0, 3, b'M', b'Z', b'1', 1][..], &media].concat());
         let mut block = Vec::new();
         encode_chunk(&records(second), &[Arc::from([1, 2, 3])], &mut block);
-        let payload =
-            [12, 0, 0, 0, 0xC0, 0xB8, 2, 0, 13, 1, 3, 0xD0, 0x86, 3, 3, 1, 1, 2, 3];
+        let payload = [12, 0, 0, 0, 0xC0, 0xB8, 2, 0, 13, 1, 3, 0xD0, 0x86, 3, 3, 1, 1, 2, 3];
         let crc = crc32fast::hash(&payload).to_le_bytes();
         assert_eq!(block, [&[payload.len() as u8, 0, 0, 0][..], &crc, &payload].concat());
     }

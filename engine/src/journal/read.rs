@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::format::{
-    BLOCK_HEAD_BYTES, Entries, Entry, Header, MAGIC, OutputRecord, PREFIX_BYTES, Record, VERSION, decode_header,
+    BLOCK_HEAD_BYTES, Entries, Entry, Header, MAGIC, OutputRecord, PREFIX_BYTES, Record, VERSION,
+    decode_header,
 };
 use crate::call::{CallTime, EndReason, Event};
 
@@ -70,8 +71,8 @@ pub struct Journal {
 /// Reads the journal at `path`. Errors if the file cannot be read, or breaks off or makes no sense before its first
 /// record; what is wrong behind that is [`Journal::damage`].
 pub fn read(path: &Path) -> Result<Journal, JournalError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| JournalError::Unreadable { path: path.to_owned(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| JournalError::Unreadable { path: path.to_owned(), source })?;
     Journal::parse(bytes)
 }
 
@@ -161,7 +162,9 @@ impl Journal {
     /// All records that could be read, in order.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let chunks = self.chunks.iter().map(|chunk| &self.bytes[chunk.clone()]);
-        chunks.flat_map(|payload| Entries::of(payload).into_iter().flatten().flatten()).take(self.records as usize)
+        chunks
+            .flat_map(|payload| Entries::of(payload).into_iter().flatten().flatten())
+            .take(self.records as usize)
     }
 }
 
@@ -217,7 +220,10 @@ mod tests {
         let table = [
             (b"RIFF and so on".to_vec(), "not a journal: it does not begin with OFFHOOKJ (byte 0)"),
             (Vec::new(), "the file ends in the middle of the file's own head that begins at byte 0"),
-            (sound()[..9].to_vec(), "the file ends in the middle of the file's own head that begins at byte 0"),
+            (
+                sound()[..9].to_vec(),
+                "the file ends in the middle of the file's own head that begins at byte 0",
+            ),
             (next_version, "version 2 at byte 8: this program reads version 1"),
             (sound()[..30].to_vec(), "the file ends in the middle of the header that begins at byte 10"),
             (broken_header, "the block at byte 10 is damaged: its checksum does not match"),

@@ -148,8 +148,8 @@ impl Tracks {
             return Some(end);
         }
         let place = zero + offset;
-        let sane = (arrival as i64 - (BEHIND_MS_MAX * PER_MS) as i64)
-            ..=(arrival + AHEAD_MS_MAX * PER_MS) as i64;
+        let sane =
+            (arrival as i64 - (BEHIND_MS_MAX * PER_MS) as i64)..=(arrival + AHEAD_MS_MAX * PER_MS) as i64;
         if !sane.contains(&place) {
             self.clock.zero = Some(at_arrival);
             return Some(arrival);
@@ -440,7 +440,9 @@ mod tests {
 
     #[test]
     fn timestamps_that_lie_do_not_move_audio_away_from_its_arrival() {
-        for lie in [|_| 0, |n| u32::MAX - n, |n| n * 3_600_000, |n| if n < 50 { n * 20 } else { 4_000_000_000 }] {
+        for lie in
+            [|_| 0, |n| u32::MAX - n, |n| n * 3_600_000, |n| if n < 50 { n * 20 } else { 4_000_000_000 }]
+        {
             let mut tracks = Tracks::default();
             for n in 0..100u32 {
                 tracks.caller(at_ms(u64::from(n) * 20), Some(lie(n)), Some(n), &frame(n as u8));
@@ -484,8 +486,7 @@ mod tests {
         tracks.agent(at_ms(90), &frame(20));
         tracks.clear(at_ms(150));
         let [_, right] = runs(tracks, 160);
-        let expected =
-            [(1, 20.0), (2, 20.0), (3, 10.0), (SILENCE, 40.0), (20, 20.0), (SILENCE, 50.0)];
+        let expected = [(1, 20.0), (2, 20.0), (3, 10.0), (SILENCE, 40.0), (20, 20.0), (SILENCE, 50.0)];
         assert_eq!(right, expected);
     }
 

@@ -242,11 +242,14 @@ mod tests {
     fn one_byte_of_audio_is_a_difference() {
         let journal = tampered(|entries| {
             let media = output_at(entries, |output| matches!(output, OutputRecord::Media { .. }));
-            let Record::Output(OutputRecord::Media { audio, .. }) = &mut entries[media].record else { return };
+            let Record::Output(OutputRecord::Media { audio, .. }) = &mut entries[media].record else {
+                return;
+            };
             let changed: Vec<u8> = audio.iter().map(|byte| byte ^ 1).collect();
             *audio = changed.leak();
         });
-        let Verdict::Different { recorded: Some(recorded), replayed: Some(replayed), .. } = replay(&journal).verdict
+        let Verdict::Different { recorded: Some(recorded), replayed: Some(replayed), .. } =
+            replay(&journal).verdict
         else {
             panic!("not noticed")
         };
