@@ -44,8 +44,9 @@ impl Entry {
     /// The voice has given all of it. Word starts that are not ascending, or lie outside, are not believed.
     pub(super) fn complete(&mut self, words: &[WordStart]) {
         self.complete = true;
-        let sane = words.windows(2).all(|w| w[0].sample <= w[1].sample && w[0].text_offset < w[1].text_offset)
-            && words.iter().all(|w| self.text.is_char_boundary(w.text_offset as usize));
+        let sane =
+            words.windows(2).all(|w| w[0].sample <= w[1].sample && w[0].text_offset < w[1].text_offset)
+                && words.iter().all(|w| self.text.is_char_boundary(w.text_offset as usize));
         if sane {
             self.words = words.to_vec();
         }
@@ -106,7 +107,8 @@ impl Entry {
     /// Without the voice's own word starts: letters share the length evenly, a blank counting as one.
     fn first_unheard_by_length(&self) -> (usize, usize) {
         let letters = self.text.chars().count().max(1);
-        let samples = if self.complete { self.received } else { self.received.max(letters * SAMPLES_PER_LETTER) };
+        let samples =
+            if self.complete { self.received } else { self.received.max(letters * SAMPLES_PER_LETTER) };
         let sample_at = |letter: usize| letter * samples / letters;
         let mut start = (0, 0);
         let mut in_word = false;

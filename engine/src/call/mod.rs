@@ -187,6 +187,11 @@ impl Call {
         self.timers.next()
     }
 
+    /// True while anybody has the floor, or an answer is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.agent.is_some() || self.caller.is_some() || !self.keys.is_empty()
+    }
+
     // The leg.
 
     fn on_start(&mut self, now: CallTime, stream: &str, format_ok: bool, out: &mut Outputs) {
@@ -207,15 +212,15 @@ impl Call {
             return self.on_fault(now, Fault::MediaBeforeStart, out);
         }
         self.note_media(now, out);
-        let mut piece =
-            self.receive.accept(now, &media, &self.settings, &mut |kind| out.event(now, kind));
+        let mut piece = self.receive.accept(now, &media, &self.settings, &mut |kind| out.event(now, kind));
         while let Some(frame) = self.receive.next_frame(&mut piece) {
             let (voiced, edge) = self.detector.frame(frame.pcm);
             self.preroll.push(frame.ulaw);
             match edge {
                 Edge::Started => self.on_speech(now, out),
                 Edge::Ended => {
-                    if let Some(caller) = self.caller.as_ref().filter(|caller| caller.awaits_final.is_none()) {
+                    if let Some(caller) = self.caller.as_ref().filter(|caller| caller.awaits_final.is_none())
+                    {
                         let (utterance, speech_ms) = (caller.utterance, caller.speech_ms);
                         out.event(now, EventKind::SpeechEnded { utterance, speech_ms });
                     }
@@ -296,7 +301,9 @@ impl Call {
 
     /// One frame of the caller while a turn of theirs is open.
     fn on_frame(&mut self, now: CallTime, voiced: bool, just_started: bool, out: &mut Outputs) {
-        let Some(caller) = self.caller.as_mut().filter(|caller| caller.awaits_final.is_none()) else { return };
+        let Some(caller) = self.caller.as_mut().filter(|caller| caller.awaits_final.is_none()) else {
+            return;
+        };
         if !just_started {
             let audio = out.push_bytes(self.preroll.newest());
             out.push(Output::CallerAudio { audio });

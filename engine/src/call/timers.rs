@@ -61,7 +61,9 @@ impl Timers {
 
     /// The earliest, and its name.
     pub(super) fn next(&self) -> Option<(CallTime, Deadline)> {
-        ALL.into_iter().filter_map(|deadline| Some((self.0[deadline as usize]?, deadline))).min_by_key(|d| d.0)
+        ALL.into_iter()
+            .filter_map(|deadline| Some((self.0[deadline as usize]?, deadline)))
+            .min_by_key(|d| d.0)
     }
 
     /// Takes one that is due at `now`.

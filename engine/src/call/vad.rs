@@ -2,6 +2,10 @@
 //!
 //! The detector is WebRTC's (libfvad), fed with the 8 kHz telephone signal as it is. A single voiced frame means
 //! little, a single unvoiced one too, so both edges look at a short window of verdicts.
+//!
+//! libfvad goes on saying "voiced" for up to 100 ms after a sound has ended (its hang-over). That would turn a click of
+//! 40 ms into speech long enough to interrupt, and would hide when the caller really stopped; so a frame also has to
+//! be within 30 dB of the caller's recent peak.
 
 use webrtc_vad::{SampleRate, Vad, VadMode};
 
@@ -10,6 +14,11 @@ use super::settings::CallSettings;
 
 /// Unvoiced for this long, the caller has fallen silent (which does not end the turn yet).
 const HANGOVER_MS: u32 = 200;
+
+/// A frame this far below the recent peak is an echo of the verdict before, not speech: 30 dB, as a ratio of energies.
+const PEAK_RATIO: u64 = 1_000;
+/// The peak falls by a fiftieth per frame: 4.4 dB a second.
+const PEAK_DECAY: u64 = 50;
 
 /// A voice detector that may be owned by one thread and handed to another.
 struct Detector(Vad);
@@ -31,6 +40,8 @@ pub(super) enum Edge {
 
 pub(super) struct SpeechDetector {
     detector: Detector,
+    /// Energy of the loudest recent frame, as a sum of squares.
+    peak: u64,
     /// Verdicts of the last 64 frames, newest in the lowest bit.
     verdicts: u64,
     speaking: bool,
@@ -49,6 +60,7 @@ impl SpeechDetector {
         };
         Self {
             detector: Detector(Vad::new_with_rate_and_mode(SampleRate::Rate8kHz, mode)),
+            peak: 0,
             verdicts: 0,
             speaking: false,
             silent_frames: 0,
@@ -60,7 +72,7 @@ impl SpeechDetector {
     /// Takes one frame: is it voiced, and what did it change?
     pub(super) fn frame(&mut self, pcm: &[i16; FRAME]) -> (bool, Edge) {
         // A frame of 160 samples at 8 kHz is 20 ms, one of the three lengths that the detector takes.
-        let voiced = self.detector.0.is_voice_segment(pcm).unwrap_or(false);
+        let voiced = self.detector.0.is_voice_segment(pcm).unwrap_or(false) && self.is_loud(pcm);
         self.verdicts = self.verdicts << 1 | u64::from(voiced);
         self.silent_frames = if voiced { 0 } else { self.silent_frames.saturating_add(1) };
         let edge = if !self.speaking && voiced && self.voiced_in(self.onset_window) >= self.onset_frames {
@@ -73,6 +85,12 @@ impl SpeechDetector {
             Edge::None
         };
         (voiced, edge)
+    }
+
+    fn is_loud(&mut self, pcm: &[i16; FRAME]) -> bool {
+        let energy: u64 = pcm.iter().map(|&s| u64::from((i32::from(s) * i32::from(s)) as u32)).sum();
+        self.peak = (self.peak - self.peak / PEAK_DECAY).max(energy);
+        energy > self.peak / PEAK_RATIO
     }
 
     /// True if speech has lasted for `ms`: five in six of the newest frames are voiced, since speech itself has holes.
