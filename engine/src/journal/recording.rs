@@ -493,8 +493,8 @@ mod tests {
     #[test]
     fn what_reaches_past_the_end_is_cut() {
         let mut tracks = Tracks::default();
-        tracks.caller(at_ms(95), Some(0), None, &frame(1));
         tracks.agent(at_ms(85), &frame(2));
+        tracks.caller(at_ms(95), Some(0), None, &frame(1));
         let [left, right] = runs(tracks, 100);
         assert_eq!(left, [(SILENCE, 95.0), (1, 5.0)]);
         assert_eq!(right, [(SILENCE, 85.0), (2, 15.0)]);
