@@ -40,9 +40,10 @@ fn ten_seconds_of_call_ask_for_no_memory_and_give_none_back() {
     });
     // As a speech thread makes it, and the call gives it back once it was played.
     let pieces: Vec<Arc<[u8]>> = (0..FRAMES).map(|_| Arc::from([0u8; 160])).collect();
+    let mut pieces = pieces.into_iter();
     let mut now = CallTime::ZERO;
     let ((), counts) = counted(|| {
-        for (piece, chunk) in pieces.into_iter().zip(1..) {
+        for (piece, chunk) in pieces.by_ref().zip(1..) {
             now = CallTime::from_millis(u64::from(chunk) * 20);
             let timestamp_ms = Some(chunk * 20);
             let media = Media { chunk: Some(chunk), timestamp_ms, payload: &caller };

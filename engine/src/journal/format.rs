@@ -547,7 +547,7 @@ mod tests {
         chunk.push(entry(u64::MAX / 1_000, Record::End { reason: EndReason::EngineFault }));
 
         let mut block = Vec::new();
-        encode_chunk(&records(&chunk), &[audio.clone()], &mut block);
+        encode_chunk(&records(&chunk), std::slice::from_ref(&audio), &mut block);
         let read: Vec<_> =
             Entries::of(&block[BLOCK_HEAD_BYTES..]).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(read, chunk);
