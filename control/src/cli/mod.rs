@@ -5,6 +5,7 @@ pub mod demo;
 pub mod doctor;
 pub mod replay;
 pub mod serve;
+pub mod timeline;
 
 use std::process::ExitCode;
 

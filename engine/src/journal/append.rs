@@ -291,3 +291,176 @@ fn is_urgent(output: &Output) -> bool {
             | EventKind::Ended { .. }
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::super::format::{BLOCK_HEAD_BYTES, Entries, encode_chunk};
+    use super::*;
+    use crate::call::{Event, Media, UtteranceId};
+
+    /// An appender whose way to the writer holds `room` chunks, with no spare ones.
+    fn appender(room: usize) -> (Appender, Receiver<Message>) {
+        let (messages, inbox) = bounded(room);
+        let (_, spares) = bounded(1);
+        (Appender::new(5, messages, spares), inbox)
+    }
+
+    fn media(payload: &[u8]) -> Input<'_> {
+        Input::Media(Media { chunk: Some(1), timestamp_ms: Some(20), payload })
+    }
+
+    fn at_ms(ms: u64) -> CallTime {
+        CallTime::from_millis(ms)
+    }
+
+    /// How many inputs the chunks hold that wait for the writer, and the losses that they tell of.
+    fn received(inbox: &Receiver<Message>) -> (u64, Vec<u64>) {
+        let (mut inputs, mut losses, mut block) = (0, Vec::new(), Vec::new());
+        for message in inbox.try_iter() {
+            let Message::Chunk(chunk) = message else { panic!("only chunks come from an appender") };
+            assert_eq!(chunk.call, 5);
+            encode_chunk(chunk.records(), &chunk.audio, &mut block);
+            for entry in Entries::of(&block[BLOCK_HEAD_BYTES..]).unwrap() {
+                match entry.unwrap().record {
+                    Record::Input(_) => inputs += 1,
+                    Record::Lost { records } => losses.push(records),
+                    _ => {}
+                }
+            }
+        }
+        (inputs, losses)
+    }
+
+    #[test]
+    fn chunk_is_due_once_a_second() {
+        let (mut appender, inbox) = appender(8);
+        assert_eq!(appender.next_due(), None);
+        appender.input(at_ms(20), &media(&[0; 160]));
+        assert_eq!(appender.next_due(), Some(at_ms(1_000)));
+        assert!(!appender.due(at_ms(999)));
+        assert!(appender.due(at_ms(1_000)));
+        appender.hand_over(at_ms(1_000));
+        assert!(!appender.due(at_ms(1_100)));
+        appender.input(at_ms(1_100), &media(&[0; 160]));
+        assert_eq!(appender.next_due(), Some(at_ms(2_000)));
+        assert_eq!(received(&inbox), (1, vec![]));
+    }
+
+    #[test]
+    fn turn_is_due_at_once_and_a_sound_is_not() {
+        let (mut appender, _inbox) = appender(8);
+        let event = |kind| Output::Event(Event { at: at_ms(40), kind });
+        let outputs = Outputs::default();
+        appender.output(at_ms(40), &event(EventKind::SpeechStarted { utterance: UtteranceId(1) }), &outputs);
+        assert!(!appender.due(at_ms(40)));
+        appender.output(at_ms(40), &event(EventKind::Ended { reason: EndReason::Operator }), &outputs);
+        assert!(appender.due(at_ms(40)));
+    }
+
+    #[test]
+    fn burst_larger_than_a_chunk_loses_nothing() {
+        let (mut appender, inbox) = appender(64);
+        for _ in 0..1_000 {
+            appender.input(at_ms(20), &media(&[7; 160]));
+        }
+        appender.hand_over(at_ms(20));
+        assert_eq!(received(&inbox), (1_000, vec![]));
+        assert_eq!(appender.lost(), 0);
+    }
+
+    #[test]
+    fn record_larger_than_a_chunk_grows_one() {
+        let (mut appender, inbox) = appender(8);
+        appender.input(at_ms(20), &media(&[7; 160]));
+        appender.input(at_ms(20), &media(&[7; 5 * RECORDS_BYTES]));
+        appender.input(at_ms(20), &media(&[7; 160]));
+        appender.hand_over(at_ms(20));
+        assert_eq!(received(&inbox), (3, vec![]));
+    }
+
+    #[test]
+    fn record_larger_than_any_chunk_is_counted_as_lost() {
+        let (mut appender, inbox) = appender(8);
+        appender.input(at_ms(20), &media(&vec![7; RECORDS_BYTES_MAX + 1]));
+        appender.input(at_ms(40), &media(&[7; 160]));
+        appender.hand_over(at_ms(40));
+        assert_eq!(received(&inbox), (1, vec![1]));
+    }
+
+    #[test]
+    fn full_way_keeps_one_chunk_then_drops_counts_and_says_so() {
+        let (mut appender, inbox) = appender(1);
+        appender.input(at_ms(20), &media(&[7; 160]));
+        appender.hand_over(at_ms(20));
+        appender.input(at_ms(40), &media(&[7; 160]));
+        appender.hand_over(at_ms(40));
+        assert_eq!(appender.next_due(), Some(at_ms(140)), "tried again soon");
+        assert_eq!(appender.lost(), 0);
+        let mut sent = 2;
+        while appender.lost() == 0 {
+            appender.input(at_ms(60), &media(&[7; 160]));
+            sent += 1;
+        }
+        assert_eq!(received(&inbox), (1, vec![]));
+        appender.input(at_ms(80), &media(&[7; 160]));
+        sent += 1;
+        appender.hand_over(at_ms(80));
+        let lost = appender.lost();
+        assert_eq!(received(&inbox), (sent - 1 - lost, vec![lost]));
+        assert!(lost > 50, "a whole chunk: {lost}");
+    }
+
+    #[test]
+    fn end_waits_for_room_and_is_written_once() {
+        let (mut appender, inbox) = appender(1);
+        appender.input(at_ms(20), &media(&[7; 160]));
+        appender.hand_over(at_ms(20));
+        assert!(!appender.finish(at_ms(40), EndReason::CallerHangup));
+        assert!(!appender.finish(at_ms(60), EndReason::CallerHangup));
+        assert_eq!(received(&inbox), (1, vec![]));
+        assert!(appender.finish(at_ms(80), EndReason::CallerHangup));
+        let Ok(Message::Chunk(chunk)) = inbox.try_recv() else { panic!("a chunk") };
+        let stamped: Stamped<'_> = postcard::from_bytes(chunk.records()).unwrap();
+        assert_eq!(
+            stamped,
+            Stamped { at: at_ms(40), record: Record::End { reason: EndReason::CallerHangup } }
+        );
+        drop(appender);
+        assert!(inbox.try_recv().is_err());
+    }
+
+    #[test]
+    fn appender_dropped_unfinished_ends_as_a_fault_of_the_engine() {
+        let (mut appender, inbox) = appender(1);
+        appender.input(at_ms(20), &Input::Tick);
+        drop(appender);
+        let Ok(Message::Chunk(chunk)) = inbox.try_recv() else { panic!("a chunk") };
+        let (_, rest) = postcard::take_from_bytes::<Stamped<'_>>(chunk.records()).unwrap();
+        let stamped: Stamped<'_> = postcard::from_bytes(rest).unwrap();
+        assert_eq!(stamped.record, Record::End { reason: EndReason::EngineFault });
+    }
+
+    #[test]
+    fn without_a_writer_nothing_is_waited_for() {
+        let (mut appender, inbox) = appender(1);
+        drop(inbox);
+        appender.input(at_ms(20), &media(&[7; 160]));
+        appender.hand_over(at_ms(20));
+        assert!(appender.finish(at_ms(40), EndReason::Shutdown));
+    }
+
+    #[test]
+    fn spent_audio_goes_where_it_may_be_freed() {
+        let (mut appender, inbox) = appender(8);
+        let audio: Arc<[u8]> = Arc::from([1u8; 160]);
+        for _ in 0..PIECES + 1 {
+            appender.spent(audio.clone());
+        }
+        appender.hand_over(at_ms(20));
+        assert_eq!(Arc::strong_count(&audio), PIECES + 2);
+        assert_eq!(inbox.try_iter().count(), 2);
+        assert_eq!(Arc::strong_count(&audio), 1);
+    }
+}

@@ -409,3 +409,223 @@ impl<'a> Iterator for Entries<'a> {
         next
     }
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// A whole file: `chunks` of records, each with the agent audio that belongs to it.
+    pub(in crate::journal) fn file(chunks: &[Vec<Entry<'_>>]) -> Vec<u8> {
+        let header =
+            Header { call: "CA17".into(), started_unix_us: 1_795_341_600_000_000, settings: settings() };
+        let mut file = encode_header(&header).unwrap();
+        for chunk in chunks {
+            let mut block = Vec::new();
+            let audio: Vec<Arc<[u8]>> = chunk.iter().map(|entry| entry.audio.into()).collect();
+            encode_chunk(&records(chunk), &audio, &mut block);
+            file.extend(block);
+        }
+        file
+    }
+
+    pub(in crate::journal) fn settings() -> CallSettings {
+        CallSettings { lead_ms: 120, ..CallSettings::default() }
+    }
+
+    pub(in crate::journal) fn entry(at_ms: u64, record: Record<'_>) -> Entry<'_> {
+        Entry { at: CallTime::from_millis(at_ms), record, audio: &[] }
+    }
+
+    pub(super) fn records(chunk: &[Entry<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for Entry { at, record, .. } in chunk {
+            bytes.extend(postcard::to_stdvec(&(at, record)).unwrap());
+        }
+        bytes
+    }
+
+    /// A few records, the last of them the end.
+    pub(in crate::journal) fn short_call() -> Vec<Vec<Entry<'static>>> {
+        vec![
+            vec![
+                entry(0, Record::Input(InputRecord::Start { stream: "MZ1", format_ok: true })),
+                entry(
+                    20,
+                    Record::Input(InputRecord::Media {
+                        chunk: Some(1),
+                        timestamp_ms: Some(0),
+                        payload: &[0xFF; 160],
+                    }),
+                ),
+            ],
+            vec![
+                Entry {
+                    at: CallTime::from_millis(40),
+                    record: Record::Input(InputRecord::AgentAudio { utterance: UtteranceId(1), bytes: 3 }),
+                    audio: &[1, 2, 3],
+                },
+                entry(50, Record::End { reason: EndReason::CallerHangup }),
+            ],
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::testing::{entry, records, short_call};
+    use super::*;
+    use crate::call::EventKind;
+
+    const WORDS: [WordStart; 2] =
+        [WordStart { text_offset: 0, sample: 0 }, WordStart { text_offset: 6, sample: 4_000 }];
+
+    fn every_input(audio: &Arc<[u8]>) -> Vec<Input<'_>> {
+        let (turn, utterance) = (TurnId(7), UtteranceId(300));
+        vec![
+            Input::Start { stream: "MZ17", format_ok: true },
+            Input::Media(Media { chunk: Some(u32::MAX), timestamp_ms: None, payload: &[0, 0xFF, 0x7F] }),
+            Input::Media(Media { chunk: None, timestamp_ms: Some(20), payload: &[] }),
+            Input::Mark { name: "m17" },
+            Input::Dtmf { digit: '#' },
+            Input::Dtmf { digit: 'é' },
+            Input::Fault(Fault::NotBase64),
+            Input::OutOfSequence { expected: 4, got: 9 },
+            Input::Stop,
+            Input::LegLost,
+            Input::Transcript { utterance, text: "zwei hundert – ja", is_final: true },
+            Input::AgentSays { turn, text: "Hello there." },
+            Input::AgentRecords { key: "size", value: "200" },
+            Input::AgentDone { turn, then: Then::Listen { keys_max: 4 } },
+            Input::AgentDone { turn, then: Then::HangUp },
+            Input::AgentFailed { turn },
+            Input::AgentAudio { utterance, audio },
+            Input::AgentAudioEnd { utterance, failed: false, words: &WORDS },
+            Input::AgentAudioEnd { utterance, failed: true, words: &[] },
+            Input::SpeechDropped { bytes: 1_600 },
+            Input::Command(Command::HangUp { reason: EndReason::Operator }),
+            Input::Command(Command::Say { text: "One moment." }),
+            Input::Tick,
+        ]
+    }
+
+    fn every_output() -> Vec<OutputRecord<'static>> {
+        let (turn, utterance) = (TurnId(7), UtteranceId(300));
+        vec![
+            OutputRecord::Media { utterance, audio: &[1; 800] },
+            OutputRecord::Mark { mark: 17 },
+            OutputRecord::Clear,
+            OutputRecord::UtteranceStarted { utterance },
+            OutputRecord::CallerAudio { bytes: 320, crc32: 0xDEAD_BEEF },
+            OutputRecord::UtteranceEnded { utterance, speech_ms: 480 },
+            OutputRecord::AskAgent { turn, prompt: Cow::Owned(Prompt::Said("two hundred".into())) },
+            OutputRecord::AskAgent { turn, prompt: Cow::Owned(Prompt::Silence(2)) },
+            OutputRecord::CancelAgent { turn },
+            OutputRecord::AgentHeard { turn, text: "Hello" },
+            OutputRecord::Synthesize { utterance, text: "Hello there." },
+            OutputRecord::CancelSynthesis { utterance },
+            OutputRecord::Event(Cow::Owned(Event {
+                at: CallTime::from_micros(123_456),
+                kind: EventKind::Recorded { key: "size".into(), value: "200".into() },
+            })),
+            OutputRecord::Close { reason: EndReason::AgentHangup },
+        ]
+    }
+
+    #[test]
+    fn every_record_comes_back_as_it_was_written() {
+        let audio: Arc<[u8]> = Arc::from([9u8; 480]);
+        let inputs = every_input(&audio);
+        let mut chunk: Vec<Entry<'_>> = Vec::new();
+        for (input, at_ms) in inputs.iter().zip(1..) {
+            let bytes: &[u8] = if let Input::AgentAudio { audio, .. } = input { audio } else { &[] };
+            chunk.push(Entry { audio: bytes, ..entry(at_ms, Record::Input(InputRecord::of(input))) });
+        }
+        chunk.extend(every_output().into_iter().map(|output| entry(5_000, Record::Output(output))));
+        chunk.push(entry(u64::from(u32::MAX), Record::Lost { records: 1 << 40 }));
+        chunk.push(entry(u64::MAX / 1_000, Record::End { reason: EndReason::EngineFault }));
+
+        let mut block = Vec::new();
+        encode_chunk(&records(&chunk), std::slice::from_ref(&audio), &mut block);
+        let read: Vec<_> =
+            Entries::of(&block[BLOCK_HEAD_BYTES..]).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(read, chunk);
+        for (entry, input) in read.iter().zip(&inputs) {
+            let Record::Input(record) = &entry.record else { panic!("inputs come first") };
+            let again = record.to_input(&audio);
+            assert_eq!(format!("{again:?}"), format!("{input:?}"));
+        }
+    }
+
+    #[test]
+    fn outputs_of_a_call_become_records() {
+        let outputs = Outputs::default();
+        let clear = Output::Clear;
+        assert_eq!(OutputRecord::of(&clear, &outputs), OutputRecord::Clear);
+        let audio = Output::CallerAudio { audio: crate::call::Span::default() };
+        assert_eq!(OutputRecord::of(&audio, &outputs), OutputRecord::CallerAudio { bytes: 0, crc32: 0 });
+        let said = Output::AgentHeard { turn: TurnId(1), text: "Good".into() };
+        assert_eq!(
+            OutputRecord::of(&said, &outputs),
+            OutputRecord::AgentHeard { turn: TurnId(1), text: "Good" }
+        );
+    }
+
+    #[test]
+    fn header_comes_back_as_it_was_written() {
+        let header = Header { call: "CA1".into(), started_unix_us: u64::MAX, settings: testing::settings() };
+        let file = encode_header(&header).unwrap();
+        assert_eq!(decode_header(&file[PREFIX_BYTES + BLOCK_HEAD_BYTES..]).unwrap(), header);
+    }
+
+    #[test]
+    fn bytes_on_disk_are_those_of_this_version() {
+        let [first, second] = &short_call()[..] else { panic!("two chunks") };
+        let media = [&[0xA0, 0x9C, 1, 0, 1, 1, 1, 1, 0, 0xA0, 1][..], &[0xFF; 160]].concat();
+        assert_eq!(records(first), [&[0, 0, 0, 3, b'M', b'Z', b'1', 1][..], &media].concat());
+        let mut block = Vec::new();
+        encode_chunk(&records(second), &[Arc::from([1, 2, 3])], &mut block);
+        let payload = [12, 0, 0, 0, 0xC0, 0xB8, 2, 0, 13, 1, 3, 0xD0, 0x86, 3, 3, 1, 1, 2, 3];
+        let crc = crc32fast::hash(&payload).to_le_bytes();
+        assert_eq!(block, [&[payload.len() as u8, 0, 0, 0][..], &crc, &payload].concat());
+    }
+
+    #[test]
+    fn broken_payloads_say_what_and_where() {
+        let audio = entry(1, Record::Input(InputRecord::AgentAudio { utterance: UtteranceId(1), bytes: 9 }));
+        let promised = records(&[audio]);
+        let with_length =
+            |records: &[u8], rest: &[u8]| [&(records.len() as u32).to_le_bytes(), records, rest].concat();
+        let table: [(Vec<u8>, usize, &str); 5] = [
+            (vec![1, 0], 0, "no length of the records"),
+            (vec![9, 0, 0, 0, 1], 0, "records longer than their chunk"),
+            (with_length(&[0, 99], &[]), 4, "not a record of this version"),
+            (with_length(&promised, &[0; 8]), 4, "agent audio that the chunk does not hold"),
+            (with_length(&promised, &[0; 10]), 4 + promised.len() + 9, "bytes that no record speaks of"),
+        ];
+        for (payload, at, what) in table {
+            let error = match Entries::of(&payload) {
+                Ok(entries) => entries.last().unwrap().unwrap_err(),
+                Err(error) => error,
+            };
+            assert_eq!(error, Malformed { at, what });
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_payload_makes_the_decoder_panic(payload in prop::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(entries) = Entries::of(&payload) {
+                prop_assert!(entries.count() <= payload.len());
+            }
+            let _ = decode_header(&payload);
+        }
+
+        #[test]
+        fn no_record_stream_makes_the_decoder_panic(records in prop::collection::vec(any::<u8>(), 0..400)) {
+            let payload = [&(records.len() as u32).to_le_bytes()[..], &records].concat();
+            prop_assert!(Entries::of(&payload).unwrap().count() <= payload.len());
+        }
+    }
+}

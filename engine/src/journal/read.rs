@@ -181,3 +181,123 @@ fn block_at(bytes: &[u8], at: usize, what: &'static str) -> Result<Range<usize>,
     }
     Ok(start..start + length)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::format::testing::{entry, file, settings, short_call};
+    use super::*;
+    use crate::call::EndReason;
+
+    fn sound() -> Vec<u8> {
+        file(&short_call())
+    }
+
+    #[test]
+    fn sound_journal_gives_all_records() {
+        let journal = Journal::parse(sound()).unwrap();
+        assert!(journal.damage().is_none());
+        assert_eq!(journal.header().call, "CA17");
+        assert_eq!(journal.header().settings, settings());
+        let written: Vec<Entry<'_>> = short_call().into_iter().flatten().collect();
+        assert_eq!(journal.entries().collect::<Vec<_>>(), written);
+        assert_eq!(journal.end(), Some((CallTime::from_millis(50), EndReason::CallerHangup)));
+    }
+
+    #[test]
+    fn what_is_wrong_before_the_first_record_is_an_error() {
+        let mut next_version = sound();
+        next_version[8] = 2;
+        let mut broken_header = sound();
+        broken_header[PREFIX_BYTES + BLOCK_HEAD_BYTES] ^= 1;
+        let mut no_settings = file(&[]);
+        no_settings.truncate(PREFIX_BYTES);
+        let payload = [1, b'x', 0, 3, b'a', b'=', b'1'];
+        no_settings.extend((payload.len() as u32).to_le_bytes());
+        no_settings.extend(crc32fast::hash(&payload).to_le_bytes());
+        no_settings.extend(payload);
+        let table = [
+            (b"RIFF and so on".to_vec(), "not a journal: it does not begin with OFFHOOKJ (byte 0)"),
+            (Vec::new(), "the file ends in the middle of the file's own head that begins at byte 0"),
+            (
+                sound()[..9].to_vec(),
+                "the file ends in the middle of the file's own head that begins at byte 0",
+            ),
+            (next_version, "version 2 at byte 8: this program reads version 1"),
+            (sound()[..30].to_vec(), "the file ends in the middle of the header that begins at byte 10"),
+            (broken_header, "the block at byte 10 is damaged: its checksum does not match"),
+            (no_settings, "undecodable at byte 18: settings: "),
+        ];
+        for (bytes, message) in table {
+            let error = Journal::parse(bytes).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error} / {message}");
+        }
+    }
+
+    #[test]
+    fn truncated_tail_gives_all_before_it() {
+        let whole = sound();
+        let second = file(&short_call()[..1]).len();
+        for cut in second + 1..whole.len() {
+            let journal = Journal::parse(whole[..cut].to_vec()).unwrap();
+            assert_eq!(journal.entries().count(), 2);
+            assert_eq!(journal.end(), None);
+            let damage = journal.damage().unwrap();
+            assert!(matches!(damage, JournalError::Truncated { at, what: "a chunk" } if *at == second));
+        }
+    }
+
+    #[test]
+    fn flipped_bit_gives_all_before_its_chunk() {
+        let second = file(&short_call()[..1]).len();
+        for byte in second + 4..sound().len() {
+            let mut bytes = sound();
+            bytes[byte] ^= 0x10;
+            let journal = Journal::parse(bytes).unwrap();
+            assert_eq!(journal.entries().count(), 2);
+            assert!(matches!(journal.damage(), Some(JournalError::Checksum { at }) if *at == second));
+        }
+    }
+
+    #[test]
+    fn chunk_that_makes_no_sense_gives_what_stands_before_the_nonsense() {
+        let backwards = vec![
+            entry(10, Record::End { reason: EndReason::Operator }),
+            entry(9, Record::End { reason: EndReason::Operator }),
+        ];
+        let journal = Journal::parse(file(&[backwards])).unwrap();
+        assert_eq!(journal.entries().count(), 1);
+        let damage = journal.damage().unwrap().to_string();
+        assert!(damage.ends_with("time goes back from 10000 to 9000 µs"), "{damage}");
+    }
+
+    #[test]
+    fn missing_file_is_named() {
+        let error = read(Path::new("/nowhere/CA17.journal")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read /nowhere/CA17.journal");
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Journal::parse(bytes);
+        }
+
+        #[test]
+        fn no_tail_makes_the_reader_panic(
+            tail in prop::collection::vec(any::<u8>(), 0..200),
+            honest_length in any::<bool>(),
+        ) {
+            let mut bytes = file(&short_call()[..1]);
+            if honest_length {
+                bytes.extend((tail.len() as u32).to_le_bytes());
+                bytes.extend(crc32fast::hash(&tail).to_le_bytes());
+            }
+            bytes.extend(&tail);
+            let journal = Journal::parse(bytes).unwrap();
+            prop_assert!(journal.entries().count() >= 2);
+            let _ = (journal.events().count(), journal.end());
+        }
+    }
+}

@@ -323,3 +323,305 @@ fn wav_header(frames: u64) -> [u8; 44] {
     put(&data.to_le_bytes());
     header
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use offhook_codecs::g711::ulaw_to_linear;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FRAME: u64 = 20 * PER_MS;
+
+    fn at_ms(ms: u64) -> CallTime {
+        CallTime::from_millis(ms)
+    }
+
+    /// A frame that can be told from others: all its bytes are `code`.
+    fn frame(code: u8) -> [u8; FRAME as usize] {
+        [code; FRAME as usize]
+    }
+
+    /// Both sides, as runs: the code that the samples were made of, and how many ms of it.
+    fn runs(mut tracks: Tracks, end_ms: u64) -> [Vec<(u8, f64)>; 2] {
+        let mut out = Vec::new();
+        tracks.take_rest(at_ms(end_ms), &mut out);
+        assert_eq!(out.len() as u64, end_ms * PER_MS * 2);
+        [0, 1].map(|side| {
+            let mut runs: Vec<(u8, f64)> = Vec::new();
+            for sample in out.iter().skip(side).step_by(2) {
+                // From the top, so that silence is 0xFF and not the other code for zero.
+                let code = (0..=255).rev().find(|code| ulaw_to_linear(*code) == *sample).unwrap();
+                match runs.last_mut() {
+                    Some((last, ms)) if *last == code => *ms += 1.0 / PER_MS as f64,
+                    _ => runs.push((code, 1.0 / PER_MS as f64)),
+                }
+            }
+            runs
+        })
+    }
+
+    #[test]
+    fn frames_stand_from_the_first_arrival_on() {
+        let mut tracks = Tracks::default();
+        for n in 0..3u8 {
+            let ms = u32::from(n) * 20;
+            tracks.caller(at_ms(100 + u64::from(ms)), Some(5_000 + ms), Some(n.into()), &frame(n));
+        }
+        let [left, right] = runs(tracks, 200);
+        assert_eq!(left, [(SILENCE, 100.0), (0, 20.0), (1, 20.0), (2, 20.0), (SILENCE, 40.0)]);
+        assert_eq!(right, [(SILENCE, 200.0)]);
+    }
+
+    #[test]
+    fn jitter_does_not_move_frames() {
+        let mut tracks = Tracks::default();
+        for (n, arrival) in [(0u8, 0), (1, 75), (2, 76), (3, 77), (4, 95), (5, 180)] {
+            tracks.caller(at_ms(arrival), Some(u32::from(n) * 20), Some(n.into()), &frame(n));
+        }
+        let [left, _] = runs(tracks, 200);
+        let expected: Vec<_> = (0..6).map(|n| (n, 20.0)).chain([(SILENCE, 80.0)]).collect();
+        assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn burst_after_a_stall_stands_where_it_was_spoken() {
+        for counted in [true, false] {
+            let mut tracks = Tracks::default();
+            let mut sink = Vec::new();
+            for n in 0..500u32 {
+                let spoken = u64::from(n) * 20;
+                let arrival = if (100..350).contains(&n) { 7_000 } else { spoken };
+                let timestamp_ms = counted.then_some(n * 20);
+                tracks.caller(at_ms(arrival), timestamp_ms, Some(n + 1), &frame((n % 100) as u8));
+                tracks.take_final(&mut sink);
+            }
+            tracks.take_rest(at_ms(10_000), &mut sink);
+            assert_eq!(sink.len(), 2 * 10_000 * PER_MS as usize);
+            for n in 0..500 {
+                let middle = 2 * (n * FRAME as usize + FRAME as usize / 2);
+                assert_eq!(sink[middle], ulaw_to_linear((n % 100) as u8), "frame {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn missing_frame_is_silent_and_a_repeated_one_is_dropped() {
+        let mut tracks = Tracks::default();
+        for n in [0u8, 1, 1, 3, 3, 0, 4] {
+            let ms = u32::from(n) * 20;
+            tracks.caller(at_ms(ms.into()), Some(ms), Some(n.into()), &frame(n));
+        }
+        let [left, _] = runs(tracks, 100);
+        assert_eq!(left, [(0, 20.0), (1, 20.0), (SILENCE, 20.0), (3, 20.0), (4, 20.0)]);
+    }
+
+    #[test]
+    fn repeated_frame_without_timestamps_is_known_by_its_count() {
+        let mut tracks = Tracks::default();
+        for (arrival, n) in [(0, 1u8), (20, 2), (21, 2), (40, 3)] {
+            tracks.caller(at_ms(arrival), None, Some(n.into()), &frame(n));
+        }
+        let [left, _] = runs(tracks, 80);
+        assert_eq!(left, [(1, 20.0), (2, 20.0), (3, 20.0), (SILENCE, 20.0)]);
+    }
+
+    #[test]
+    fn timestamps_off_by_a_little_leave_no_seams() {
+        let mut tracks = Tracks::default();
+        for (n, timestamp) in [(0u8, 0), (1, 21), (2, 38), (3, 60), (4, 83)] {
+            tracks.caller(at_ms(u64::from(n) * 20), Some(timestamp), Some(n.into()), &frame(n));
+        }
+        let [left, _] = runs(tracks, 100);
+        assert_eq!(left, [(0, 20.0), (1, 20.0), (2, 20.0), (3, 20.0), (4, 20.0)]);
+    }
+
+    #[test]
+    fn timestamps_that_lie_do_not_move_audio_away_from_its_arrival() {
+        for lie in
+            [|_| 0, |n| u32::MAX - n, |n| n * 3_600_000, |n| if n < 50 { n * 20 } else { 4_000_000_000 }]
+        {
+            let mut tracks = Tracks::default();
+            for n in 0..100u32 {
+                tracks.caller(at_ms(u64::from(n) * 20), Some(lie(n)), Some(n), &frame(n as u8));
+            }
+            let [left, _] = runs(tracks, 2_000);
+            let expected: Vec<_> = (0..100).map(|n| (n, 20.0)).collect();
+            assert_eq!(left, expected);
+        }
+    }
+
+    #[test]
+    fn audio_ahead_of_time_is_dropped() {
+        let mut tracks = Tracks::default();
+        for n in 0..500u32 {
+            tracks.caller(at_ms(u64::from(n)), Some(n * 20), Some(n), &frame(7));
+        }
+        assert!(tracks.caller.len() as u64 <= (500 + AHEAD_MS_MAX + 20) * PER_MS);
+    }
+
+    #[test]
+    fn agent_stands_one_message_behind_the_other() {
+        let mut tracks = Tracks::default();
+        tracks.agent(at_ms(40), &frame(1));
+        tracks.agent(at_ms(40), &frame(2));
+        tracks.agent(at_ms(65), &frame(3));
+        tracks.agent(at_ms(150), &frame(4));
+        let [left, right] = runs(tracks, 200);
+        assert_eq!(left, [(SILENCE, 200.0)]);
+        let expected =
+            [(SILENCE, 40.0), (1, 20.0), (2, 20.0), (3, 20.0), (SILENCE, 50.0), (4, 20.0), (SILENCE, 30.0)];
+        assert_eq!(right, expected);
+    }
+
+    #[test]
+    fn clear_drops_what_was_not_heard_and_nothing_overlaps() {
+        let mut tracks = Tracks::default();
+        for code in 1..=10 {
+            tracks.agent(at_ms(0), &frame(code));
+        }
+        tracks.clear(at_ms(50));
+        tracks.agent(at_ms(90), &frame(20));
+        tracks.clear(at_ms(150));
+        let [_, right] = runs(tracks, 160);
+        let expected = [(1, 20.0), (2, 20.0), (3, 10.0), (SILENCE, 40.0), (20, 20.0), (SILENCE, 50.0)];
+        assert_eq!(right, expected);
+    }
+
+    #[test]
+    fn what_reaches_past_the_end_is_cut() {
+        let mut tracks = Tracks::default();
+        tracks.agent(at_ms(85), &frame(2));
+        tracks.caller(at_ms(95), Some(0), None, &frame(1));
+        let [left, right] = runs(tracks, 100);
+        assert_eq!(left, [(SILENCE, 95.0), (1, 5.0)]);
+        assert_eq!(right, [(SILENCE, 85.0), (2, 15.0)]);
+    }
+
+    /// An hour in which the carrier falls silent for 3 s in every minute, and does not count those seconds.
+    #[test]
+    fn an_hour_of_uncounted_stalls_is_as_long_as_the_call_and_does_not_drift() {
+        for counted in [true, false] {
+            let mut tracks = Tracks::default();
+            let (mut out, mut samples, mut n, mut held) = (Vec::new(), 0, 0u32, 0);
+            let mut lag_ms = 0;
+            for tick in 0..3_600 * 50u64 {
+                let arrival = at_ms(tick * 20);
+                if tick % 3_000 >= 150 {
+                    tracks.caller(arrival, counted.then_some(n * 20), Some(n), &frame(9));
+                    n += 1;
+                }
+                if tick % 3_000 == 2_999 {
+                    let end = tracks.base + tracks.caller.len() as u64;
+                    lag_ms = (tick * 20).abs_diff(end / PER_MS).max(lag_ms);
+                }
+                if tick % 50 == 0 {
+                    tracks.take_final(&mut out);
+                    samples += out.len() / 2;
+                    out.clear();
+                    held = held.max(tracks.caller.len() + tracks.agent.len());
+                }
+            }
+            tracks.take_rest(CallTime::from_micros(3_600_000_049), &mut out);
+            samples += out.len() / 2;
+            assert_eq!(samples, 3_600 * 8_000);
+            assert!(lag_ms <= LAG_MS_MAX + 20, "{lag_ms} ms");
+            assert!(held < 16_000, "{held} bytes");
+        }
+    }
+
+    #[test]
+    fn caller_who_sends_nothing_costs_bounded_memory() {
+        let mut tracks = Tracks::default();
+        let mut out = Vec::new();
+        for tick in 0..10_000u64 {
+            tracks.agent(at_ms(tick * 20), &frame(3));
+            tracks.take_final(&mut out);
+            out.clear();
+            assert!(tracks.agent.len() as u64 <= (BEHIND_MS_MAX + 40) * PER_MS);
+        }
+    }
+
+    #[test]
+    fn file_is_readable_at_any_time_and_exact_at_the_end() {
+        let mut file = Cursor::new(Vec::new());
+        let mut recording = Recording::start(&mut file).unwrap();
+        let mut scratch = Scratch::default();
+        for n in 0..1_000u32 {
+            recording.tracks().caller(at_ms(u64::from(n) * 20), Some(n * 20), Some(n), &frame(1));
+            recording.write(&mut scratch).unwrap();
+        }
+        assert!(recording.written - recording.patched < PATCH_SAMPLES);
+        assert_eq!(recording.patched, PATCH_SAMPLES);
+        recording.finish(CallTime::from_micros(20_000_060), &mut scratch).unwrap();
+        let bytes = file.into_inner();
+        let samples = 20_000 * PER_MS as u32;
+        assert_eq!(bytes.len() as u32, 44 + samples * 4);
+        let header = header_of(&bytes);
+        assert_eq!(header, (2, 8_000, 16, samples * 4));
+    }
+
+    /// Channels, rate, bits and bytes of data, by the offsets that the format's document gives.
+    fn header_of(wav: &[u8]) -> (u16, u32, u16, u32) {
+        assert_eq!((&wav[..4], &wav[8..16], &wav[36..40]), (&b"RIFF"[..], &b"WAVEfmt "[..], &b"data"[..]));
+        let u16_at = |at: usize| u16::from_le_bytes([wav[at], wav[at + 1]]);
+        let u32_at = |at: usize| u32::from_le_bytes([wav[at], wav[at + 1], wav[at + 2], wav[at + 3]]);
+        assert_eq!(u32_at(4) as usize + 8, wav.len());
+        assert_eq!((u16_at(20), u32_at(28), u16_at(32)), (1, 32_000, 4));
+        (u16_at(22), u32_at(24), u16_at(34), u32_at(40))
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Caller(Option<u32>, Option<u32>, usize),
+        Agent(usize),
+        Clear,
+        Passed,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
+        let count = || prop::option::of(prop_oneof![any::<u32>(), 0..2_000u32]);
+        let step = prop_oneof![
+            (count(), count(), 0..400usize).prop_map(|(t, c, n)| Step::Caller(t, c, n)),
+            (0..400usize).prop_map(Step::Agent),
+            Just(Step::Clear),
+            Just(Step::Passed),
+        ];
+        prop::collection::vec((0..500_000u64, step), 0..60)
+    }
+
+    proptest! {
+        /// Whatever happens, and however often what is final is taken, the recording is as long as the call, and no
+        /// sample depends on when it was taken.
+        #[test]
+        fn recording_is_as_long_as_the_call(steps in steps()) {
+            let (mut often, mut once) = (Tracks::default(), Tracks::default());
+            let (mut early, mut late) = (Vec::new(), Vec::new());
+            let mut now = 0;
+            for (passed, step) in steps {
+                now += passed;
+                let at = CallTime::from_micros(now);
+                for tracks in [&mut often, &mut once] {
+                    match step {
+                        Step::Caller(timestamp, chunk, n) => tracks.caller(at, timestamp, chunk, &[5; 400][..n]),
+                        Step::Agent(n) => tracks.agent(at, &[6; 400][..n]),
+                        Step::Clear => tracks.clear(at),
+                        Step::Passed => tracks.passed(at),
+                    }
+                }
+                often.take_final(&mut early);
+            }
+            let end = CallTime::from_micros(now);
+            often.take_rest(end, &mut early);
+            once.take_rest(end, &mut late);
+            prop_assert_eq!(early.len() as u64, 2 * samples_at(end));
+            // A caller who is further behind than the recording waits for may differ; the agent may not.
+            prop_assert!(early.iter().skip(1).step_by(2).eq(late.iter().skip(1).step_by(2)));
+            if now < BEHIND_MS_MAX * 1_000 {
+                prop_assert_eq!(early, late);
+            }
+        }
+    }
+}

@@ -135,3 +135,165 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::super::append::Appender;
+    use super::super::format::testing::settings;
+    use super::super::format::{Entries, Entry, Header, encode_chunk, encode_header};
+    use super::super::write::Message;
+    use super::*;
+    use crate::call::{EndReason, Input, Media, Output, Then};
+
+    /// A driver of the least kind: ten seconds of a caller who is silent, an agent who greets, everything journalled.
+    fn recorded_call() -> Vec<u8> {
+        let (messages, inbox) = bounded(1_000);
+        let (_, spares) = bounded(1);
+        let mut appender = Appender::new(0, messages, spares);
+        let mut call = Call::new(settings());
+        let mut outputs = Outputs::default();
+        let mut wanted: Vec<Output> = Vec::new();
+        let mut give = |at: CallTime, input: Input<'_>, wanted: &mut Vec<Output>| {
+            appender.input(at, &input);
+            outputs.clear();
+            call.handle(at, input, &mut outputs);
+            for output in outputs.iter() {
+                appender.output(at, output, &outputs);
+                wanted.push(output.clone());
+            }
+            if appender.due(at) {
+                appender.hand_over(at);
+            }
+            call.next_deadline()
+        };
+        give(CallTime::ZERO, Input::Start { stream: "MZ1", format_ok: true }, &mut wanted);
+        for n in 0..500u32 {
+            let at = CallTime::from_millis(u64::from(n) * 20 + 5);
+            let media = Media { chunk: Some(n + 1), timestamp_ms: Some(n * 20), payload: &[0xFF; 160] };
+            give(at, Input::Media(media), &mut wanted);
+            for output in std::mem::take(&mut wanted) {
+                match output {
+                    Output::AskAgent { turn, .. } => {
+                        give(at, Input::AgentSays { turn, text: "Hello." }, &mut wanted);
+                        give(at, Input::AgentDone { turn, then: Then::Listen { keys_max: 0 } }, &mut wanted);
+                    }
+                    Output::Synthesize { utterance, .. } => {
+                        let audio: Arc<[u8]> = (0..4_000).map(|n| (n % 120) as u8).collect();
+                        give(at, Input::AgentAudio { utterance, audio: &audio }, &mut wanted);
+                        let end = Input::AgentAudioEnd { utterance, failed: false, words: &[] };
+                        give(at, end, &mut wanted);
+                    }
+                    Output::Mark { mark } => {
+                        let name = crate::call::mark_name(mark);
+                        give(at, Input::Mark { name: name.as_str() }, &mut wanted);
+                    }
+                    _ => {}
+                }
+            }
+            give(at, Input::Tick, &mut wanted);
+        }
+        let end = CallTime::from_millis(10_000);
+        give(end, Input::Stop, &mut wanted);
+        assert!(appender.finish(end, EndReason::CallerHangup));
+
+        let header = Header { call: "CA1".into(), started_unix_us: 0, settings: settings() };
+        let (mut file, mut block) = (encode_header(&header).unwrap(), Vec::new());
+        for message in inbox.try_iter() {
+            let Message::Chunk(chunk) = message else { panic!("only chunks come from an appender") };
+            encode_chunk(chunk.records(), &chunk.audio, &mut block);
+            file.extend(&block);
+        }
+        file
+    }
+
+    /// The journal of [`recorded_call`] with its records changed.
+    fn tampered(change: impl Fn(&mut Vec<Entry<'_>>)) -> Journal {
+        let whole = Journal::parse(recorded_call()).unwrap();
+        let mut entries: Vec<Entry<'_>> = whole.entries().collect();
+        change(&mut entries);
+        let records: Vec<u8> = entries
+            .iter()
+            .flat_map(|entry| postcard::to_stdvec(&(entry.at, &entry.record)).unwrap())
+            .collect();
+        let audio: Vec<Arc<[u8]>> = entries.iter().map(|entry| entry.audio.into()).collect();
+        let (mut file, mut block) = (encode_header(whole.header()).unwrap(), Vec::new());
+        encode_chunk(&records, &audio, &mut block);
+        assert!(Entries::of(&block[8..]).unwrap().all(|entry| entry.is_ok()));
+        file.extend(block);
+        Journal::parse(file).unwrap()
+    }
+
+    fn output_at(entries: &[Entry<'_>], wanted: impl Fn(&OutputRecord<'_>) -> bool) -> usize {
+        entries.iter().position(|e| matches!(&e.record, Record::Output(o) if wanted(o))).unwrap()
+    }
+
+    #[test]
+    fn recorded_call_runs_again_to_the_same_outputs() {
+        let journal = Journal::parse(recorded_call()).unwrap();
+        let replay = replay(&journal);
+        assert_eq!(replay.verdict, Verdict::Same);
+        assert!(replay.inputs > 1_000 && replay.outputs > 10, "{replay:?}");
+        assert_eq!(replay.until, CallTime::from_millis(10_000));
+    }
+
+    #[test]
+    fn one_byte_of_audio_is_a_difference() {
+        let journal = tampered(|entries| {
+            let media = output_at(entries, |output| matches!(output, OutputRecord::Media { .. }));
+            let Record::Output(OutputRecord::Media { audio, .. }) = &mut entries[media].record else {
+                return;
+            };
+            let changed: Vec<u8> = audio.iter().map(|byte| byte ^ 1).collect();
+            *audio = changed.leak();
+        });
+        let Verdict::Different { recorded: Some(recorded), replayed: Some(replayed), .. } =
+            replay(&journal).verdict
+        else {
+            panic!("not noticed")
+        };
+        assert_ne!(recorded, replayed);
+        assert!(recorded.starts_with("Media { utterance: "), "{recorded}");
+    }
+
+    #[test]
+    fn output_too_many_and_output_too_few_are_differences() {
+        let too_many = tampered(|entries| {
+            let at = entries[0].at;
+            entries.insert(1, Entry { at, record: Record::Output(OutputRecord::Clear), audio: &[] });
+        });
+        let verdict = replay(&too_many).verdict;
+        assert!(
+            matches!(&verdict, Verdict::Different { recorded: Some(r), .. } if r == "Clear"),
+            "{verdict:?}"
+        );
+
+        let too_few = tampered(|entries| {
+            let last = entries.iter().rposition(|e| matches!(e.record, Record::Output(_))).unwrap();
+            entries.remove(last);
+        });
+        let verdict = replay(&too_few).verdict;
+        assert!(
+            matches!(&verdict, Verdict::Different { recorded: None, replayed: Some(_), .. }),
+            "{verdict:?}"
+        );
+    }
+
+    #[test]
+    fn journal_that_breaks_off_is_the_same_as_far_as_it_goes() {
+        let mut file = recorded_call();
+        file.truncate(file.len() / 2);
+        let journal = Journal::parse(file).unwrap();
+        let replay = replay(&journal);
+        assert_eq!(replay.verdict, Verdict::SameAsFar);
+        assert!(replay.inputs > 100, "{replay:?}");
+
+        let lost = tampered(|entries| {
+            let at = entries[200].at;
+            entries.insert(200, Entry { at, record: Record::Lost { records: 3 }, audio: &[] });
+            entries.drain(201..204);
+        });
+        assert_eq!(super::replay(&lost).verdict, Verdict::SameAsFar);
+    }
+}

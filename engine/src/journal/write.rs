@@ -342,3 +342,188 @@ fn check_folder(dir: &Path) -> io::Result<()> {
     File::create(&probe)?;
     fs::remove_file(&probe)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Event, EventKind, Input, Media, Output, Outputs};
+    use crate::journal;
+
+    /// What a sink is told, in order.
+    #[derive(Debug)]
+    enum Told {
+        Event(CallId, Event),
+        Finished(CallId, Finished),
+        Loss(CallId, String),
+    }
+
+    struct Listener(Sender<Told>);
+
+    impl CallSink for Listener {
+        fn on_event(&self, call: &CallId, event: &Event) {
+            self.0.send(Told::Event(call.clone(), event.clone())).unwrap();
+        }
+
+        fn on_finished(&self, call: &CallId, finished: &Finished) {
+            self.0.send(Told::Finished(call.clone(), finished.clone())).unwrap();
+        }
+
+        fn on_loss(&self, call: &CallId, what: &str) {
+            self.0.send(Told::Loss(call.clone(), what.to_owned())).unwrap();
+        }
+    }
+
+    fn listener() -> (Arc<Listener>, Receiver<Told>) {
+        let (told, listen) = crossbeam_channel::unbounded();
+        (Arc::new(Listener(told)), listen)
+    }
+
+    fn id(name: &str) -> CallId {
+        CallId::new(name).unwrap()
+    }
+
+    fn noted(at: CallTime, value: &str) -> Output {
+        Output::Event(Event { at, kind: EventKind::Recorded { key: "k".into(), value: value.into() } })
+    }
+
+    /// A second of call with two notes in it.
+    fn talk(appender: &mut Appender) -> CallTime {
+        let outputs = Outputs::default();
+        let mut now = CallTime::ZERO;
+        for n in 0..50u32 {
+            now = CallTime::from_millis(u64::from(n) * 20);
+            let media = Media { chunk: Some(n + 1), timestamp_ms: Some(n * 20), payload: &[0; 160] };
+            appender.input(now, &Input::Media(media));
+            if n == 10 || n == 40 {
+                appender.output(now, &noted(now, &n.to_string()), &outputs);
+            }
+            if appender.due(now) {
+                appender.hand_over(now);
+            }
+        }
+        now
+    }
+
+    #[test]
+    fn call_leaves_its_journal_its_recording_and_its_events_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journals, recordings) = (dir.path().join("a/journals"), dir.path().join("recordings"));
+        let (sink, told) = listener();
+        let writer = Writer::start(&journals, &recordings, sink).unwrap();
+        let mut appender = writer.open(id("CA1"), CallSettings::default(), 1_000_000).unwrap();
+        talk(&mut appender);
+        assert!(appender.finish(CallTime::from_millis(1_000), EndReason::CallerHangup));
+        writer.shutdown();
+
+        let told: Vec<Told> = told.try_iter().collect();
+        let [Told::Event(_, first), Told::Event(_, second), Told::Finished(call, finished)] = &told[..]
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!((first.at.as_millis(), second.at.as_millis()), (200, 800));
+        assert_eq!(call, &id("CA1"));
+        assert_eq!((finished.reason, finished.duration_ms), (EndReason::CallerHangup, 1_000));
+        let journal = journal::read(finished.journal.as_deref().unwrap()).unwrap();
+        assert!(journal.damage().is_none());
+        assert_eq!(journal.header().started_unix_us, 1_000_000);
+        assert_eq!(journal.entries().count(), 53);
+        let wav = fs::read(finished.recording.as_deref().unwrap()).unwrap();
+        assert_eq!(wav.len(), 44 + 8_000 * 4);
+        assert_eq!(wav[44..46], offhook_codecs::g711::ulaw_to_linear(0).to_le_bytes());
+    }
+
+    #[test]
+    fn file_that_cannot_be_made_is_told_once_and_other_calls_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("CA1.journal"), "kept").unwrap();
+        fs::write(dir.path().join("CA1.wav"), "kept").unwrap();
+        let (sink, told) = listener();
+        let writer = Writer::start(dir.path(), dir.path(), sink).unwrap();
+        for name in ["CA1", "CA2"] {
+            let mut appender = writer.open(id(name), CallSettings::default(), 0).unwrap();
+            let now = talk(&mut appender);
+            assert!(appender.finish(now, EndReason::Operator));
+        }
+        writer.shutdown();
+        assert_eq!(fs::read(dir.path().join("CA1.journal")).unwrap(), b"kept");
+
+        let (mut losses, mut events, mut finished) = (Vec::new(), Vec::new(), Vec::new());
+        for told in told.try_iter() {
+            match told {
+                Told::Loss(call, what) => losses.push((call, what)),
+                Told::Event(call, _) => events.push(call),
+                Told::Finished(call, f) => finished.push((call, f.journal.is_some(), f.recording.is_some())),
+            }
+        }
+        let [(call, what)] = &losses[..] else { panic!("{losses:?}") };
+        assert_eq!(call, &id("CA1"));
+        assert!(what.starts_with("the journal ") && what.contains("CA1.journal cannot be written"), "{what}");
+        assert_eq!(events, ["CA1", "CA1", "CA2", "CA2"].map(id));
+        assert_eq!(finished, [(id("CA1"), false, false), (id("CA2"), true, true)]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn full_disk_is_told_once_and_the_call_goes_on() {
+        let (sink, told) = listener();
+        let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let wav = dir.path().join("CA1.wav");
+        let mut call = OpenCall {
+            call: id("CA1"),
+            journal: Some(("CA1.journal".into(), full())),
+            recording: Some((wav.clone(), Recording::start(create(&wav).unwrap()).unwrap())),
+            told: false,
+            latest: CallTime::ZERO,
+        };
+        call.journal(b"block", &*sink);
+        call.journal(b"block", &*sink);
+        let error = io::Error::other("the same disk");
+        call.give_up("recording", &wav, &error, &*sink);
+        call.finish(CallTime::ZERO, EndReason::Operator, &*sink, &mut Scratch::default());
+        let told: Vec<Told> = told.try_iter().collect();
+        let [Told::Loss(_, what), Told::Finished(_, finished)] = &told[..] else { panic!("{told:?}") };
+        assert!(what.starts_with("the journal CA1.journal cannot be written: No space left"), "{what}");
+        assert_eq!(finished.journal, None);
+        assert_eq!(finished.recording.as_deref(), Some(&*wav));
+    }
+
+    #[test]
+    fn call_that_is_still_open_is_finished_by_the_shutdown() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sink, told) = listener();
+        let writer = Writer::start(dir.path(), dir.path(), sink).unwrap();
+        let mut appender = writer.open(id("CA1"), CallSettings::default(), 0).unwrap();
+        let now = talk(&mut appender);
+        appender.hand_over(now);
+        writer.shutdown();
+        let Some(Told::Finished(_, finished)) = told.try_iter().last() else { panic!("not finished") };
+        assert_eq!((finished.reason, finished.duration_ms), (EndReason::Shutdown, now.as_millis()));
+    }
+
+    #[test]
+    fn loss_in_the_journal_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sink, told) = listener();
+        let writer = Writer::start(dir.path(), dir.path(), sink).unwrap();
+        let mut appender = writer.open(id("CA1"), CallSettings::default(), 0).unwrap();
+        let huge = vec![0; 2 << 20];
+        appender
+            .input(CallTime::ZERO, &Input::Media(Media { chunk: None, timestamp_ms: None, payload: &huge }));
+        assert!(appender.finish(CallTime::from_millis(20), EndReason::Operator));
+        writer.shutdown();
+        let told: Vec<Told> = told.try_iter().collect();
+        let [Told::Loss(_, what), Told::Finished(..)] = &told[..] else { panic!("{told:?}") };
+        assert!(what.contains(" 1 records"), "{what}");
+    }
+
+    #[test]
+    fn folder_that_cannot_be_made_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let (sink, _told) = listener();
+        let error = Writer::start(dir.path(), &file.join("recordings"), sink).unwrap_err();
+        assert!(matches!(error, EngineError::Folder { path, .. } if path == file.join("recordings")));
+    }
+}

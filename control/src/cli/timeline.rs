@@ -1,0 +1,202 @@
+//! A call's timeline as lines of text, for all commands that show one.
+
+use offhook_engine::call::{By, CallTime, Decision, Event, EventKind, Prompt, Reason, Speaker, Turn};
+
+/// One event as one line: ` 0:12.340  caller    "two hundred"`.
+pub fn line(event: &Event) -> String {
+    let (who, what) = describe(&event.kind);
+    format!("{:>9}  {who:<8}  {what}", clock(event.at))
+}
+
+/// A moment of a call: minutes, seconds and milliseconds since the answer.
+pub fn clock(at: CallTime) -> String {
+    let ms = at.as_millis();
+    format!("{}:{:02}.{:03}", ms / 60_000, ms / 1_000 % 60, ms % 1_000)
+}
+
+/// Whose doing an event is, and what it is.
+fn describe(kind: &EventKind) -> (&'static str, String) {
+    match kind {
+        EventKind::Started { stream } => ("leg", format!("stream {} began", plain(stream))),
+        EventKind::MediaFlows => ("leg", "the caller's audio flows".to_owned()),
+        EventKind::SpeechStarted { .. } => ("caller", "begins to speak".to_owned()),
+        EventKind::SpeechEnded { speech_ms, .. } => {
+            ("caller", format!("falls silent after {speech_ms} ms of speech"))
+        }
+        EventKind::Interim { text, .. } => ("caller", format!("so far: {}", quoted(text))),
+        EventKind::Final { text, wait_ms, .. } if text.is_empty() => {
+            ("caller", format!("no words understood ({wait_ms} ms after the end of speech)"))
+        }
+        EventKind::Final { text, wait_ms, .. } => {
+            ("caller", format!("understood: {} ({wait_ms} ms after the end of speech)", quoted(text)))
+        }
+        EventKind::Decided { decision, reason, measured_ms, threshold_ms } => {
+            ("decision", decided(*decision, *reason, *measured_ms, *threshold_ms))
+        }
+        EventKind::Key { digit } => ("caller", format!("presses {}", plain(&digit.to_string()))),
+        EventKind::AgentAsked { turn, prompt } => {
+            ("agent", format!("asked for turn {}: {}", turn.0, prompted(prompt)))
+        }
+        EventKind::AgentFailed { turn } => ("agent", format!("gives no answer for turn {}", turn.0)),
+        EventKind::VoiceFailed { utterance } => {
+            ("agent", format!("the voice failed on utterance {}", utterance.0))
+        }
+        EventKind::AgentSpeaks { response_ms: Some(ms), .. } => {
+            ("agent", format!("begins to speak, {ms} ms after the caller"))
+        }
+        EventKind::AgentSpeaks { response_ms: None, .. } => ("agent", "begins to speak".to_owned()),
+        EventKind::Recorded { key, value } => ("agent", format!("notes {} = {}", plain(key), quoted(value))),
+        EventKind::Turn(turn) => (speaker(turn.speaker), said(turn)),
+        EventKind::Fault { fault, count } => ("leg", format!("unusable message: {fault:?} ({count} so far)")),
+        EventKind::Gap { missing_ms, concealed_ms, count } => {
+            ("leg", format!("{missing_ms} ms of audio missing, {concealed_ms} ms concealed ({count} so far)"))
+        }
+        EventKind::OutOfSequence { expected, got, count } => {
+            ("leg", format!("message {got} where {expected} was due ({count} so far)"))
+        }
+        EventKind::Stale { count } => ("leg", format!("audio came twice or too late ({count} so far)")),
+        EventKind::AheadOfTime { ahead_ms, dropped_ms, count } => (
+            "leg",
+            format!("audio {ahead_ms} ms ahead of time, {dropped_ms} ms dropped in all ({count} so far)"),
+        ),
+        EventKind::EmptyPayload { count } => ("leg", format!("a message without audio ({count} so far)")),
+        EventKind::MediaStalled { silent_ms } => ("leg", format!("no audio for {silent_ms} ms")),
+        EventKind::MediaResumed { silent_ms } => ("leg", format!("audio flows again after {silent_ms} ms")),
+        EventKind::Underrun { gap_ms, count } => {
+            ("agent", format!("the caller heard a gap of {gap_ms} ms ({count} so far)"))
+        }
+        EventKind::UnknownMark { count } => ("leg", format!("a mark that is not ours ({count} so far)")),
+        EventKind::MarkMissing { mark } => ("leg", format!("mark {mark} did not come back in time")),
+        EventKind::SpeechDropped { dropped_ms } => {
+            ("engine", format!("the recogniser missed {dropped_ms} ms of audio so far"))
+        }
+        EventKind::Ended { reason } => ("call", format!("ended: {}", reason.as_str())),
+    }
+}
+
+fn speaker(speaker: Speaker) -> &'static str {
+    match speaker {
+        Speaker::Caller => "caller",
+        Speaker::Agent => "agent",
+    }
+}
+
+fn said(turn: &Turn) -> String {
+    let mut said = match turn.by {
+        By::Voice => quoted(&turn.text),
+        By::Keypad => format!("keys {}", plain(&turn.text)),
+    };
+    if !turn.unheard.is_empty() {
+        said.push_str(&format!(", cut off before {}", quoted(&turn.unheard)));
+    }
+    said
+}
+
+fn prompted(prompt: &Prompt) -> String {
+    match prompt {
+        Prompt::CallStarted => "greet".to_owned(),
+        Prompt::Said(text) => format!("the caller said {}", quoted(text)),
+        Prompt::Keyed(keys) => format!("the caller keyed {}", plain(keys)),
+        Prompt::NotUnderstood => "the caller was not understood".to_owned(),
+        Prompt::Silence(1) => "the caller is silent".to_owned(),
+        Prompt::Silence(times) => format!("the caller is silent, for the {times}. time"),
+    }
+}
+
+fn decided(decision: Decision, reason: Reason, measured_ms: u32, threshold_ms: u32) -> String {
+    let decision = match decision {
+        Decision::BargeIn => "barge-in, the agent stops",
+        Decision::KeepFloor => "the agent keeps the floor",
+        Decision::Resume => "no interruption, the agent goes on",
+        Decision::Yield => "the interruption stands",
+        Decision::TurnOver => "the caller's turn is over",
+        Decision::Ignore => "not a turn, wait on",
+        Decision::NoInput => "the caller does not answer",
+        Decision::HangUp => "hang up",
+    };
+    let reason = match reason {
+        Reason::SustainedSpeech => "sustained speech",
+        Reason::ShortSound => "a short sound",
+        Reason::KeyPressed => "a key was pressed",
+        Reason::WordsFollowed => "words followed",
+        Reason::NoWordsFollowed => "no words followed",
+        Reason::Goodbye => "goodbye is not interrupted",
+        Reason::Silence => "silence",
+        Reason::TooLong => "as long as a turn may last",
+        Reason::MediaStalled => "the audio stopped coming",
+        Reason::KeysComplete => "the keys are complete",
+        Reason::RecogniserSilent => "the recogniser gave nothing in time",
+        Reason::TooShort => "too little speech",
+        Reason::LongSpeech => "too much speech for a cough",
+        Reason::LastMark => "the last mark came back",
+        Reason::MarkTimeout => "the last mark did not come back",
+    };
+    format!("{decision}: {reason}, {measured_ms} ms (threshold {threshold_ms} ms)")
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", plain(text))
+}
+
+/// Text from outside, without what would move a terminal's cursor.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use offhook_engine::call::{EndReason, TurnId};
+
+    use super::*;
+
+    fn at(ms: u64, kind: EventKind) -> String {
+        line(&Event { at: CallTime::from_millis(ms), kind })
+    }
+
+    #[test]
+    fn lines_stand_under_each_other() {
+        assert_eq!(at(0, EventKind::MediaFlows), " 0:00.000  leg       the caller's audio flows");
+        assert_eq!(
+            at(754_321, EventKind::Ended { reason: EndReason::CallerHangup }),
+            "12:34.321  call      ended: caller-hangup"
+        );
+    }
+
+    #[test]
+    fn decision_comes_with_its_numbers() {
+        let kind = EventKind::Decided {
+            decision: Decision::BargeIn,
+            reason: Reason::SustainedSpeech,
+            measured_ms: 130,
+            threshold_ms: 120,
+        };
+        assert_eq!(
+            at(2_500, kind),
+            " 0:02.500  decision  barge-in, the agent stops: sustained speech, 130 ms (threshold 120 ms)"
+        );
+    }
+
+    #[test]
+    fn turn_says_what_was_heard_and_what_was_not() {
+        let turn = Turn {
+            turn: TurnId(3),
+            speaker: Speaker::Agent,
+            started: CallTime::ZERO,
+            ended: CallTime::from_millis(900),
+            text: "We open".into(),
+            unheard: "at nine.".into(),
+            by: By::Voice,
+            response_ms: None,
+        };
+        assert_eq!(
+            at(900, EventKind::Turn(turn)),
+            " 0:00.900  agent     \"We open\", cut off before \"at nine.\""
+        );
+    }
+
+    #[test]
+    fn text_from_outside_cannot_move_the_cursor() {
+        let text = "a\u{1b}[2Jb\nc".to_owned();
+        assert_eq!(plain(&text), "a [2Jb c");
+    }
+}
