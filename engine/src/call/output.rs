@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::event::{EndReason, Event};
+use super::event::{EndReason, Event, EventKind};
 use super::input::{TurnId, UtteranceId};
+use super::time::CallTime;
 
 /// One thing for the driver to carry out.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,6 +162,10 @@ impl Outputs {
     /// Audio that the call has played or dropped. To free it is the driver's business, off the media thread.
     pub fn take_spent(&mut self) -> impl Iterator<Item = Arc<[u8]>> + '_ {
         self.spent.drain(..)
+    }
+
+    pub(super) fn event(&mut self, at: CallTime, kind: EventKind) {
+        self.push(Output::Event(Event { at, kind }));
     }
 
     pub(super) fn push(&mut self, output: Output) {

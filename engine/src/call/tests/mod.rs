@@ -1,0 +1,3 @@
+//! Calls in virtual time, from the outside.
+
+mod conversation;
