@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::format::{
-    BLOCK_HEAD_BYTES, Entries, Entry, Header, MAGIC, OutputRecord, PREFIX_BYTES, Record, VERSION, decode_header,
+    BLOCK_HEAD_BYTES, Entries, Entry, Header, MAGIC, OutputRecord, PREFIX_BYTES, Record, VERSION,
+    decode_header,
 };
 use crate::call::{CallTime, EndReason, Event};
 
@@ -70,8 +71,8 @@ pub struct Journal {
 /// Reads the journal at `path`. Errors if the file cannot be read, or breaks off or makes no sense before its first
 /// record; what is wrong behind that is [`Journal::damage`].
 pub fn read(path: &Path) -> Result<Journal, JournalError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| JournalError::Unreadable { path: path.to_owned(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| JournalError::Unreadable { path: path.to_owned(), source })?;
     Journal::parse(bytes)
 }
 
@@ -161,7 +162,9 @@ impl Journal {
     /// All records that could be read, in order.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let chunks = self.chunks.iter().map(|chunk| &self.bytes[chunk.clone()]);
-        chunks.flat_map(|payload| Entries::of(payload).into_iter().flatten().flatten()).take(self.records as usize)
+        chunks
+            .flat_map(|payload| Entries::of(payload).into_iter().flatten().flatten())
+            .take(self.records as usize)
     }
 }
 

@@ -148,8 +148,8 @@ impl Tracks {
             return Some(end);
         }
         let place = zero + offset;
-        let sane = (arrival as i64 - (BEHIND_MS_MAX * PER_MS) as i64)
-            ..=(arrival + AHEAD_MS_MAX * PER_MS) as i64;
+        let sane =
+            (arrival as i64 - (BEHIND_MS_MAX * PER_MS) as i64)..=(arrival + AHEAD_MS_MAX * PER_MS) as i64;
         if !sane.contains(&place) {
             self.clock.zero = Some(at_arrival);
             return Some(arrival);

@@ -210,8 +210,7 @@ impl OpenCall {
         let Opening { call, started_unix_us, settings, .. } = opening;
         let journal_path = journal_dir.join(format!("{call}.journal"));
         let recording_path = recording_dir.join(format!("{call}.wav"));
-        let mut open =
-            Self { call, journal: None, recording: None, told: false, latest: CallTime::ZERO };
+        let mut open = Self { call, journal: None, recording: None, told: false, latest: CallTime::ZERO };
 
         let header = Header { call: open.call.as_str().to_owned(), started_unix_us, settings };
         let journal = encode_header(&header).map_err(io::Error::other).and_then(|header| {
@@ -253,7 +252,8 @@ impl OpenCall {
             let Entry { at, record, .. } = match entry {
                 Ok(entry) => entry,
                 Err(malformed) => {
-                    let what = format!("a record at byte {} of its chunk is {}", malformed.at, malformed.what);
+                    let what =
+                        format!("a record at byte {} of its chunk is {}", malformed.at, malformed.what);
                     sink.on_loss(&self.call, &what);
                     return None;
                 }
@@ -305,20 +305,16 @@ impl OpenCall {
     }
 
     fn finish(mut self, at: CallTime, reason: EndReason, sink: &dyn CallSink, scratch: &mut Scratch) {
-        let recording = self.recording.take().and_then(|(path, recording)| {
-            match recording.finish(at, scratch) {
+        let recording =
+            self.recording.take().and_then(|(path, recording)| match recording.finish(at, scratch) {
                 Ok(()) => Some(path),
                 Err(e) => {
                     self.give_up("recording", &path, &e, sink);
                     None
                 }
-            }
-        });
+            });
         let journal = self.journal.take().map(|(path, _)| path);
-        sink.on_finished(
-            &self.call,
-            &Finished { reason, duration_ms: at.as_millis(), recording, journal },
-        );
+        sink.on_finished(&self.call, &Finished { reason, duration_ms: at.as_millis(), recording, journal });
     }
 
     /// A file cannot be written any further. What it holds so far stays, and is readable.

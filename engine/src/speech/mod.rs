@@ -3,6 +3,7 @@
 //! Nothing here runs on a media thread. A call's recogniser, voice and agent belong to one session, and the session
 //! to one speech thread; audio, requests and results cross on bounded rings.
 
+pub mod canned;
 pub mod stt;
 pub mod tts;
 
