@@ -189,7 +189,7 @@ impl Decoder {
 
     fn check_lost(&self, out: &[i16]) -> Result<(), OpusError> {
         let step = self.rate.samples_in_ms(5) / 2;
-        if out.is_empty() || out.len() % step != 0 || out.len() > self.rate.samples_in_ms(120) {
+        if out.is_empty() || !out.len().is_multiple_of(step) || out.len() > self.rate.samples_in_ms(120) {
             return Err(OpusError::FrameLength { samples: out.len() });
         }
         Ok(())

@@ -125,7 +125,7 @@ impl Receive {
         if piece.lost_samples > 0 {
             let n = piece.lost_samples.min(FRAME - self.filled);
             let range = self.filled..self.filled + n;
-            self.concealer.lost(&mut self.pcm[range.clone()]);
+            self.concealer.conceal(&mut self.pcm[range.clone()]);
             g711::encode_ulaw(&self.pcm[range.clone()], &mut self.ulaw[range]);
             self.filled += n;
             piece.lost_samples -= n;
@@ -134,7 +134,9 @@ impl Receive {
             let (head, tail) = piece.payload.split_at(piece.payload.len().min(FRAME - self.filled));
             let range = self.filled..self.filled + head.len();
             g711::decode_ulaw(head, &mut self.pcm[range.clone()]);
-            if self.concealer.good(&mut self.pcm[range.clone()]) {
+            let changed = self.concealer.will_change_next();
+            self.concealer.on_frame(&mut self.pcm[range.clone()]);
+            if changed {
                 g711::encode_ulaw(&self.pcm[range.clone()], &mut self.ulaw[range]);
             } else {
                 self.ulaw[range].copy_from_slice(head);

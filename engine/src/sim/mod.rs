@@ -300,8 +300,8 @@ impl Sim {
     }
 
     fn carry_out(&mut self) {
-        let list: Vec<Output> = self.out.drain().collect();
-        for output in list {
+        let mut list = self.out.take_list();
+        for output in list.drain(..) {
             match &output {
                 Output::Media { utterance, audio } => self.carrier.queue(*utterance, self.out.audio(*audio)),
                 Output::Mark { mark } => self.carrier.mark(crate::call::mark_name(*mark).as_str()),
@@ -342,7 +342,7 @@ impl Sim {
             }
             self.outputs.push((self.now, output));
         }
-        self.out.clear();
+        self.out.give_back(list);
         drop(self.out.take_spent().collect::<Vec<_>>());
     }
 
