@@ -7,6 +7,7 @@ pub mod canned;
 pub(crate) mod link;
 mod render;
 pub(crate) mod session;
+pub mod grammar;
 pub mod stt;
 pub mod tts;
 pub(crate) mod worker;
