@@ -1,1 +1,6 @@
-//! placeholder
+//! What the product does. Knows neither HTTP nor SQL.
+
+pub mod call;
+pub mod calls;
+pub mod speech;
+pub mod time;

@@ -3,10 +3,11 @@
 //! Nothing here runs on a media thread. A call's recogniser, voice and agent belong to one session, and the session
 //! to one speech thread; audio, requests and results cross on bounded rings.
 
+pub mod canned;
+pub mod grammar;
 pub(crate) mod link;
 mod render;
 pub(crate) mod session;
-pub mod grammar;
 pub mod stt;
 pub mod tts;
 pub(crate) mod worker;

@@ -1,0 +1,82 @@
+//! Brings a database of any older version to this one, step by step. `user_version` counts the steps taken.
+
+use rusqlite::Connection;
+
+/// Every step, in order. A step that was released is never changed.
+const STEPS: &[&str] = &[include_str!("migrations/0001_calls.sql")];
+
+/// Why a database could not be brought to this version.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MigrationError {
+    #[error("it was made by a newer offhook (version {found}, this one knows {known}); start that one")]
+    Newer { found: usize, known: usize },
+    #[error("{}", super::advice(.0))]
+    Sql(#[from] rusqlite::Error),
+}
+
+/// Takes the steps that are missing, each in its own transaction. Writes in any case, so that a full disk shows here.
+pub(super) fn run(connection: &mut Connection) -> Result<(), MigrationError> {
+    run_to(connection, STEPS.len())
+}
+
+fn run_to(connection: &mut Connection, wanted: usize) -> Result<(), MigrationError> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    if found > STEPS.len() {
+        return Err(MigrationError::Newer { found, known: STEPS.len() });
+    }
+    for (at, step) in STEPS.iter().enumerate().take(wanted).skip(found) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", at as i64 + 1)?;
+        transaction.commit()?;
+    }
+    connection.execute_batch(
+        "BEGIN IMMEDIATE;
+         CREATE TABLE probe (byte INTEGER) STRICT;
+         DROP TABLE probe;
+         COMMIT;",
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tables and indexes with their SQL, without comments and layout.
+    fn shape(connection: &Connection) -> Vec<(String, String)> {
+        let mut query = connection
+            .prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+            .unwrap();
+        let bare = |sql: String| {
+            let lines: Vec<_> = sql.lines().map(|line| line.split("--").next().unwrap_or("")).collect();
+            lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        query
+            .query_map([], |row| Ok((row.get(0)?, bare(row.get(1)?))))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    #[test]
+    fn every_older_version_becomes_what_the_document_says() {
+        let document = Connection::open_in_memory().unwrap();
+        document.execute_batch(include_str!("schema.sql")).unwrap();
+        for version in 0..=STEPS.len() {
+            let mut migrated = Connection::open_in_memory().unwrap();
+            run_to(&mut migrated, version).unwrap();
+            run(&mut migrated).unwrap();
+            assert_eq!(shape(&migrated), shape(&document), "from version {version}");
+        }
+    }
+
+    #[test]
+    fn a_database_of_a_newer_version_is_left_alone() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", STEPS.len() as i64 + 1).unwrap();
+        assert!(matches!(run(&mut connection), Err(MigrationError::Newer { .. })));
+        assert!(shape(&connection).is_empty());
+    }
+}
