@@ -150,12 +150,12 @@ impl Outputs {
     }
 
     /// Takes the list, in order, so that its texts need not be copied while the arena is read: see [`Outputs::give_back`].
-    pub(crate) fn take_list(&mut self) -> Vec<Output> {
+    pub fn take_list(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.list)
     }
 
     /// Gives the emptied list back, so that its memory is used again, and forgets the arena.
-    pub(crate) fn give_back(&mut self, list: Vec<Output>) {
+    pub fn give_back(&mut self, list: Vec<Output>) {
         self.list = list;
         self.clear();
     }
