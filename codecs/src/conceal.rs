@@ -97,6 +97,11 @@ impl Concealer {
         self.remember(samples);
     }
 
+    /// True if the next good samples will be changed: there was a loss, and its fade is not over.
+    pub fn will_change_next(&self) -> bool {
+        self.loss.state != State::Good
+    }
+
     /// Makes up the next `out.len()` samples, which were lost.
     pub fn conceal(&mut self, out: &mut [i16]) {
         if out.is_empty() {

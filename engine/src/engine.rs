@@ -3,9 +3,16 @@
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::agent::Agent;
-use crate::call::{CallSettings, Command, EndReason, Event};
+use crate::call::{Call, CallSettings, Command, EndReason, Event};
+use crate::journal::Writer;
+use crate::leg::Leg;
+use crate::media::{Load, MediaThread, NewSeat, Post};
+use crate::speech::link::link;
+use crate::speech::session::Session;
+use crate::speech::worker::Worker;
 use crate::speech::{SpeechToText, TextToSpeech};
 
 /// A call's name, given by whoever hands it over; unique, and fit for a file name.
@@ -62,6 +69,9 @@ pub enum EngineError {
         /// Why.
         source: std::io::Error,
     },
+    /// The call's socket is of no use.
+    #[error("the socket cannot be used: {0}")]
+    Socket(#[source] std::io::Error),
     /// The engine takes no more calls.
     #[error("the engine is shutting down")]
     ShuttingDown,
@@ -94,6 +104,8 @@ pub struct NewCall {
     pub agent: Box<dyn Agent>,
     /// The numbers that it decides by.
     pub settings: CallSettings,
+    /// When it is answered, in microseconds since 1970-01-01 00:00 UTC: the engine knows call time only.
+    pub answered_unix_us: u64,
 }
 
 /// Told of all that happens on calls, on the engine's writer thread: later calls wait, so it must only pass things on.
@@ -122,38 +134,107 @@ pub struct Finished {
 }
 
 /// A running engine.
-pub struct Engine {}
+#[derive(Debug)]
+pub struct Engine {
+    media: Vec<MediaThread>,
+    speech: Vec<Worker>,
+    writer: Writer,
+    next_call: AtomicU64,
+}
 
 impl Engine {
     /// Starts the threads. Errors if one cannot start, or a folder cannot be written to.
     pub fn start(settings: EngineSettings, sink: Arc<dyn CallSink>) -> Result<Self, EngineError> {
-        let _ = (settings, sink);
-        Err(EngineError::ShuttingDown)
+        let writer = Writer::start(&settings.journal_dir, &settings.recording_dir, sink)?;
+        let cores =
+            if settings.pin_threads { core_affinity::get_core_ids() } else { None }.unwrap_or_default();
+        let media = (0..settings.media_threads.max(1))
+            .map(|number| MediaThread::start(number, cores.get(number % cores.len().max(1)).copied()))
+            .collect::<Result<_, _>>()?;
+        let speech = (0..settings.speech_threads.max(1)).map(Worker::start).collect::<Result<_, _>>()?;
+        Ok(Self { media, speech, writer, next_call: AtomicU64::new(0) })
     }
 
-    /// Gives a connection and its call to the least loaded media thread.
+    /// Gives a connection and its call to the least loaded media thread. The call is answered there.
+    ///
+    /// Not for a media thread: it allocates, and waits for the journal writer if that is behind.
     pub fn hand_over(&self, leg: NewLeg, call: NewCall) -> Result<CallHandle, EngineError> {
-        let _ = (leg, call);
-        Err(EngineError::ShuttingDown)
+        let number = self.next_call.fetch_add(1, Ordering::Relaxed);
+        let post = self
+            .media
+            .iter()
+            .map(MediaThread::post)
+            .min_by_key(|post| post.load().calls.load(Ordering::Relaxed))
+            .expect("an engine has at least one media thread");
+        let worker = &self.speech[number as usize % self.speech.len()];
+
+        leg.socket.set_nonblocking(true).map_err(EngineError::Socket)?;
+        leg.socket.set_nodelay(true).map_err(EngineError::Socket)?;
+        let journal = self.writer.open(call.id, call.settings.clone(), call.answered_unix_us)?;
+        let announce = post.clone();
+        let (call_end, session_end) = link(worker.thread(), Box::new(move || announce.announce(number)));
+        let over = Arc::new(AtomicBool::new(false));
+        post.hand_over(Box::new(NewSeat {
+            number,
+            leg: Leg::new(mio::net::TcpStream::from_std(leg.socket), leg.already_read),
+            call: Call::new(call.settings),
+            speech: call_end,
+            journal,
+            over: Arc::clone(&over),
+        }))?;
+        worker.take(Session::new(session_end, call.recogniser, call.agent, call.voice));
+        Ok(CallHandle { post: post.clone(), number, over })
     }
 
     /// How many calls are running.
     pub fn active_calls(&self) -> usize {
-        0
+        self.media.iter().map(|thread| thread.post().load().calls.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Audio messages so far, from callers and to callers.
+    pub fn frames(&self) -> (u64, u64) {
+        let sum = |count: fn(&Load) -> &AtomicU64| {
+            self.media.iter().map(|thread| count(thread.post().load()).load(Ordering::Relaxed)).sum()
+        };
+        (sum(|load| &load.frames_in), sum(|load| &load.frames_out))
     }
 
     /// Ends all calls (as `shutdown`), waits until their records are complete, and ends the threads.
-    pub fn shutdown(self) {}
+    pub fn shutdown(self) {
+        self.media.iter().for_each(|thread| thread.post().shut_down());
+        self.media.into_iter().for_each(MediaThread::join);
+        self.speech.into_iter().for_each(Worker::stop);
+        self.writer.shutdown();
+    }
 }
 
 /// A running call, from outside. Commands are carried out by the call's media thread at its next wake-up.
 #[derive(Clone, Debug)]
-pub struct CallHandle {}
+pub struct CallHandle {
+    post: Post,
+    number: u64,
+    over: Arc<AtomicBool>,
+}
 
 impl CallHandle {
     /// Sends a command. Errors if the call has ended.
     pub fn command(&self, command: Command<'_>) -> Result<(), EngineError> {
-        let _ = command;
-        Err(EngineError::Ended)
+        if self.is_over() {
+            return Err(EngineError::Ended);
+        }
+        self.post.command(self.number, command.into())
+    }
+
+    /// True once the call has ended. Its record may still be on its way.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn make_it_panic(&self) {
+        self.post.command(self.number, crate::media::OwnedCommand::Panic).unwrap();
     }
 }
+
+#[cfg(test)]
+mod tests;

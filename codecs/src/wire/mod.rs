@@ -46,7 +46,7 @@ pub enum Event<'a> {
 /// How a stream begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start<'a> {
-    /// The carrier's account.
+    /// The carrier's account; empty where the message names none.
     pub account: Cow<'a, str>,
     /// The carrier's name for the call.
     pub call: Cow<'a, str>,
@@ -80,10 +80,39 @@ pub struct Media<'a> {
     pub payload: Cow<'a, str>,
 }
 
+/// One message to a carrier, as the carrier reads it: what a simulated carrier receives from a bot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing<'a> {
+    /// Audio to play after all that came before.
+    Media {
+        /// The stream that it belongs to.
+        stream: Cow<'a, str>,
+        /// Base64 of the samples, not decoded yet.
+        payload: Cow<'a, str>,
+    },
+    /// Asks for an echo once all audio before it has been played.
+    Mark {
+        /// The stream that it belongs to.
+        stream: Cow<'a, str>,
+        /// What the echo shall say.
+        name: Cow<'a, str>,
+    },
+    /// Drop the audio that has not been played; echo the marks that wait for it.
+    Clear {
+        /// The stream that it belongs to.
+        stream: Cow<'a, str>,
+    },
+    /// An event that this dialect does not know.
+    Unknown {
+        /// Its name.
+        event: Cow<'a, str>,
+    },
+}
+
 /// Why a message could not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The text is not a JSON object.
+    /// The text is not a JSON object, or holds a number beyond any that JSON readers agree on.
     #[error("not JSON at byte {at}")]
     NotJson {
         /// Offset of the offence in the text, in bytes.
@@ -92,6 +121,12 @@ pub enum WireError {
     /// A field that the event needs is absent.
     #[error("field {field} is missing")]
     Missing {
+        /// Its name.
+        field: &'static str,
+    },
+    /// A field stands twice, so that readers would disagree on its value.
+    #[error("field {field} stands twice")]
+    Duplicate {
         /// Its name.
         field: &'static str,
     },

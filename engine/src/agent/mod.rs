@@ -1,7 +1,12 @@
 //! Minds: what to say next, and what to expect in return.
 
+mod answer;
 pub mod scenario;
 pub mod scripted;
+mod words;
+
+pub use scenario::{Scenario, ScenarioError};
+pub use scripted::ScriptedAgent;
 
 use crate::call::{Prompt, Then};
 
@@ -29,7 +34,7 @@ pub enum AgentAction {
     Record {
         /// What it is: `company_size`.
         key: String,
-        /// Its value: `200`.
+        /// Its value: `200`. Empty: what was written under this key before is taken back.
         value: String,
     },
     /// From here on, expect this.

@@ -119,6 +119,15 @@ pub enum EventKind {
         /// How many gaps there were so far.
         count: u32,
     },
+    /// The carrier's count of messages did not go up by one.
+    OutOfSequence {
+        /// The number that was due.
+        expected: u32,
+        /// The number that came.
+        got: u32,
+        /// How often that happened so far.
+        count: u32,
+    },
     /// A piece of audio came again, or too late to be played: it was dropped.
     Stale {
         /// How many such pieces there were so far.
@@ -268,6 +277,8 @@ pub enum Reason {
     RecogniserSilent,
     /// Too little speech to be words.
     TooShort,
+    /// Too much speech to be a cough, though no words were understood.
+    LongSpeech,
     /// The last mark came back.
     LastMark,
     /// The last mark did not come back, and its time is over.

@@ -42,6 +42,13 @@ pub enum Input<'a> {
     },
     /// A message that could not be used.
     Fault(Fault),
+    /// The carrier's count of messages did not go up by one. The message itself follows.
+    OutOfSequence {
+        /// The number that was due.
+        expected: u32,
+        /// The number that came.
+        got: u32,
+    },
     /// The carrier ended the stream.
     Stop,
     /// The socket closed without a word, or broke.
@@ -111,8 +118,6 @@ pub enum Input<'a> {
 /// A piece of the caller's audio.
 #[derive(Clone, Copy, Debug)]
 pub struct Media<'a> {
-    /// The carrier's count of all messages of the stream.
-    pub sequence: Option<u32>,
     /// The carrier's count of media messages.
     pub chunk: Option<u32>,
     /// Milliseconds from the stream's beginning to this piece.

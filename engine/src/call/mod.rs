@@ -1,28 +1,132 @@
-//! The call: a pure state machine. See [`Call`].
+//! The call: a pure state machine. Inputs and times go in, outputs come out; no clock, socket, thread, lock or log.
+//!
+//! ```text
+//!  media ─► receive ─► vad ─► turn ─┬─► barge_in ─► playout: stop, clear, resume
+//!                              │    └─► caller audio, for the recogniser
+//!  transcript ─────────────────┴─► dialogue ─► ask the agent
+//!  keys ───────────────────────────┘               │
+//!  agent says ─► synthesize        agent audio ─► playout ─► media, marks
+//! ```
+//!
+//! Each stage is a struct with its own state; [`Call`] orders them.
 
+mod barge_in;
+mod dialogue;
 mod event;
 mod input;
+mod keys;
+mod ledger;
 mod output;
+mod playout;
+mod preroll;
+mod receive;
+mod settings;
+mod tally;
 mod time;
+mod timers;
+mod turn;
+mod vad;
+
+#[cfg(test)]
+mod tests;
 
 pub use event::{By, Decision, EndReason, Event, EventKind, Reason, Speaker, Turn};
 pub use input::{Command, Fault, Input, Media, Then, TurnId, UtteranceId, WordStart};
 pub use output::{MarkName, Output, Outputs, Prompt, Span, mark_name};
-pub use time::CallTime;
-
-mod settings;
-
 pub use settings::CallSettings;
+pub use time::CallTime;
+pub use timers::Deadline;
 
-/// The call: takes inputs, gives outputs, never reads a clock.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dialogue::AgentTurn;
+use keys::{Keys, Pressed};
+use playout::{MarkEcho, Playout};
+use preroll::Preroll;
+use receive::Receive;
+use settings::ms;
+use tally::Tally;
+use timers::Timers;
+use turn::{CallerTurn, Over};
+use vad::{Edge, SpeechDetector};
+
+/// One call: takes inputs, gives outputs.
+///
+/// The same inputs at the same times give the same outputs, byte for byte.
 pub struct Call {
     settings: CallSettings,
+    phase: Phase,
+    receive: Receive,
+    detector: SpeechDetector,
+    preroll: Preroll,
+    playout: Playout,
+    keys: Keys,
+    timers: Timers,
+    /// The agent's turn, until it was heard or cut off.
+    agent: Option<AgentTurn>,
+    /// The caller's turn, until its words are there.
+    caller: Option<CallerTurn>,
+    /// How many keys answer the question that was asked last.
+    keys_max: u8,
+    last_key: CallTime,
+    silences: u32,
+    say_next: Vec<String>,
+    last_media: Option<CallTime>,
+    stalled: bool,
+    next_turn: u32,
+    next_utterance: u32,
+    goodbye_kept: bool,
+    faults: BTreeMap<Fault, Tally>,
+    unknown_marks: Tally,
+    out_of_sequence: Tally,
+    speech_drops: Tally,
+    speech_dropped_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The stream has not begun.
+    Waiting,
+    /// The stream is open, no audio came yet.
+    Open,
+    /// Audio flows, or has flowed.
+    Flowing,
+    /// The call is over.
+    Over,
 }
 
 impl Call {
     /// A call that was answered at [`CallTime::ZERO`].
     pub fn new(settings: CallSettings) -> Self {
-        Self { settings }
+        let mut timers = Timers::default();
+        timers.set(Deadline::MediaTimeout, CallTime::ZERO + ms(settings.media_timeout_ms));
+        Self {
+            phase: Phase::Waiting,
+            receive: Receive::new(),
+            detector: SpeechDetector::new(&settings),
+            preroll: Preroll::new(settings.preroll_ms),
+            playout: Playout::new(),
+            keys: Keys::default(),
+            timers,
+            agent: None,
+            caller: None,
+            keys_max: 0,
+            last_key: CallTime::ZERO,
+            silences: 0,
+            say_next: Vec::new(),
+            last_media: None,
+            stalled: false,
+            next_turn: 1,
+            next_utterance: 1,
+            goodbye_kept: false,
+            faults: BTreeMap::new(),
+            unknown_marks: Tally::default(),
+            out_of_sequence: Tally::default(),
+            speech_drops: Tally::default(),
+            speech_dropped_bytes: 0,
+            settings,
+        }
     }
 
     /// Takes one input at `now` and appends what follows from it to `out`.
@@ -30,11 +134,602 @@ impl Call {
     /// `now` counts from the answer and never goes back. Carry out all of `out`, in order, before the next input; then
     /// wait for an input or for [`Call::next_deadline`], whichever comes first.
     pub fn handle(&mut self, now: CallTime, input: Input<'_>, out: &mut Outputs) {
-        let _ = (now, input, out, &self.settings);
+        if self.phase == Phase::Over {
+            return;
+        }
+        match input {
+            Input::Start { stream, format_ok } => self.on_start(now, stream, format_ok, out),
+            Input::Media(media) => self.on_media(now, media, out),
+            Input::Mark { name } => self.on_mark(now, name, out),
+            Input::Dtmf { digit } => self.on_key(now, digit, out),
+            Input::Fault(fault) => self.on_fault(now, fault, out),
+            Input::OutOfSequence { expected, got } => {
+                if let Some(count) = self.out_of_sequence.count() {
+                    out.event(now, EventKind::OutOfSequence { expected, got, count });
+                }
+            }
+            Input::Stop => self.end(now, EndReason::CallerHangup, out),
+            Input::LegLost => self.end(now, EndReason::LegLost, out),
+            Input::Transcript { utterance, text, is_final } => {
+                self.on_transcript(now, utterance, text, is_final, out);
+            }
+            Input::AgentSays { turn, text } => self.on_agent_says(now, turn, text, out),
+            Input::AgentRecords { key, value } => {
+                out.event(now, EventKind::Recorded { key: key.into(), value: value.into() });
+            }
+            Input::AgentDone { turn, then } => self.on_agent_done(now, turn, then, out),
+            Input::AgentFailed { turn } => self.on_agent_failed(now, turn, out),
+            Input::AgentAudio { utterance, audio } => {
+                self.playout.audio(utterance, audio);
+                self.timers.set(Deadline::VoiceAudio, now + ms(self.settings.voice_wait_ms));
+            }
+            Input::AgentAudioEnd { utterance, failed, words } => {
+                if self.playout.audio_end(utterance, words) && failed {
+                    out.event(now, EventKind::VoiceFailed { utterance });
+                }
+            }
+            Input::SpeechDropped { bytes } => {
+                self.speech_dropped_bytes += u64::from(bytes);
+                if self.speech_drops.count().is_some() {
+                    let dropped_ms = (self.speech_dropped_bytes / 8) as u32;
+                    out.event(now, EventKind::SpeechDropped { dropped_ms });
+                }
+            }
+            Input::Command(Command::HangUp { reason }) => self.end(now, reason, out),
+            Input::Command(Command::Say { text }) => self.say_next.push(text.into()),
+            Input::Tick => self.on_tick(now, out),
+        }
+        self.play(now, out);
     }
 
-    /// When [`Input::Tick`] is due, if nothing else comes first.
-    pub fn next_deadline(&self) -> Option<CallTime> {
-        None
+    /// When [`Input::Tick`] is due, if nothing else comes first, and what for.
+    pub fn next_deadline(&self) -> Option<(CallTime, Deadline)> {
+        self.timers.next()
+    }
+
+    /// True while anybody has the floor, or an answer is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.agent.is_some() || self.caller.is_some() || !self.keys.is_empty()
+    }
+
+    // The leg.
+
+    fn on_start(&mut self, now: CallTime, stream: &str, format_ok: bool, out: &mut Outputs) {
+        if self.phase != Phase::Waiting {
+            return self.on_fault(now, Fault::SecondStart, out);
+        }
+        self.phase = Phase::Open;
+        self.timers.set(Deadline::MediaTimeout, now + ms(self.settings.media_timeout_ms));
+        out.event(now, EventKind::Started { stream: stream.into() });
+        if !format_ok {
+            self.on_fault(now, Fault::ForeignFormat, out);
+            self.end(now, EndReason::UnsupportedMedia, out);
+        }
+    }
+
+    fn on_media(&mut self, now: CallTime, media: Media<'_>, out: &mut Outputs) {
+        if self.phase == Phase::Waiting {
+            return self.on_fault(now, Fault::MediaBeforeStart, out);
+        }
+        self.note_media(now, out);
+        let mut piece = self.receive.accept(now, &media, &self.settings, &mut |kind| out.event(now, kind));
+        while let Some(frame) = self.receive.next_frame(&mut piece) {
+            let (voiced, edge) = self.detector.frame(frame.pcm);
+            self.preroll.push(frame.ulaw);
+            match edge {
+                Edge::Started => self.on_speech(now, out),
+                Edge::Ended => {
+                    if let Some(caller) = self.caller.as_ref().filter(|caller| caller.awaits_final.is_none())
+                    {
+                        let (utterance, speech_ms) = (caller.utterance, caller.speech_ms);
+                        out.event(now, EventKind::SpeechEnded { utterance, speech_ms });
+                    }
+                }
+                Edge::None => {}
+            }
+            self.on_frame(now, voiced, edge == Edge::Started, out);
+        }
+    }
+
+    fn note_media(&mut self, now: CallTime, out: &mut Outputs) {
+        if self.stalled {
+            self.stalled = false;
+            let silent_ms = self.last_media.map_or(0, |last| now.since(last).as_millis() as u32);
+            out.event(now, EventKind::MediaResumed { silent_ms });
+        }
+        self.last_media = Some(now);
+        self.timers.set(Deadline::Stall, now + ms(self.settings.stall_ms));
+        self.timers.set(Deadline::MediaTimeout, now + ms(self.settings.media_timeout_ms));
+        if self.phase == Phase::Open {
+            self.phase = Phase::Flowing;
+            out.event(now, EventKind::MediaFlows);
+            self.ask(now, Prompt::CallStarted, None, out);
+        }
+    }
+
+    fn on_mark(&mut self, now: CallTime, name: &str, out: &mut Outputs) {
+        let echo = output::mark_number(name).map(|mark| self.playout.mark_back(mark, out));
+        match echo {
+            Some(MarkEcho::Played) => self.agent_maybe_heard(now, Reason::LastMark, out),
+            Some(MarkEcho::Cut) => {}
+            Some(MarkEcho::Unknown) | None => {
+                if let Some(count) = self.unknown_marks.count() {
+                    out.event(now, EventKind::UnknownMark { count });
+                }
+            }
+        }
+    }
+
+    fn on_fault(&mut self, now: CallTime, fault: Fault, out: &mut Outputs) {
+        if let Some(count) = self.faults.entry(fault).or_default().count() {
+            out.event(now, EventKind::Fault { fault, count });
+        }
+    }
+
+    // The caller's speech.
+
+    /// The caller begins to speak, or goes on after the turn seemed over.
+    fn on_speech(&mut self, now: CallTime, out: &mut Outputs) {
+        // What was played by the clock was heard, even if its mark is still under way: this is no interruption of it.
+        if self.agent.as_ref().is_some_and(|agent| agent.then.is_some())
+            && self.playout.all_sent()
+            && !self.playout.is_audible(now)
+        {
+            self.playout.believe_clock(now, out);
+            self.agent_maybe_heard(now, Reason::MarkTimeout, out);
+        }
+        let utterance = self.new_utterance();
+        match &mut self.caller {
+            Some(caller) if caller.awaits_final.is_some() => caller.reopen(utterance, now),
+            Some(_) => return,
+            None => {
+                let voiced_ms = self.detector.voiced_ms(self.settings.onset_window_ms);
+                let turn = self.new_turn();
+                // The frame at hand is counted by `on_frame`.
+                let speech_ms = voiced_ms.saturating_sub(receive::FRAME_MS);
+                self.caller = Some(CallerTurn::new(turn, utterance, now, speech_ms));
+            }
+        }
+        self.timers.stop(Deadline::FinalWords);
+        out.event(now, EventKind::SpeechStarted { utterance });
+        out.push(Output::UtteranceStarted { utterance });
+        let (older, newer) = self.preroll.parts();
+        let mut audio = out.push_bytes(older);
+        out.extend_span(&mut audio, newer);
+        out.push(Output::CallerAudio { audio });
+    }
+
+    /// One frame of the caller while a turn of theirs is open.
+    fn on_frame(&mut self, now: CallTime, voiced: bool, just_started: bool, out: &mut Outputs) {
+        let Some(caller) = self.caller.as_mut().filter(|caller| caller.awaits_final.is_none()) else {
+            return;
+        };
+        if !just_started {
+            let audio = out.push_bytes(self.preroll.newest());
+            out.push(Output::CallerAudio { audio });
+        }
+        let undecided = self.playout.is_stopped() && caller.text.is_empty();
+        let silence_ms = if undecided { self.settings.resume_after_ms } else { self.settings.min_silence_ms };
+        let over = caller.frame(now, voiced, silence_ms, &self.settings);
+        if voiced && self.agent.is_some() && self.detector.sustained(self.settings.barge_in_ms) {
+            self.barge_in(now, out);
+        }
+        if let Some(over) = over {
+            self.close_utterance(now, over, out);
+        }
+    }
+
+    /// Sustained speech while the agent has the floor.
+    fn barge_in(&mut self, now: CallTime, out: &mut Outputs) {
+        let Some(agent) = &self.agent else { return };
+        if self.playout.is_stopped() {
+            return;
+        }
+        let threshold_ms = self.settings.barge_in_ms;
+        let measured_ms = self.detector.voiced_ms(threshold_ms);
+        if !agent.may_be_interrupted() {
+            if !self.goodbye_kept {
+                self.goodbye_kept = true;
+                decided(now, Decision::KeepFloor, Reason::Goodbye, measured_ms, threshold_ms, out);
+            }
+            return;
+        }
+        decided(now, Decision::BargeIn, Reason::SustainedSpeech, measured_ms, threshold_ms, out);
+        if let (None, Prompt::Said(said)) = (agent.spoke_at, &agent.prompt) {
+            // Nothing of the answer was heard: the caller was not finished. What comes belongs to what was said.
+            let (turn, said) = (agent.turn, said.clone());
+            out.push(Output::CancelAgent { turn });
+            self.playout.take_turn(now, out);
+            self.drop_agent();
+            if let Some(caller) = &mut self.caller {
+                caller.carried = said;
+            }
+        } else {
+            self.playout.stop(now, out);
+        }
+    }
+
+    /// The caller's turn seems over: asks the recogniser for its final words.
+    fn close_utterance(&mut self, now: CallTime, over: Over, out: &mut Outputs) {
+        let Some(caller) = &mut self.caller else { return };
+        let (utterance, speech_ms) = (caller.utterance, caller.speech_ms);
+        out.push(Output::UtteranceEnded { utterance, speech_ms });
+        if self.agent.is_some() && !self.playout.is_stopped() {
+            // It never lasted long enough to take the floor.
+            let threshold_ms = self.settings.barge_in_ms;
+            decided(now, Decision::KeepFloor, Reason::ShortSound, speech_ms, threshold_ms, out);
+            self.caller = None;
+            return;
+        }
+        caller.awaits_final = Some(now);
+        self.timers.set(Deadline::FinalWords, now + ms(self.settings.final_wait_ms));
+        decided(now, Decision::TurnOver, over.reason, over.measured_ms, over.threshold_ms, out);
+    }
+
+    fn on_transcript(
+        &mut self,
+        now: CallTime,
+        utterance: UtteranceId,
+        text: &str,
+        is_final: bool,
+        out: &mut Outputs,
+    ) {
+        let Some(caller) = &mut self.caller else { return };
+        if is_final {
+            let wait_ms = caller.awaits_final.map_or(0, |since| now.since(since).as_millis() as u32);
+            out.event(now, EventKind::Final { utterance, text: text.into(), wait_ms });
+            caller.understood(text);
+            if utterance == caller.utterance && caller.awaits_final.is_some() {
+                self.conclude(now, out);
+            }
+        } else if utterance == caller.utterance {
+            out.event(now, EventKind::Interim { utterance, text: text.into() });
+            if !text.is_empty() && self.playout.is_stopped() {
+                let verdict = barge_in::judge(true, caller.speech_ms, &self.settings);
+                self.yield_floor(now, verdict, out);
+            }
+        }
+    }
+
+    /// The caller's turn is over and its words are there, or will not come.
+    fn conclude(&mut self, now: CallTime, out: &mut Outputs) {
+        self.timers.stop(Deadline::FinalWords);
+        let Some(caller) = self.caller.take() else { return };
+        let has_words = !caller.text.is_empty() || !caller.carried.is_empty();
+        if self.playout.is_stopped() {
+            let verdict = barge_in::judge(has_words, caller.speech_ms, &self.settings);
+            if verdict.decision == Decision::Resume {
+                let (measured_ms, threshold_ms) = (caller.speech_ms, verdict.threshold_ms);
+                decided(now, Decision::Resume, verdict.reason, measured_ms, threshold_ms, out);
+                self.playout.resume(now);
+                return;
+            }
+            self.yield_floor(now, verdict, out);
+        }
+        if has_words {
+            self.silences = 0;
+            let (text, cause) = (caller.whole_text(), caller.last_voiced);
+            out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
+            self.ask(now, Prompt::Said(text), Some(cause), out);
+        } else if caller.speech_ms >= self.settings.min_speech_ms {
+            self.silences = 0;
+            let cause = caller.last_voiced;
+            out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
+            self.ask(now, Prompt::NotUnderstood, Some(cause), out);
+        } else {
+            let (measured_ms, threshold_ms) = (caller.speech_ms, self.settings.min_speech_ms);
+            decided(now, Decision::Ignore, Reason::TooShort, measured_ms, threshold_ms, out);
+        }
+    }
+
+    /// The interruption stands: the rest of the agent's turn is dropped, and its history cut to what was heard.
+    fn yield_floor(&mut self, now: CallTime, verdict: barge_in::Verdict, out: &mut Outputs) {
+        let measured_ms = self.caller.as_ref().map_or(0, |caller| caller.speech_ms);
+        decided(now, verdict.decision, verdict.reason, measured_ms, verdict.threshold_ms, out);
+        self.cut_agent(now, out);
+    }
+
+    // Keys.
+
+    fn on_key(&mut self, now: CallTime, digit: char, out: &mut Outputs) {
+        if !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
+            return self.on_fault(now, Fault::NotAKey, out);
+        }
+        out.event(now, EventKind::Key { digit });
+        if self.keys_max == 0 || self.agent.as_ref().is_some_and(|agent| !agent.may_be_interrupted()) {
+            return;
+        }
+        self.last_key = now;
+        self.timers.stop(Deadline::NoInput);
+        if let Some(caller) = self.caller.take()
+            && caller.awaits_final.is_none()
+        {
+            out.push(Output::UtteranceEnded { utterance: caller.utterance, speech_ms: 0 });
+        }
+        self.timers.stop(Deadline::FinalWords);
+        if self.agent.is_some() {
+            if !self.playout.is_stopped() {
+                decided(now, Decision::BargeIn, Reason::KeyPressed, 0, 0, out);
+                self.playout.stop(now, out);
+            }
+            self.cut_agent(now, out);
+        }
+        match self.keys.press(digit, self.keys_max) {
+            Pressed::Complete(digits) => self.on_keys(now, digits, out),
+            Pressed::Collecting => {
+                self.timers.set(Deadline::KeysPause, now + ms(self.settings.keys_pause_ms));
+            }
+        }
+    }
+
+    fn on_keys(&mut self, now: CallTime, digits: String, out: &mut Outputs) {
+        self.timers.stop(Deadline::KeysPause);
+        self.silences = 0;
+        let pause_ms = now.since(self.last_key).as_millis() as u32;
+        decided(now, Decision::TurnOver, Reason::KeysComplete, pause_ms, self.settings.keys_pause_ms, out);
+        let mut turn = CallerTurn::new(self.new_turn(), UtteranceId(0), self.last_key, 0);
+        turn.text.clone_from(&digits);
+        out.event(now, EventKind::Turn(caller_turn(turn, By::Keypad)));
+        self.ask(now, Prompt::Keyed(digits), Some(self.last_key), out);
+    }
+
+    // The agent's turn.
+
+    fn ask(&mut self, now: CallTime, prompt: Prompt, cause: Option<CallTime>, out: &mut Outputs) {
+        self.cut_agent(now, out);
+        let turn = self.new_turn();
+        self.timers.stop(Deadline::NoInput);
+        self.timers.set(Deadline::AgentAnswer, now + ms(self.settings.agent_wait_ms));
+        out.event(now, EventKind::AgentAsked { turn, prompt: prompt.clone() });
+        out.push(Output::AskAgent { turn, prompt: prompt.clone() });
+        self.agent = Some(AgentTurn::new(turn, prompt, cause));
+    }
+
+    fn on_agent_says(&mut self, now: CallTime, turn: TurnId, text: &str, out: &mut Outputs) {
+        if self.agent.as_ref().is_some_and(|agent| agent.turn == turn) {
+            self.say(now, text.into(), out);
+        }
+    }
+
+    fn say(&mut self, now: CallTime, text: String, out: &mut Outputs) {
+        let utterance = self.new_utterance();
+        self.playout.add(utterance, text.clone());
+        self.timers.set(Deadline::VoiceAudio, now + ms(self.settings.voice_wait_ms));
+        out.push(Output::Synthesize { utterance, text });
+    }
+
+    fn on_agent_done(&mut self, now: CallTime, turn: TurnId, then: Then, out: &mut Outputs) {
+        let Some(agent) = self.agent.as_mut().filter(|agent| agent.turn == turn) else { return };
+        agent.then = Some(then);
+        self.timers.stop(Deadline::AgentAnswer);
+        if let Then::Listen { keys_max } = then {
+            self.keys_max = keys_max;
+        }
+        self.agent_maybe_heard(now, Reason::LastMark, out);
+    }
+
+    fn on_agent_failed(&mut self, now: CallTime, turn: TurnId, out: &mut Outputs) {
+        if self.agent.as_ref().is_some_and(|agent| agent.turn == turn) {
+            out.event(now, EventKind::AgentFailed { turn });
+            self.end(now, EndReason::AgentFailed, out);
+        }
+    }
+
+    /// If the agent has said all and all was heard, its turn is over.
+    fn agent_maybe_heard(&mut self, now: CallTime, reason: Reason, out: &mut Outputs) {
+        let Some(then) = self.agent.as_ref().and_then(|agent| agent.then) else { return };
+        if self.playout.is_stopped() || !self.playout.all_heard() {
+            return;
+        }
+        self.tell_agent_turn(now, out);
+        match then {
+            Then::HangUp => {
+                decided(now, Decision::HangUp, reason, 0, self.settings.mark_grace_ms, out);
+                self.end(now, EndReason::AgentHangup, out);
+            }
+            Then::Listen { .. } => {
+                self.timers.set(Deadline::NoInput, now + ms(self.settings.no_input_ms));
+            }
+        }
+    }
+
+    /// Ends the agent's turn here, if it has one: what was not heard was not said.
+    fn cut_agent(&mut self, now: CallTime, out: &mut Outputs) {
+        let Some(turn) = self.agent.as_ref().map(|agent| agent.turn) else { return };
+        let heard = self.tell_agent_turn(now, out);
+        if let Some(text) = heard {
+            out.push(Output::AgentHeard { turn, text });
+        }
+    }
+
+    /// Closes the agent's turn and tells it. Gives what was heard of it, if that is not all.
+    fn tell_agent_turn(&mut self, now: CallTime, out: &mut Outputs) -> Option<String> {
+        let agent = self.agent.take()?;
+        self.drop_agent();
+        let (text, unheard) = self.playout.take_turn(now, out);
+        let cut = (!unheard.is_empty()).then(|| text.clone());
+        if let Some(spoke_at) = agent.spoke_at {
+            let turn = Turn {
+                turn: agent.turn,
+                speaker: Speaker::Agent,
+                started: spoke_at,
+                ended: now,
+                text,
+                unheard,
+                by: By::Voice,
+                response_ms: agent.response_ms(),
+            };
+            out.event(now, EventKind::Turn(turn));
+        }
+        cut
+    }
+
+    fn drop_agent(&mut self) {
+        self.agent = None;
+        self.timers.stop(Deadline::AgentAnswer);
+        self.timers.stop(Deadline::VoiceAudio);
+        self.timers.stop(Deadline::Mark);
+        self.timers.stop(Deadline::Playout);
+    }
+
+    /// Sends what is due, and sets the deadlines that follow from it.
+    fn play(&mut self, now: CallTime, out: &mut Outputs) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if self.agent.is_none() {
+            self.say_what_was_ordered(now, out);
+        }
+        let Some(agent) = &mut self.agent else { return };
+        if self.playout.pump(now, &self.settings, out) && agent.spoke_at.is_none() {
+            agent.spoke_at = Some(now);
+            let (turn, response_ms) = (agent.turn, agent.response_ms());
+            out.event(now, EventKind::AgentSpeaks { turn, response_ms });
+        }
+        if !self.playout.awaits_audio() {
+            self.timers.stop(Deadline::VoiceAudio);
+            self.agent_maybe_heard(now, Reason::LastMark, out);
+        }
+        if self.agent.is_some() {
+            self.timers.set_to(Deadline::Playout, self.playout.due_at(&self.settings));
+            self.timers.set_to(Deadline::Mark, self.playout.mark_due(&self.settings).map(|(_, at)| at));
+        }
+    }
+
+    /// What somebody outside wants said becomes a turn of the agent's own as soon as the floor is free.
+    fn say_what_was_ordered(&mut self, now: CallTime, out: &mut Outputs) {
+        if self.say_next.is_empty() || self.caller.is_some() || self.phase != Phase::Flowing {
+            return;
+        }
+        let mut agent = AgentTurn::new(self.new_turn(), Prompt::CallStarted, None);
+        agent.then = Some(Then::Listen { keys_max: self.keys_max });
+        self.agent = Some(agent);
+        self.timers.stop(Deadline::NoInput);
+        for text in std::mem::take(&mut self.say_next) {
+            self.say(now, text, out);
+        }
+    }
+
+    // Time.
+
+    fn on_tick(&mut self, now: CallTime, out: &mut Outputs) {
+        while let Some(deadline) = self.timers.take_due(now) {
+            self.on_deadline(now, deadline, out);
+            if self.phase == Phase::Over {
+                return;
+            }
+        }
+    }
+
+    fn on_deadline(&mut self, now: CallTime, deadline: Deadline, out: &mut Outputs) {
+        match deadline {
+            Deadline::Playout => {}
+            Deadline::FinalWords => {
+                let waited_ms = self.settings.final_wait_ms;
+                decided(now, Decision::TurnOver, Reason::RecogniserSilent, waited_ms, waited_ms, out);
+                self.conclude(now, out);
+            }
+            Deadline::AgentAnswer => {
+                if let Some(turn) = self.agent.as_ref().map(|agent| agent.turn) {
+                    self.on_agent_failed(now, turn, out);
+                }
+            }
+            Deadline::VoiceAudio => {
+                for utterance in self.playout.give_up_audio() {
+                    out.event(now, EventKind::VoiceFailed { utterance });
+                    out.push(Output::CancelSynthesis { utterance });
+                }
+            }
+            Deadline::Mark => {
+                if let Some((mark, _)) = self.playout.mark_due(&self.settings) {
+                    out.event(now, EventKind::MarkMissing { mark });
+                }
+                self.playout.believe_clock(now, out);
+                self.agent_maybe_heard(now, Reason::MarkTimeout, out);
+            }
+            Deadline::NoInput => self.on_silence(now, out),
+            Deadline::KeysPause => {
+                let digits = self.keys.take();
+                self.on_keys(now, digits, out);
+            }
+            Deadline::Stall => self.on_stall(now, out),
+            Deadline::MediaTimeout => self.end(now, EndReason::MediaTimeout, out),
+        }
+    }
+
+    fn on_silence(&mut self, now: CallTime, out: &mut Outputs) {
+        if self.caller.is_some() || !self.keys.is_empty() {
+            self.timers.set(Deadline::NoInput, now + Duration::from_secs(1));
+            return;
+        }
+        if self.agent.is_some() {
+            return;
+        }
+        self.silences += 1;
+        let waited_ms = self.settings.no_input_ms;
+        decided(now, Decision::NoInput, Reason::Silence, waited_ms, waited_ms, out);
+        self.ask(now, Prompt::Silence(self.silences), None, out);
+    }
+
+    fn on_stall(&mut self, now: CallTime, out: &mut Outputs) {
+        self.stalled = true;
+        let silent_ms = self.last_media.map_or(0, |last| now.since(last).as_millis() as u32);
+        out.event(now, EventKind::MediaStalled { silent_ms });
+        if self.caller.as_ref().is_some_and(|caller| caller.awaits_final.is_none()) {
+            let threshold_ms = self.settings.stall_ms;
+            let over = Over { reason: Reason::MediaStalled, measured_ms: silent_ms, threshold_ms };
+            self.close_utterance(now, over, out);
+        }
+    }
+
+    /// Ends the call: closes what is open, tells it, and has the leg closed.
+    fn end(&mut self, now: CallTime, reason: EndReason, out: &mut Outputs) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if let Some(caller) = self.caller.take().filter(|caller| !caller.text.is_empty()) {
+            out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
+        }
+        self.tell_agent_turn(now, out);
+        self.timers.stop_all();
+        self.phase = Phase::Over;
+        out.event(now, EventKind::Ended { reason });
+        out.push(Output::Close { reason });
+    }
+
+    fn new_turn(&mut self) -> TurnId {
+        let turn = TurnId(self.next_turn);
+        self.next_turn += 1;
+        turn
+    }
+
+    fn new_utterance(&mut self) -> UtteranceId {
+        let utterance = UtteranceId(self.next_utterance);
+        self.next_utterance += 1;
+        utterance
+    }
+}
+
+fn decided(
+    now: CallTime,
+    decision: Decision,
+    reason: Reason,
+    measured_ms: u32,
+    threshold_ms: u32,
+    out: &mut Outputs,
+) {
+    out.event(now, EventKind::Decided { decision, reason, measured_ms, threshold_ms });
+}
+
+fn caller_turn(caller: CallerTurn, by: By) -> Turn {
+    Turn {
+        turn: caller.turn,
+        speaker: Speaker::Caller,
+        started: caller.started,
+        ended: caller.last_voiced,
+        text: caller.text,
+        unheard: String::new(),
+        by,
+        response_ms: None,
     }
 }

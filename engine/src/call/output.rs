@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::event::{EndReason, Event};
+use super::event::{EndReason, Event, EventKind};
 use super::input::{TurnId, UtteranceId};
+use super::time::CallTime;
 
 /// One thing for the driver to carry out.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,9 +149,15 @@ impl Outputs {
         self.list.iter()
     }
 
-    /// Takes the list, in order, so that its texts need not be copied. The arena stays until [`Outputs::clear`].
-    pub fn drain(&mut self) -> impl Iterator<Item = Output> + '_ {
-        self.list.drain(..)
+    /// Takes the list, in order, so that its texts need not be copied while the arena is read: see [`Outputs::give_back`].
+    pub(crate) fn take_list(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.list)
+    }
+
+    /// Gives the emptied list back, so that its memory is used again, and forgets the arena.
+    pub(crate) fn give_back(&mut self, list: Vec<Output>) {
+        self.list = list;
+        self.clear();
     }
 
     /// The bytes of a span.
@@ -161,6 +168,10 @@ impl Outputs {
     /// Audio that the call has played or dropped. To free it is the driver's business, off the media thread.
     pub fn take_spent(&mut self) -> impl Iterator<Item = Arc<[u8]>> + '_ {
         self.spent.drain(..)
+    }
+
+    pub(super) fn event(&mut self, at: CallTime, kind: EventKind) {
+        self.push(Output::Event(Event { at, kind }));
     }
 
     pub(super) fn push(&mut self, output: Output) {

@@ -24,8 +24,10 @@ pub struct CallSettings {
     pub barge_in_ms: u32,
     /// Silence for this long after an interruption asks for its words; if there are none, the agent goes on. Default 500 ms.
     pub resume_after_ms: u32,
-    /// An utterance with less speech is not a turn. Default 100 ms.
+    /// A sound without words is held against the caller (as not understood) only from this much speech on. Default 300 ms.
     pub min_speech_ms: u32,
+    /// An interruption without words is a cough up to this much speech; beyond, it was not understood. Default 1 s.
+    pub cough_ms_max: u32,
     /// How long the recogniser may take for its final words. Default 3 s.
     pub final_wait_ms: u32,
     /// How long the agent may take to answer. Default 15 s.
@@ -61,7 +63,8 @@ impl Default for CallSettings {
             turn_ms_max: 30_000,
             barge_in_ms: 120,
             resume_after_ms: 500,
-            min_speech_ms: 100,
+            min_speech_ms: 300,
+            cough_ms_max: 1_000,
             final_wait_ms: 3_000,
             agent_wait_ms: 15_000,
             voice_wait_ms: 8_000,

@@ -4,8 +4,12 @@
 //! to one speech thread; audio, requests and results cross on bounded rings.
 
 pub mod grammar;
+pub(crate) mod link;
+mod render;
+pub(crate) mod session;
 pub mod stt;
 pub mod tts;
+pub(crate) mod worker;
 
 use std::ops::ControlFlow;
 

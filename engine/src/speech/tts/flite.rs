@@ -40,6 +40,13 @@ impl Flite {
         let params = voice.params();
         Ok(Self { language, voice, params })
     }
+
+    /// The same voice at `factor` times its pitch, so that two speakers can be told apart; at most an octave either way.
+    pub fn at_pitch(factor: f32) -> Result<Self, SpeechError> {
+        let mut flite = Self::new()?;
+        flite.params.f0_shift = factor.clamp(0.5, 2.0);
+        Ok(flite)
+    }
 }
 
 impl TextToSpeech for Flite {

@@ -1,0 +1,208 @@
+//! Order and gaps, then decoding: the carrier's pieces of audio become a stream of 20 ms frames without holes.
+//!
+//! In: payloads of any size with the carrier's counts. Out: frames of 160 samples; what was lost is concealed, what
+//! comes twice, late or ahead of time is dropped. Late and lost are settled here, for good: no later stage sees counts.
+//!
+//! Carriers speak over TCP, which keeps order, so a piece is never waited for: that would buy nothing and cost delay.
+//! Twilio's arrival is bursty (gaps of over 200 ms were measured with no audio lost), so a gap in *arrival* is no loss;
+//! only the carrier's own counts are.
+
+use std::time::Duration;
+
+use offhook_codecs::conceal::Concealer;
+use offhook_codecs::g711;
+
+use super::event::EventKind;
+use super::input::Media;
+use super::settings::CallSettings;
+use super::tally::Tally;
+use super::time::CallTime;
+
+/// Samples of a frame: 20 ms at 8 kHz.
+pub(super) const FRAME: usize = 160;
+/// How long a frame lasts.
+pub(super) const FRAME_MS: u32 = 20;
+
+/// A piece whose count is this far behind is a carrier that began to count anew, not a late piece.
+const RECOUNT: u32 = 50;
+
+/// 20 ms of the caller, both ways of writing it.
+pub(super) struct Frame<'a> {
+    pub(super) ulaw: &'a [u8; FRAME],
+    pub(super) pcm: &'a [i16; FRAME],
+}
+
+/// What is left to do of one accepted piece of audio.
+pub(super) struct Piece<'a> {
+    lost_samples: usize,
+    payload: &'a [u8],
+}
+
+pub(super) struct Receive {
+    concealer: Concealer,
+    ulaw: [u8; FRAME],
+    pcm: [i16; FRAME],
+    filled: usize,
+    /// When audio first came.
+    first_at: Option<CallTime>,
+    /// All samples since then, received and lost.
+    samples: u64,
+    last_chunk: Option<u32>,
+    next_timestamp_ms: Option<u32>,
+    last_len: usize,
+    gaps: Tally,
+    stale: Tally,
+    ahead: Tally,
+    empty: Tally,
+    dropped_samples: u64,
+}
+
+impl Receive {
+    pub(super) fn new() -> Self {
+        Self {
+            concealer: Concealer::new(),
+            ulaw: [0xFF; FRAME],
+            pcm: [0; FRAME],
+            filled: 0,
+            first_at: None,
+            samples: 0,
+            last_chunk: None,
+            next_timestamp_ms: None,
+            last_len: FRAME,
+            gaps: Tally::default(),
+            stale: Tally::default(),
+            ahead: Tally::default(),
+            empty: Tally::default(),
+            dropped_samples: 0,
+        }
+    }
+
+    /// Judges one piece by its counts. What is left of it comes out of [`Receive::next_frame`].
+    pub(super) fn accept<'a>(
+        &mut self,
+        now: CallTime,
+        media: &Media<'a>,
+        settings: &CallSettings,
+        tell: &mut dyn FnMut(EventKind),
+    ) -> Piece<'a> {
+        let nothing = Piece { lost_samples: 0, payload: &[] };
+        if self.is_stale(media) {
+            if let Some(count) = self.stale.count() {
+                tell(EventKind::Stale { count });
+            }
+            return nothing;
+        }
+        let missing = self.missing_samples(media);
+        if media.chunk.is_some() {
+            self.last_chunk = media.chunk;
+        }
+        if let Some(timestamp) = media.timestamp_ms {
+            self.next_timestamp_ms = Some(timestamp.saturating_add(ms_of(media.payload.len())));
+        }
+        if media.payload.is_empty() {
+            if let Some(count) = self.empty.count() {
+                tell(EventKind::EmptyPayload { count });
+            }
+            return nothing;
+        }
+        self.last_len = media.payload.len();
+        let lost_samples = missing.min(samples_of(settings.conceal_ms_max));
+        if missing > 0
+            && let Some(count) = self.gaps.count()
+        {
+            tell(EventKind::Gap { missing_ms: ms_of(missing), concealed_ms: ms_of(lost_samples), count });
+        }
+        let payload = self.within_time(now, media.payload, lost_samples, settings, tell);
+        self.samples += (lost_samples + payload.len()) as u64;
+        Piece { lost_samples, payload }
+    }
+
+    /// The next whole frame of `piece` and of what earlier pieces left over, if there is enough.
+    pub(super) fn next_frame(&mut self, piece: &mut Piece<'_>) -> Option<Frame<'_>> {
+        if self.filled == FRAME {
+            self.filled = 0;
+        }
+        if piece.lost_samples > 0 {
+            let n = piece.lost_samples.min(FRAME - self.filled);
+            let range = self.filled..self.filled + n;
+            self.concealer.conceal(&mut self.pcm[range.clone()]);
+            g711::encode_ulaw(&self.pcm[range.clone()], &mut self.ulaw[range]);
+            self.filled += n;
+            piece.lost_samples -= n;
+        }
+        if self.filled < FRAME && !piece.payload.is_empty() {
+            let (head, tail) = piece.payload.split_at(piece.payload.len().min(FRAME - self.filled));
+            let range = self.filled..self.filled + head.len();
+            g711::decode_ulaw(head, &mut self.pcm[range.clone()]);
+            let changed = self.concealer.will_change_next();
+            self.concealer.on_frame(&mut self.pcm[range.clone()]);
+            if changed {
+                g711::encode_ulaw(&self.pcm[range.clone()], &mut self.ulaw[range]);
+            } else {
+                self.ulaw[range].copy_from_slice(head);
+            }
+            self.filled += head.len();
+            piece.payload = tail;
+        }
+        (self.filled == FRAME).then_some(Frame { ulaw: &self.ulaw, pcm: &self.pcm })
+    }
+
+    fn is_stale(&self, media: &Media<'_>) -> bool {
+        match (media.chunk, self.last_chunk) {
+            (Some(chunk), Some(last)) => chunk <= last && last - chunk < RECOUNT,
+            _ => false,
+        }
+    }
+
+    /// How many samples the carrier counted that never came. Timestamps say it best; without them, the chunk count.
+    fn missing_samples(&self, media: &Media<'_>) -> usize {
+        if let (Some(timestamp), Some(next)) = (media.timestamp_ms, self.next_timestamp_ms) {
+            let ahead_ms = timestamp.saturating_sub(next);
+            // Carriers stamp on their own clock: less than a frame is its grain, not a loss.
+            return if ahead_ms >= FRAME_MS { samples_of(ahead_ms) } else { 0 };
+        }
+        match (media.chunk, self.last_chunk) {
+            (Some(chunk), Some(last)) if chunk > last => {
+                (chunk - last - 1) as usize * self.last_len.min(8 * FRAME)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Cuts off what runs ahead of the time that has passed by more than the limit.
+    fn within_time<'a>(
+        &mut self,
+        now: CallTime,
+        payload: &'a [u8],
+        lost_samples: usize,
+        settings: &CallSettings,
+        tell: &mut dyn FnMut(EventKind),
+    ) -> &'a [u8] {
+        let first_at = *self.first_at.get_or_insert(now);
+        let passed = now.since(first_at) + Duration::from_millis(settings.ahead_ms_max.into());
+        let allowed = (passed.as_micros() as u64 / 125).saturating_sub(self.samples + lost_samples as u64);
+        if payload.len() as u64 <= allowed {
+            return payload;
+        }
+        let (kept, dropped) = payload.split_at(allowed as usize);
+        self.dropped_samples += dropped.len() as u64;
+        if let Some(count) = self.ahead.count() {
+            tell(EventKind::AheadOfTime {
+                ahead_ms: settings.ahead_ms_max + ms_of(dropped.len()),
+                dropped_ms: (self.dropped_samples / 8) as u32,
+                count,
+            });
+        }
+        kept
+    }
+}
+
+/// How many samples `ms` milliseconds hold at 8 kHz.
+pub(super) const fn samples_of(ms: u32) -> usize {
+    ms as usize * 8
+}
+
+/// How many whole milliseconds `samples` last at 8 kHz.
+pub(super) const fn ms_of(samples: usize) -> u32 {
+    (samples / 8) as u32
+}

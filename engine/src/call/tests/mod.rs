@@ -1,0 +1,4 @@
+//! Calls in virtual time, from the outside.
+
+mod conversation;
+mod trouble;

@@ -1,0 +1,110 @@
+//! The caller's turn: from the first speech until silence has lasted long enough.
+//!
+//! A turn is one utterance for the recogniser, however many pauses it holds: "two … hundred" is one answer, and
+//! a grammar that heard its halves apart would understand neither. Silence is counted in the caller's own audio, so
+//! that late packets do not end a turn; only when audio stops coming altogether does the clock end it.
+
+use super::event::Reason;
+use super::input::{TurnId, UtteranceId};
+use super::receive::FRAME_MS;
+use super::settings::CallSettings;
+use super::time::CallTime;
+
+/// The caller's turn, while it lasts and until its words are there.
+#[derive(Debug)]
+pub(super) struct CallerTurn {
+    pub(super) turn: TurnId,
+    pub(super) utterance: UtteranceId,
+    pub(super) started: CallTime,
+    /// When the last voiced frame came.
+    pub(super) last_voiced: CallTime,
+    /// What was understood of it so far.
+    pub(super) text: String,
+    /// What the caller had said before, where the agent's answer to that was never heard.
+    pub(super) carried: String,
+    /// Speech in it so far, in ms.
+    pub(super) speech_ms: u32,
+    /// Set once the utterance was closed and its final words are awaited.
+    pub(super) awaits_final: Option<CallTime>,
+    silence_ms: u32,
+    length_ms: u32,
+}
+
+/// Why a turn is over, with what was measured against which threshold, in ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Over {
+    pub(super) reason: Reason,
+    pub(super) measured_ms: u32,
+    pub(super) threshold_ms: u32,
+}
+
+impl CallerTurn {
+    pub(super) fn new(turn: TurnId, utterance: UtteranceId, now: CallTime, speech_ms: u32) -> Self {
+        Self {
+            turn,
+            utterance,
+            started: now,
+            last_voiced: now,
+            text: String::new(),
+            carried: String::new(),
+            speech_ms,
+            awaits_final: None,
+            silence_ms: 0,
+            length_ms: 0,
+        }
+    }
+
+    /// Takes one frame of an open utterance. `silence_ms_max`: how much silence ends it.
+    pub(super) fn frame(
+        &mut self,
+        now: CallTime,
+        voiced: bool,
+        silence_ms_max: u32,
+        settings: &CallSettings,
+    ) -> Option<Over> {
+        self.length_ms += FRAME_MS;
+        if voiced {
+            self.last_voiced = now;
+            self.speech_ms += FRAME_MS;
+            self.silence_ms = 0;
+        } else {
+            self.silence_ms += FRAME_MS;
+        }
+        let over = |reason, measured_ms, threshold_ms| Some(Over { reason, measured_ms, threshold_ms });
+        if self.silence_ms >= silence_ms_max {
+            over(Reason::Silence, self.silence_ms, silence_ms_max)
+        } else if self.length_ms >= settings.turn_ms_max {
+            over(Reason::TooLong, self.length_ms, settings.turn_ms_max)
+        } else {
+            None
+        }
+    }
+
+    /// The caller goes on after the utterance was closed: a new one begins in the same turn.
+    pub(super) fn reopen(&mut self, utterance: UtteranceId, now: CallTime) {
+        self.utterance = utterance;
+        self.awaits_final = None;
+        self.last_voiced = now;
+        self.silence_ms = 0;
+    }
+
+    /// More words were understood.
+    pub(super) fn understood(&mut self, words: &str) {
+        append_words(&mut self.text, words);
+    }
+
+    /// All that the caller said, with what the agent never answered.
+    pub(super) fn whole_text(&self) -> String {
+        let mut text = self.carried.clone();
+        append_words(&mut text, &self.text);
+        text
+    }
+}
+
+fn append_words(text: &mut String, words: &str) {
+    let words = words.trim();
+    if !text.is_empty() && !words.is_empty() {
+        text.push(' ');
+    }
+    text.push_str(words);
+}

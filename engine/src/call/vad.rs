@@ -1,0 +1,119 @@
+//! Speech or not, per frame; and from frames to the beginning and the end of speech.
+//!
+//! The detector is WebRTC's (libfvad), fed with the 8 kHz telephone signal as it is. A single voiced frame means
+//! little, a single unvoiced one too, so both edges look at a short window of verdicts.
+//!
+//! libfvad goes on saying "voiced" for up to 100 ms after a sound has ended (its hang-over). That would turn a click of
+//! 40 ms into speech long enough to interrupt, and would hide when the caller really stopped; so a frame also has to
+//! be within 30 dB of the caller's recent peak.
+
+use webrtc_vad::{SampleRate, Vad, VadMode};
+
+use super::receive::{FRAME, FRAME_MS};
+use super::settings::CallSettings;
+
+/// Unvoiced for this long, the caller has fallen silent (which does not end the turn yet).
+const HANGOVER_MS: u32 = 200;
+
+/// A frame this far below the recent peak is an echo of the verdict before, not speech: 30 dB, as a ratio of energies.
+const PEAK_RATIO: u64 = 1_000;
+/// The peak falls by a fiftieth per frame: 4.4 dB a second.
+const PEAK_DECAY: u64 = 50;
+
+/// A voice detector that may be owned by one thread and handed to another.
+struct Detector(Vad);
+
+// SAFETY: `Vad` owns one heap block of plain integers that nothing else points to; libfvad keeps no globals and no
+// thread-local state, so the block may be used from any one thread at a time, which `&mut self` guarantees.
+unsafe impl Send for Detector {}
+
+/// What one frame changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edge {
+    /// Nothing.
+    None,
+    /// The caller began to speak.
+    Started,
+    /// The caller fell silent.
+    Ended,
+}
+
+pub(super) struct SpeechDetector {
+    detector: Detector,
+    /// Energy of the loudest recent frame, as a sum of squares.
+    peak: u64,
+    /// Verdicts of the last 64 frames, newest in the lowest bit.
+    verdicts: u64,
+    speaking: bool,
+    silent_frames: u32,
+    onset_frames: u32,
+    onset_window: u64,
+}
+
+impl SpeechDetector {
+    pub(super) fn new(settings: &CallSettings) -> Self {
+        let mode = match settings.vad_mode {
+            0 => VadMode::Quality,
+            1 => VadMode::LowBitrate,
+            2 => VadMode::Aggressive,
+            _ => VadMode::VeryAggressive,
+        };
+        Self {
+            detector: Detector(Vad::new_with_rate_and_mode(SampleRate::Rate8kHz, mode)),
+            peak: 0,
+            verdicts: 0,
+            speaking: false,
+            silent_frames: 0,
+            onset_frames: (settings.onset_ms / FRAME_MS).max(1),
+            onset_window: window(settings.onset_window_ms.max(settings.onset_ms)),
+        }
+    }
+
+    /// Takes one frame: is it voiced, and what did it change?
+    pub(super) fn frame(&mut self, pcm: &[i16; FRAME]) -> (bool, Edge) {
+        // A frame of 160 samples at 8 kHz is 20 ms, one of the three lengths that the detector takes.
+        let voiced = self.detector.0.is_voice_segment(pcm).unwrap_or(false) && self.is_loud(pcm);
+        self.verdicts = self.verdicts << 1 | u64::from(voiced);
+        self.silent_frames = if voiced { 0 } else { self.silent_frames.saturating_add(1) };
+        let edge = if !self.speaking && voiced && self.voiced_in(self.onset_window) >= self.onset_frames {
+            self.speaking = true;
+            Edge::Started
+        } else if self.speaking && self.silent_frames * FRAME_MS >= HANGOVER_MS {
+            self.speaking = false;
+            Edge::Ended
+        } else {
+            Edge::None
+        };
+        (voiced, edge)
+    }
+
+    fn is_loud(&mut self, pcm: &[i16; FRAME]) -> bool {
+        let energy: u64 = pcm.iter().map(|&s| u64::from((i32::from(s) * i32::from(s)) as u32)).sum();
+        self.peak = (self.peak - self.peak / PEAK_DECAY).max(energy);
+        energy > self.peak / PEAK_RATIO
+    }
+
+    /// True if speech has lasted for `ms`: five in six of the newest frames are voiced, since speech itself has holes.
+    pub(super) fn sustained(&self, ms: u32) -> bool {
+        let frames = (ms / FRAME_MS).clamp(1, 64);
+        let needed = (frames * 5).div_ceil(6);
+        self.voiced_in(window(ms)) >= needed
+    }
+
+    /// How much of the last `ms` was voiced, in ms.
+    pub(super) fn voiced_ms(&self, ms: u32) -> u32 {
+        self.voiced_in(window(ms)) * FRAME_MS
+    }
+
+    fn voiced_in(&self, window: u64) -> u32 {
+        (self.verdicts & window).count_ones()
+    }
+}
+
+/// A mask over the verdicts of the newest `ms`.
+fn window(ms: u32) -> u64 {
+    match (ms / FRAME_MS).clamp(1, 64) {
+        64 => u64::MAX,
+        frames => (1 << frames) - 1,
+    }
+}

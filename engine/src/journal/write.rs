@@ -1,0 +1,344 @@
+//! The writer thread: chunks in; journals, recordings and the sink's events out.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, after, bounded};
+
+use super::append::{Appender, CallKey, Chunk};
+use super::format::{
+    BLOCK_HEAD_BYTES, Entries, Entry, Header, InputRecord, OutputRecord, Record, encode_chunk, encode_header,
+};
+use super::recording::{Recording, Scratch};
+use crate::call::{CallSettings, CallTime, EndReason};
+use crate::engine::{CallId, CallSink, EngineError, Finished};
+
+/// How many messages may wait for the writer: 64 MB of chunks, eight seconds of a disk that hangs under 500 calls.
+/// Full: chunks stay with their media threads; see [`Appender`] for what follows.
+const MESSAGES: usize = 4_096;
+/// How many empty chunks are kept for the next call: 16 KB each.
+const SPARES: usize = 256;
+/// How many of them are there from the beginning, so that the first calls need not ask for memory.
+const SPARES_AT_START: usize = 16;
+/// How often the writer looks for messages while calls are open. It is never woken then: a media thread would pay some
+/// 10 to 40 µs for each waking, which is more than it pays for a second of records.
+const POLL: Duration = Duration::from_millis(20);
+
+/// What the writer is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A call begins.
+    Open(Box<Opening>),
+    /// More of a call, in order.
+    Chunk(Box<Chunk>),
+    /// All has been said.
+    Stop,
+}
+
+/// A call that begins.
+#[derive(Debug)]
+pub(super) struct Opening {
+    key: CallKey,
+    call: CallId,
+    started_unix_us: u64,
+    settings: CallSettings,
+}
+
+/// The thread `journal-writer`, which does all the file work of all calls.
+///
+/// Chunks are written as they come and not forced to the disk: what was handed over survives the process, not the
+/// machine. A file that cannot be written is given up, told once per call, and its call goes on.
+#[derive(Debug)]
+pub struct Writer {
+    messages: Sender<Message>,
+    spares: Receiver<Box<Chunk>>,
+    next_key: AtomicU64,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread. `journal_dir` and `recording_dir` are made if they are not there; errors if one cannot be
+    /// made or written to, or the thread cannot be started.
+    pub fn start(
+        journal_dir: &Path,
+        recording_dir: &Path,
+        sink: Arc<dyn CallSink>,
+    ) -> Result<Self, EngineError> {
+        for dir in [journal_dir, recording_dir] {
+            check_folder(dir).map_err(|source| EngineError::Folder { path: dir.to_owned(), source })?;
+        }
+        let (messages, inbox) = bounded(MESSAGES);
+        let (spare, spares) = bounded(SPARES);
+        for chunk in std::iter::repeat_with(Chunk::new).take(SPARES_AT_START) {
+            let _ = spare.try_send(chunk);
+        }
+        let desk = Desk {
+            journal_dir: journal_dir.to_owned(),
+            recording_dir: recording_dir.to_owned(),
+            sink,
+            spare,
+            open: BTreeMap::new(),
+            block: Vec::new(),
+            scratch: Scratch::default(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("journal-writer".to_owned())
+            .spawn(move || desk.run(&inbox))
+            .map_err(EngineError::Thread)?;
+        Ok(Self { messages, spares, next_key: AtomicU64::new(0), thread: Some(thread) })
+    }
+
+    /// Begins a call's journal and recording. Not for a media thread: it allocates, and waits if the writer is behind.
+    ///
+    /// `started_unix_us`: the moment of [`CallTime::ZERO`], in microseconds since 1970-01-01 00:00 UTC.
+    pub fn open(
+        &self,
+        call: CallId,
+        settings: CallSettings,
+        started_unix_us: u64,
+    ) -> Result<Appender, EngineError> {
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        let opening = Box::new(Opening { key, call, started_unix_us, settings });
+        self.messages.send(Message::Open(opening)).map_err(|_| EngineError::ShuttingDown)?;
+        Ok(Appender::new(key, self.messages.clone(), self.spares.clone()))
+    }
+
+    /// Writes all that was handed over, closes all files and ends the thread. A call that did not finish counts as
+    /// ended by the shutdown.
+    pub fn shutdown(self) {}
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.messages.send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, the panic was reported there.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's own state.
+struct Desk {
+    journal_dir: PathBuf,
+    recording_dir: PathBuf,
+    sink: Arc<dyn CallSink>,
+    spare: Sender<Box<Chunk>>,
+    open: BTreeMap<CallKey, OpenCall>,
+    block: Vec<u8>,
+    scratch: Scratch,
+}
+
+impl Desk {
+    fn run(mut self, inbox: &Receiver<Message>) {
+        loop {
+            if self.open.is_empty() {
+                let Ok(message) = inbox.recv() else { break };
+                if self.take(message).is_break() {
+                    break;
+                }
+            } else {
+                let _ = after(POLL).recv();
+            }
+            if inbox.try_iter().try_for_each(|message| self.take(message)).is_break() {
+                break;
+            }
+        }
+        for (_, call) in std::mem::take(&mut self.open) {
+            let latest = call.latest;
+            call.finish(latest, EndReason::Shutdown, &*self.sink, &mut self.scratch);
+        }
+    }
+
+    fn take(&mut self, message: Message) -> std::ops::ControlFlow<()> {
+        match message {
+            Message::Open(opening) => {
+                let key = opening.key;
+                let call = OpenCall::open(*opening, &self.journal_dir, &self.recording_dir, &*self.sink);
+                self.open.insert(key, call);
+            }
+            Message::Chunk(mut chunk) => {
+                self.keep(&chunk);
+                if chunk.recycle() {
+                    let _ = self.spare.try_send(chunk);
+                }
+            }
+            Message::Stop => return std::ops::ControlFlow::Break(()),
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn keep(&mut self, chunk: &Chunk) {
+        // A call that has ended may still send audio to be freed.
+        if chunk.records().is_empty() {
+            return;
+        }
+        let Some(call) = self.open.get_mut(&chunk.call) else { return };
+        encode_chunk(chunk.records(), &chunk.audio, &mut self.block);
+        call.journal(&self.block, &*self.sink);
+        let end = call.tell(&self.block[BLOCK_HEAD_BYTES..], &*self.sink);
+        match end {
+            None => call.record(&*self.sink, &mut self.scratch),
+            Some((at, reason)) => {
+                if let Some(call) = self.open.remove(&chunk.call) {
+                    call.finish(at, reason, &*self.sink, &mut self.scratch);
+                }
+            }
+        }
+    }
+}
+
+/// One call's files.
+struct OpenCall {
+    call: CallId,
+    journal: Option<(PathBuf, File)>,
+    recording: Option<(PathBuf, Recording<File>)>,
+    /// True once the sink was told that a file is given up.
+    told: bool,
+    /// The moment of the latest record.
+    latest: CallTime,
+}
+
+impl OpenCall {
+    fn open(opening: Opening, journal_dir: &Path, recording_dir: &Path, sink: &dyn CallSink) -> Self {
+        let Opening { call, started_unix_us, settings, .. } = opening;
+        let journal_path = journal_dir.join(format!("{call}.journal"));
+        let recording_path = recording_dir.join(format!("{call}.wav"));
+        let mut open = Self { call, journal: None, recording: None, told: false, latest: CallTime::ZERO };
+
+        let header = Header { call: open.call.as_str().to_owned(), started_unix_us, settings };
+        let journal = encode_header(&header).map_err(io::Error::other).and_then(|header| {
+            let mut file = create(&journal_path)?;
+            file.write_all(&header)?;
+            Ok(file)
+        });
+        match journal {
+            Ok(file) => open.journal = Some((journal_path, file)),
+            Err(e) => open.give_up("journal", &journal_path, &e, sink),
+        }
+        match create(&recording_path).and_then(Recording::start) {
+            Ok(recording) => open.recording = Some((recording_path, recording)),
+            Err(e) => open.give_up("recording", &recording_path, &e, sink),
+        }
+        open
+    }
+
+    /// Writes a block to the journal.
+    fn journal(&mut self, block: &[u8], sink: &dyn CallSink) {
+        let Some((path, file)) = &mut self.journal else { return };
+        if let Err(e) = file.write_all(block) {
+            let path = std::mem::take(path);
+            self.journal = None;
+            self.give_up("journal", &path, &e, sink);
+        }
+    }
+
+    /// Passes on what a chunk says: events to the sink, audio to the recording. Returns how the call ended, if it did.
+    fn tell(&mut self, payload: &[u8], sink: &dyn CallSink) -> Option<(CallTime, EndReason)> {
+        let entries = match Entries::of(payload) {
+            Ok(entries) => entries,
+            Err(malformed) => {
+                sink.on_loss(&self.call, &format!("a chunk of records is broken: {}", malformed.what));
+                return None;
+            }
+        };
+        for entry in entries {
+            let Entry { at, record, .. } = match entry {
+                Ok(entry) => entry,
+                Err(malformed) => {
+                    let what =
+                        format!("a record at byte {} of its chunk is {}", malformed.at, malformed.what);
+                    sink.on_loss(&self.call, &what);
+                    return None;
+                }
+            };
+            self.latest = at;
+            let tracks = self.recording.as_mut().map(|(_, recording)| recording.tracks());
+            match record {
+                Record::Input(InputRecord::Media { timestamp_ms, chunk, payload }) => {
+                    if let Some(tracks) = tracks {
+                        tracks.caller(at, timestamp_ms, chunk, payload);
+                    }
+                }
+                Record::Output(OutputRecord::Media { audio, .. }) => {
+                    if let Some(tracks) = tracks {
+                        tracks.agent(at, audio);
+                    }
+                }
+                Record::Output(OutputRecord::Clear) => {
+                    if let Some(tracks) = tracks {
+                        tracks.clear(at);
+                    }
+                }
+                Record::Output(OutputRecord::Event(event)) => sink.on_event(&self.call, &event),
+                Record::Lost { records } => {
+                    let what = format!(
+                        "the writer could not keep up: {records} records of the journal and recording are missing"
+                    );
+                    sink.on_loss(&self.call, &what);
+                }
+                Record::End { reason } => return Some((at, reason)),
+                Record::Input(_) | Record::Output(_) => {
+                    if let Some(tracks) = tracks {
+                        tracks.passed(at);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Writes what of the recording is final.
+    fn record(&mut self, sink: &dyn CallSink, scratch: &mut Scratch) {
+        let Some((path, recording)) = &mut self.recording else { return };
+        if let Err(e) = recording.write(scratch) {
+            let path = std::mem::take(path);
+            self.recording = None;
+            self.give_up("recording", &path, &e, sink);
+        }
+    }
+
+    fn finish(mut self, at: CallTime, reason: EndReason, sink: &dyn CallSink, scratch: &mut Scratch) {
+        let recording =
+            self.recording.take().and_then(|(path, recording)| match recording.finish(at, scratch) {
+                Ok(()) => Some(path),
+                Err(e) => {
+                    self.give_up("recording", &path, &e, sink);
+                    None
+                }
+            });
+        let journal = self.journal.take().map(|(path, _)| path);
+        sink.on_finished(&self.call, &Finished { reason, duration_ms: at.as_millis(), recording, journal });
+    }
+
+    /// A file cannot be written any further. What it holds so far stays, and is readable.
+    fn give_up(&mut self, what: &str, path: &Path, error: &io::Error, sink: &dyn CallSink) {
+        if !std::mem::replace(&mut self.told, true) {
+            sink.on_loss(&self.call, &format!("the {what} {} cannot be written: {error}", path.display()));
+        }
+    }
+}
+
+/// Makes a call's file. Never over another one: a record of a call is not replaced.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    // What people said is nobody else's business.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Makes a folder, and tries whether files can be made in it.
+fn check_folder(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let probe = dir.join(format!(".writable-{}", std::process::id()));
+    File::create(&probe)?;
+    fs::remove_file(&probe)
+}

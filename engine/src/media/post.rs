@@ -1,0 +1,134 @@
+//! How other threads reach a media thread: an inbox, and a waker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use mio::Waker;
+
+use super::NewSeat;
+use crate::call::{Command, EndReason};
+use crate::engine::EngineError;
+
+/// Letters that may wait for a media thread. Full: a hand-over or a command is refused; news of answers is not lost,
+/// since the thread looks at all its calls when it finds that some could not be posted.
+const INBOX: usize = 4_096;
+
+/// A command that can cross threads.
+#[derive(Clone, Debug)]
+pub(crate) enum OwnedCommand {
+    HangUp {
+        reason: EndReason,
+    },
+    Say {
+        text: String,
+    },
+    #[cfg(test)]
+    Panic,
+}
+
+impl From<Command<'_>> for OwnedCommand {
+    fn from(command: Command<'_>) -> Self {
+        match command {
+            Command::HangUp { reason } => Self::HangUp { reason },
+            Command::Say { text } => Self::Say { text: text.into() },
+        }
+    }
+}
+
+/// What a media thread may be sent.
+pub(super) enum Letter {
+    Call(Box<NewSeat>),
+    Command {
+        call: u64,
+        command: OwnedCommand,
+    },
+    /// A speech session has answers for this call.
+    Answers {
+        call: u64,
+    },
+    /// End all calls, then the thread.
+    ShutDown,
+}
+
+/// What a media thread has to do, for all to read.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// Calls that it owns.
+    pub(crate) calls: AtomicUsize,
+    /// Caller audio messages so far.
+    pub(crate) frames_in: AtomicU64,
+    /// Agent audio messages so far.
+    pub(crate) frames_out: AtomicU64,
+}
+
+struct Shared {
+    inbox: Sender<Letter>,
+    waker: Waker,
+    load: Load,
+    /// True if answers were not announced for want of room.
+    missed: AtomicBool,
+}
+
+/// The way to a media thread. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Post(Arc<Shared>);
+
+impl std::fmt::Debug for Post {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Post").field("load", &self.0.load).finish_non_exhaustive()
+    }
+}
+
+impl Post {
+    pub(super) fn new(waker: Waker) -> (Self, Receiver<Letter>) {
+        let (inbox, letters) = bounded(INBOX);
+        let shared = Shared { inbox, waker, load: Load::default(), missed: AtomicBool::new(false) };
+        (Self(Arc::new(shared)), letters)
+    }
+
+    /// Hands a call over.
+    pub(crate) fn hand_over(&self, seat: Box<NewSeat>) -> Result<(), EngineError> {
+        self.load().calls.fetch_add(1, Ordering::Relaxed);
+        self.send(Letter::Call(seat)).inspect_err(|_| {
+            self.load().calls.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Sends a command to a call. The call may have ended by the time it arrives.
+    pub(crate) fn command(&self, call: u64, command: OwnedCommand) -> Result<(), EngineError> {
+        self.send(Letter::Command { call, command })
+    }
+
+    /// Announces answers for a call. Called on speech threads.
+    pub(crate) fn announce(&self, call: u64) {
+        if self.0.inbox.try_send(Letter::Answers { call }).is_err() {
+            self.0.missed.store(true, Ordering::Release);
+        }
+        let _ = self.0.waker.wake();
+    }
+
+    pub(crate) fn shut_down(&self) {
+        // Blocks until there is room: this is the one letter that must arrive.
+        let _ = self.0.inbox.send(Letter::ShutDown);
+        let _ = self.0.waker.wake();
+    }
+
+    /// True once if answers could not be announced since the last time.
+    pub(super) fn take_missed(&self) -> bool {
+        self.0.missed.swap(false, Ordering::Acquire)
+    }
+
+    pub(crate) fn load(&self) -> &Load {
+        &self.0.load
+    }
+
+    fn send(&self, letter: Letter) -> Result<(), EngineError> {
+        self.0.inbox.try_send(letter).map_err(|refused| match refused {
+            TrySendError::Full(_) => EngineError::Full,
+            TrySendError::Disconnected(_) => EngineError::ShuttingDown,
+        })?;
+        let _ = self.0.waker.wake();
+        Ok(())
+    }
+}

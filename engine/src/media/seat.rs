@@ -1,0 +1,285 @@
+//! One call on its media thread: its leg, its graph, its link to the speech session, its journal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::post::OwnedCommand;
+use crate::call::{Call, CallTime, Command, EndReason, Event, EventKind, Input, Output, Outputs};
+use crate::journal::Appender;
+use crate::leg::{Closed, Leg, Received};
+use crate::speech::link::{Answer, CallEnd, Request};
+
+/// Messages read from one socket per round, so that one call cannot hold up the others.
+const MESSAGES_PER_ROUND: usize = 64;
+/// How long a closed leg may take to take its last bytes and to say goodbye.
+const LINGER: Duration = Duration::from_secs(2);
+/// How soon to offer the journal's end again if the writer has no room.
+const JOURNAL_RETRY: Duration = Duration::from_millis(100);
+
+/// All that a call needs on its media thread, made elsewhere.
+pub(crate) struct NewSeat {
+    pub(crate) number: u64,
+    pub(crate) leg: Leg,
+    pub(crate) call: Call,
+    pub(crate) speech: CallEnd,
+    pub(crate) journal: Appender,
+    /// Set once the call is over.
+    pub(crate) over: Arc<AtomicBool>,
+}
+
+/// What steps need and no call keeps: one of each per thread.
+pub(super) struct Scratch {
+    pub(super) outputs: Outputs,
+    pub(super) payload: Vec<u8>,
+    pub(super) frames_in: u64,
+    pub(super) frames_out: u64,
+}
+
+pub(super) struct Seat {
+    number: u64,
+    leg: Leg,
+    call: Call,
+    speech: CallEnd,
+    journal: Appender,
+    over: Arc<AtomicBool>,
+    answered: Instant,
+    /// Why and when the call ended.
+    ended: Option<(EndReason, Instant)>,
+    journal_done: bool,
+    /// True once the other side is gone, or its goodbye has come.
+    leg_done: bool,
+    /// True if the socket did not take all that was to be sent.
+    pub(super) wants_write: bool,
+}
+
+impl Seat {
+    /// A call that is answered `now`.
+    pub(super) fn new(new: NewSeat, now: Instant) -> Self {
+        let NewSeat { number, leg, call, speech, journal, over } = new;
+        Self {
+            number,
+            leg,
+            call,
+            speech,
+            journal,
+            over,
+            answered: now,
+            ended: None,
+            journal_done: false,
+            leg_done: false,
+            wants_write: false,
+        }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn leg(&mut self) -> &mut Leg {
+        &mut self.leg
+    }
+
+    /// Reads the socket. True if more may be waiting there.
+    pub(super) fn on_readable(&mut self, now: Instant, scratch: &mut Scratch) -> bool {
+        for _ in 0..MESSAGES_PER_ROUND {
+            if self.leg_done {
+                return false;
+            }
+            match self.leg.receive() {
+                Received::Text(text) => {
+                    // Taken out for the moment, since what it holds is borrowed by the inputs.
+                    let mut payload = std::mem::take(&mut scratch.payload);
+                    for input in self.leg.read(&text, &mut payload).inputs() {
+                        scratch.frames_in += u64::from(matches!(input, Input::Media(_)));
+                        self.step(now, input, scratch);
+                    }
+                    scratch.payload = payload;
+                }
+                Received::Fault(fault) => self.step(now, Input::Fault(fault), scratch),
+                Received::Nothing => {}
+                Received::Blocked => return false,
+                Received::Broken(fault) => {
+                    self.step(now, Input::Fault(fault), scratch);
+                    // The stream cannot be picked up again in the middle of a frame.
+                    let reason = EndReason::ProtocolError;
+                    self.step(now, Input::Command(Command::HangUp { reason }), scratch);
+                    self.leg_done = true;
+                }
+                Received::Closed => self.lose_leg(now, scratch),
+            }
+        }
+        true
+    }
+
+    /// Takes what the speech session answers.
+    pub(super) fn on_answers(&mut self, now: Instant, scratch: &mut Scratch) {
+        while let Some(answer) = self.speech.next_answer() {
+            let input = match &answer {
+                Answer::Transcript { utterance, text, is_final } => {
+                    Input::Transcript { utterance: *utterance, text, is_final: *is_final }
+                }
+                Answer::Says { turn, text } => Input::AgentSays { turn: *turn, text },
+                Answer::Records { key, value } => Input::AgentRecords { key, value },
+                Answer::Done { turn, then } => Input::AgentDone { turn: *turn, then: *then },
+                Answer::Failed { turn } => Input::AgentFailed { turn: *turn },
+                Answer::Audio { utterance, audio } => Input::AgentAudio { utterance: *utterance, audio },
+                Answer::AudioEnd { utterance, failed, words } => {
+                    Input::AgentAudioEnd { utterance: *utterance, failed: *failed, words }
+                }
+            };
+            self.step(now, input, scratch);
+        }
+    }
+
+    pub(super) fn on_command(&mut self, now: Instant, command: &OwnedCommand, scratch: &mut Scratch) {
+        let command = match command {
+            OwnedCommand::HangUp { reason } => Command::HangUp { reason: *reason },
+            OwnedCommand::Say { text } => Command::Say { text },
+            #[cfg(test)]
+            OwnedCommand::Panic => panic!("a call was told to panic"),
+        };
+        self.step(now, Input::Command(command), scratch);
+    }
+
+    /// Does what is due: the call's deadline, the journal's chunk.
+    pub(super) fn on_due(&mut self, now: Instant, scratch: &mut Scratch) {
+        let at = self.time(now);
+        if let Some((reason, _)) = self.ended {
+            self.finish_journal(at, reason);
+            return;
+        }
+        if self.call.next_deadline().is_some_and(|(due, _)| due <= at) {
+            self.step(now, Input::Tick, scratch);
+        }
+        if self.journal.due(at) {
+            self.journal.hand_over(at);
+        }
+    }
+
+    /// When [`Seat::on_due`] has something to do.
+    pub(super) fn next_due(&self, now: Instant) -> Instant {
+        if let Some((_, ended)) = self.ended {
+            return if self.journal_done { ended + LINGER } else { now + JOURNAL_RETRY };
+        }
+        let call = self.call.next_deadline().map(|(at, _)| at);
+        // A running call always has a deadline: without audio it times out.
+        let due = [call, self.journal.next_due()].into_iter().flatten().min();
+        self.answered + Duration::from_micros(due.map_or(u32::MAX.into(), CallTime::as_micros))
+    }
+
+    /// Writes what the call sent, once per wake-up, and wakes its speech session if there is reason to.
+    pub(super) fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
+        self.speech.settle();
+        match self.leg.flush() {
+            Ok(done) => self.wants_write = !done,
+            Err(Closed) => {
+                self.wants_write = false;
+                self.lose_leg(now, scratch);
+            }
+        }
+        if self.ended.is_none() && self.journal.due(self.time(now)) {
+            self.journal.hand_over(self.time(now));
+        }
+    }
+
+    /// True once nothing is left to be done for this call.
+    pub(super) fn is_done(&self, now: Instant) -> bool {
+        let Some((_, ended)) = self.ended else { return false };
+        self.journal_done && (self.leg_done || now >= ended + LINGER)
+    }
+
+    /// Ends a call whose step panicked. Nothing of its graph is used again.
+    pub(super) fn condemn(&mut self, now: Instant) {
+        let reason = EndReason::EngineFault;
+        let at = self.time(now);
+        if self.ended.is_none() {
+            let outputs = Outputs::default();
+            let event = Event { at, kind: EventKind::Ended { reason } };
+            self.journal.output(at, &Output::Event(event), &outputs);
+            self.leg.send_close(reason);
+            self.end(now, reason);
+        }
+        let _ = self.leg.flush();
+        self.leg_done = true;
+    }
+
+    fn lose_leg(&mut self, now: Instant, scratch: &mut Scratch) {
+        self.leg_done = true;
+        self.step(now, Input::LegLost, scratch);
+    }
+
+    /// One step of the call: the input is journalled, handled, and what follows is carried out.
+    fn step(&mut self, now: Instant, input: Input<'_>, scratch: &mut Scratch) {
+        if self.ended.is_some() {
+            return;
+        }
+        let at = self.time(now);
+        self.journal.input(at, &input);
+        self.call.handle(at, input, &mut scratch.outputs);
+        let mut dropped = self.carry_out(now, at, scratch);
+        if dropped > 0 {
+            let input = Input::SpeechDropped { bytes: std::mem::take(&mut dropped) };
+            self.journal.input(at, &input);
+            self.call.handle(at, input, &mut scratch.outputs);
+            self.carry_out(now, at, scratch);
+        }
+    }
+
+    /// Returns how many bytes of caller audio found no room on the way to the recogniser.
+    fn carry_out(&mut self, now: Instant, at: CallTime, scratch: &mut Scratch) -> u32 {
+        let mut dropped = 0;
+        let mut list = scratch.outputs.take_list();
+        for output in list.drain(..) {
+            self.journal.output(at, &output, &scratch.outputs);
+            match output {
+                Output::Media { audio, .. } => {
+                    scratch.frames_out += 1;
+                    self.leg.send_media(scratch.outputs.audio(audio));
+                }
+                Output::Mark { mark } => self.leg.send_mark(mark),
+                Output::Clear => self.leg.send_clear(),
+                Output::CallerAudio { audio } => {
+                    dropped += self.speech.send_audio(scratch.outputs.audio(audio)) as u32;
+                }
+                Output::UtteranceStarted { utterance } => {
+                    self.speech.send(Request::UtteranceStarted(utterance));
+                }
+                Output::UtteranceEnded { utterance, speech_ms } => {
+                    self.speech.send(Request::UtteranceEnded { utterance, speech_ms });
+                }
+                Output::AskAgent { turn, prompt } => self.speech.send(Request::AskAgent { turn, prompt }),
+                Output::CancelAgent { turn } => self.speech.send(Request::CancelAgent { turn }),
+                Output::AgentHeard { turn, text } => self.speech.send(Request::AgentHeard { turn, text }),
+                Output::Synthesize { utterance, text } => {
+                    self.speech.send(Request::Synthesize { utterance, text });
+                }
+                // Told by the journal. A local voice has spoken before it could be cancelled.
+                Output::Event(_) | Output::CancelSynthesis { .. } => {}
+                Output::Close { reason } => {
+                    self.leg.send_close(reason);
+                    self.end(now, reason);
+                }
+            }
+        }
+        scratch.outputs.give_back(list);
+        for audio in scratch.outputs.take_spent() {
+            self.journal.spent(audio);
+        }
+        dropped
+    }
+
+    fn end(&mut self, now: Instant, reason: EndReason) {
+        self.ended = Some((reason, now));
+        self.over.store(true, Ordering::Release);
+        self.finish_journal(self.time(now), reason);
+    }
+
+    fn finish_journal(&mut self, at: CallTime, reason: EndReason) {
+        self.journal_done = self.journal_done || self.journal.finish(at, reason);
+    }
+
+    fn time(&self, now: Instant) -> CallTime {
+        CallTime::from_micros(now.saturating_duration_since(self.answered).as_micros() as u64)
+    }
+}

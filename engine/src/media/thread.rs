@@ -1,0 +1,264 @@
+//! A media thread: one event loop for all its calls.
+//!
+//! One wake-up has one order: the inbox (new calls, commands, answers), due deadlines, sockets in, sockets out. The
+//! clock is read once per wake-up. A panic in a call's step ends that call alone.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+
+use super::clock;
+use super::post::{Letter, OwnedCommand, Post};
+use super::seat::{Scratch, Seat};
+use crate::call::{EndReason, Outputs};
+use crate::engine::EngineError;
+use crate::leg::PAYLOAD_BYTES_MAX;
+
+/// Letters taken per wake-up, so that a flood of commands cannot hold up media.
+const LETTERS_PER_ROUND: usize = 256;
+/// Socket events taken per wake-up.
+const EVENTS_PER_ROUND: usize = 512;
+const WAKER: Token = Token(usize::MAX);
+
+/// A media thread, from outside.
+#[derive(Debug)]
+pub(crate) struct MediaThread {
+    post: Post,
+    join: JoinHandle<()>,
+}
+
+impl MediaThread {
+    /// Starts the thread `media-<number>`. `core`: where to pin it, if anywhere.
+    pub(crate) fn start(number: usize, core: Option<core_affinity::CoreId>) -> Result<Self, EngineError> {
+        let poll = Poll::new().map_err(EngineError::Thread)?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(EngineError::Thread)?;
+        let (post, letters) = Post::new(waker);
+        let thread = Loop::new(poll, letters, post.clone());
+        let join = std::thread::Builder::new()
+            .name(format!("media-{number}"))
+            .spawn(move || {
+                // Where pinning is not allowed, the scheduler does as it likes.
+                let _ = core.is_some_and(core_affinity::set_for_current);
+                thread.run();
+            })
+            .map_err(EngineError::Thread)?;
+        Ok(Self { post, join })
+    }
+
+    /// The way to it.
+    pub(crate) fn post(&self) -> &Post {
+        &self.post
+    }
+
+    /// Waits for its end, after [`Post::shut_down`].
+    pub(crate) fn join(self) {
+        let _ = self.join.join();
+    }
+}
+
+struct Loop {
+    poll: Poll,
+    letters: Receiver<Letter>,
+    post: Post,
+    seats: Slab<Seat>,
+    /// When each seat has something due, by its key: read at every wake-up, so it stands apart from the seats.
+    due: Vec<Option<Instant>>,
+    by_number: BTreeMap<u64, usize>,
+    /// Seats that did something in this wake-up.
+    touched: Vec<usize>,
+    /// Seats whose sockets may hold more than was read.
+    unread: Vec<usize>,
+    scratch: Scratch,
+    shutting_down: bool,
+}
+
+impl Loop {
+    fn new(poll: Poll, letters: Receiver<Letter>, post: Post) -> Self {
+        Self {
+            poll,
+            letters,
+            post,
+            seats: Slab::with_capacity(1_024),
+            due: Vec::with_capacity(1_024),
+            by_number: BTreeMap::new(),
+            touched: Vec::with_capacity(1_024),
+            unread: Vec::with_capacity(64),
+            scratch: Scratch {
+                outputs: Outputs::default(),
+                payload: vec![0; PAYLOAD_BYTES_MAX],
+                frames_in: 0,
+                frames_out: 0,
+            },
+            shutting_down: false,
+        }
+    }
+
+    fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_ROUND);
+        loop {
+            let timeout = self.timeout();
+            if let Err(e) = self.poll.poll(&mut events, timeout)
+                && e.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(error = %e, "the media thread cannot wait for its sockets");
+                return;
+            }
+            let now = clock::now();
+            self.read_letters(now);
+            self.do_what_is_due(now);
+            for event in &events {
+                if event.token() != WAKER {
+                    self.on_socket(event.token().0, now);
+                }
+            }
+            for key in std::mem::take(&mut self.unread) {
+                self.on_socket(key, now);
+            }
+            self.flush_touched(now);
+            self.publish_load();
+            if self.shutting_down && self.seats.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.unread.is_empty() || !self.letters.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let due = self.due.iter().flatten().min()?;
+        // epoll waits in whole milliseconds and mio rounds up, so a deadline is never met early.
+        Some(due.saturating_duration_since(clock::now()))
+    }
+
+    fn read_letters(&mut self, now: Instant) {
+        for _ in 0..LETTERS_PER_ROUND {
+            let Ok(letter) = self.letters.try_recv() else { break };
+            match letter {
+                Letter::Call(new) => self.seat(Seat::new(*new, now), now),
+                Letter::Command { call, command } => {
+                    if let Some(&key) = self.by_number.get(&call) {
+                        self.with_seat(key, now, |seat, scratch| seat.on_command(now, &command, scratch));
+                    }
+                }
+                Letter::Answers { call } => {
+                    if let Some(&key) = self.by_number.get(&call) {
+                        self.with_seat(key, now, |seat, scratch| seat.on_answers(now, scratch));
+                    }
+                }
+                Letter::ShutDown => self.shut_down(now),
+            }
+        }
+        if self.post.take_missed() {
+            let keys: Vec<usize> = self.by_number.values().copied().collect();
+            for key in keys {
+                self.with_seat(key, now, |seat, scratch| seat.on_answers(now, scratch));
+            }
+        }
+    }
+
+    fn seat(&mut self, mut seat: Seat, now: Instant) {
+        let entry = self.seats.vacant_entry();
+        let key = entry.key();
+        let watched = self.poll.registry().register(
+            seat.leg().source(),
+            Token(key),
+            Interest::READABLE | Interest::WRITABLE,
+        );
+        self.by_number.insert(seat.number(), key);
+        entry.insert(seat);
+        if self.due.len() <= key {
+            self.due.resize(key + 1, None);
+        }
+        if let Err(e) = watched {
+            tracing::error!(error = %e, "a call's socket cannot be watched");
+            self.with_seat(key, now, |seat, _| seat.condemn(now));
+            return;
+        }
+        // What was read before the hand-over does not make the socket readable again.
+        self.on_socket(key, now);
+        if self.shutting_down {
+            self.end_all(now);
+        }
+    }
+
+    fn do_what_is_due(&mut self, now: Instant) {
+        for key in 0..self.due.len() {
+            if self.due[key].is_some_and(|due| due <= now) {
+                self.with_seat(key, now, |seat, scratch| seat.on_due(now, scratch));
+            }
+        }
+    }
+
+    fn on_socket(&mut self, key: usize, now: Instant) {
+        let mut more = false;
+        self.with_seat(key, now, |seat, scratch| more = seat.on_readable(now, scratch));
+        if more {
+            self.unread.push(key);
+        }
+    }
+
+    /// Runs one step of one call, and ends that call alone if the step panics.
+    fn with_seat(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        let scratch = &mut self.scratch;
+        if catch_unwind(AssertUnwindSafe(|| step(seat, scratch))).is_err() {
+            // The step may have left any of it half done.
+            scratch.outputs = Outputs::default();
+            scratch.payload.resize(PAYLOAD_BYTES_MAX, 0);
+            seat.condemn(now);
+        }
+        self.touched.push(key);
+    }
+
+    /// Everything that this wake-up made goes out, one write per call.
+    fn flush_touched(&mut self, now: Instant) {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for &key in &touched {
+            let Some(seat) = self.seats.get_mut(key) else { continue };
+            seat.flush(now, &mut self.scratch);
+            self.due[key] = Some(seat.next_due(now));
+            if seat.is_done(now) {
+                self.unseat(key);
+            }
+        }
+        touched.clear();
+        self.touched = touched;
+    }
+
+    fn unseat(&mut self, key: usize) {
+        let mut seat = self.seats.remove(key);
+        let _ = self.poll.registry().deregister(seat.leg().source());
+        self.by_number.remove(&seat.number());
+        self.due[key] = None;
+        self.post.load().calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        self.shutting_down = true;
+        self.end_all(now);
+    }
+
+    fn end_all(&mut self, now: Instant) {
+        let keys: Vec<usize> = self.by_number.values().copied().collect();
+        let command = OwnedCommand::HangUp { reason: EndReason::Shutdown };
+        for key in keys {
+            self.with_seat(key, now, |seat, scratch| seat.on_command(now, &command, scratch));
+        }
+    }
+
+    fn publish_load(&mut self) {
+        let load = self.post.load();
+        load.frames_in.fetch_add(std::mem::take(&mut self.scratch.frames_in), Ordering::Relaxed);
+        load.frames_out.fetch_add(std::mem::take(&mut self.scratch.frames_out), Ordering::Relaxed);
+    }
+}

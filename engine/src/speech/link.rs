@@ -1,0 +1,237 @@
+//! The two rings between a call on its media thread and its session on a speech thread.
+//!
+//! Both are bounded, lock-free, and one-to-one. A media thread wakes the speech thread at most once per step, and only
+//! for what cannot wait: requests, or 100 ms of audio. A speech thread wakes the media thread when it has results.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::Thread;
+
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+use crate::call::{Prompt, Then, TurnId, UtteranceId, WordStart};
+
+/// Audio crosses in pieces of at most a frame.
+pub(crate) const PIECE: usize = 160;
+/// Room for requests: 1.2 s of audio. Full: audio is dropped and counted, and the call is told of the gap; other
+/// requests wait on the media thread, in order.
+const REQUESTS: usize = 64;
+/// Places of that room that audio leaves to requests.
+const RESERVED: usize = 16;
+/// Room for results: far more than one answer has sentences. Full: results wait with the session, in order.
+const RESULTS: usize = 64;
+/// Pieces of audio after which the speech thread is woken: 100 ms.
+const PIECES_PER_WAKE: usize = 5;
+
+/// What a call asks of its session.
+#[derive(Debug)]
+pub(crate) enum Request {
+    UtteranceStarted(UtteranceId),
+    Audio { len: u8, ulaw: [u8; PIECE] },
+    UtteranceEnded { utterance: UtteranceId, speech_ms: u32 },
+    AskAgent { turn: TurnId, prompt: Prompt },
+    CancelAgent { turn: TurnId },
+    AgentHeard { turn: TurnId, text: String },
+    Synthesize { utterance: UtteranceId, text: String },
+}
+
+/// What a session answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Transcript { utterance: UtteranceId, text: String, is_final: bool },
+    Says { turn: TurnId, text: String },
+    Records { key: String, value: String },
+    Done { turn: TurnId, then: Then },
+    Failed { turn: TurnId },
+    Audio { utterance: UtteranceId, audio: Arc<[u8]> },
+    AudioEnd { utterance: UtteranceId, failed: bool, words: Arc<[WordStart]> },
+}
+
+/// A call's end.
+pub(crate) struct CallEnd {
+    requests: Producer<Request>,
+    answers: Consumer<Answer>,
+    waiting: VecDeque<Request>,
+    worker: Thread,
+    pieces: usize,
+    wake: bool,
+}
+
+/// A session's end.
+pub(crate) struct SessionEnd {
+    requests: Consumer<Request>,
+    answers: Producer<Answer>,
+    waiting: VecDeque<Answer>,
+    notify: Box<dyn Fn() + Send>,
+    news: bool,
+}
+
+/// The two ends. `worker`: the session's thread. `notify` tells the media thread that answers are there.
+pub(crate) fn link(worker: Thread, notify: Box<dyn Fn() + Send>) -> (CallEnd, SessionEnd) {
+    let (request_in, request_out) = RingBuffer::new(REQUESTS);
+    let (answer_in, answer_out) = RingBuffer::new(RESULTS);
+    let call = CallEnd {
+        requests: request_in,
+        answers: answer_out,
+        waiting: VecDeque::new(),
+        worker,
+        pieces: 0,
+        wake: false,
+    };
+    let session = SessionEnd {
+        requests: request_out,
+        answers: answer_in,
+        waiting: VecDeque::new(),
+        notify,
+        news: false,
+    };
+    (call, session)
+}
+
+impl CallEnd {
+    /// Sends audio of the caller, any length of 8 kHz µ-law. Returns how many bytes were dropped for want of room.
+    pub(crate) fn send_audio(&mut self, ulaw: &[u8]) -> usize {
+        let mut dropped = 0;
+        for piece in ulaw.chunks(PIECE) {
+            if !self.waiting.is_empty() || self.requests.slots() <= RESERVED {
+                dropped += piece.len();
+                self.wake = true;
+                continue;
+            }
+            let mut bytes = [0xFF; PIECE];
+            bytes[..piece.len()].copy_from_slice(piece);
+            let request = Request::Audio { len: piece.len() as u8, ulaw: bytes };
+            if self.requests.push(request).is_err() {
+                dropped += piece.len();
+            }
+            self.pieces += 1;
+        }
+        if self.pieces >= PIECES_PER_WAKE {
+            self.wake = true;
+        }
+        dropped
+    }
+
+    /// Sends anything else.
+    pub(crate) fn send(&mut self, request: Request) {
+        self.wake = true;
+        self.waiting.push_back(request);
+        self.push_waiting();
+    }
+
+    /// Wakes the speech thread if there is reason to. Once per step of the call.
+    pub(crate) fn settle(&mut self) {
+        self.push_waiting();
+        if std::mem::take(&mut self.wake) {
+            self.pieces = 0;
+            self.worker.unpark();
+        }
+    }
+
+    /// The next answer.
+    pub(crate) fn next_answer(&mut self) -> Option<Answer> {
+        self.answers.pop().ok()
+    }
+
+    fn push_waiting(&mut self) {
+        while let Some(request) = self.waiting.pop_front() {
+            if let Err(PushError::Full(request)) = self.requests.push(request) {
+                self.waiting.push_front(request);
+                break;
+            }
+        }
+    }
+}
+
+impl SessionEnd {
+    /// The next request.
+    pub(crate) fn next_request(&mut self) -> Option<Request> {
+        self.requests.pop().ok()
+    }
+
+    /// Sends an answer.
+    pub(crate) fn send(&mut self, answer: Answer) {
+        self.waiting.push_back(answer);
+        self.news = true;
+    }
+
+    /// Hands over what is waiting, as far as there is room, and tells the media thread. False if some is left.
+    pub(crate) fn settle(&mut self) -> bool {
+        while let Some(answer) = self.waiting.pop_front() {
+            if let Err(PushError::Full(answer)) = self.answers.push(answer) {
+                self.waiting.push_front(answer);
+                break;
+            }
+        }
+        if std::mem::take(&mut self.news) {
+            (self.notify)();
+        }
+        self.waiting.is_empty()
+    }
+
+    /// True if the call is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.requests.is_abandoned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linked() -> (CallEnd, SessionEnd) {
+        link(std::thread::current(), Box::new(|| {}))
+    }
+
+    #[test]
+    fn audio_that_finds_no_room_is_dropped_and_counted() {
+        let (mut call, _session) = linked();
+        let second = [0x55; 8_000];
+        let dropped = call.send_audio(&second);
+        assert_eq!(dropped, 8_000 - (REQUESTS - RESERVED) * PIECE);
+    }
+
+    #[test]
+    fn requests_wait_in_order_when_the_ring_is_full() {
+        let (mut call, mut session) = linked();
+        for n in 0..200 {
+            call.send(Request::CancelAgent { turn: TurnId(n) });
+        }
+        let mut got = Vec::new();
+        loop {
+            call.settle();
+            let before = got.len();
+            while let Some(Request::CancelAgent { turn }) = session.next_request() {
+                got.push(turn.0);
+            }
+            if got.len() == before {
+                break;
+            }
+        }
+        assert_eq!(got, (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn answers_wait_in_order_when_the_ring_is_full() {
+        let (mut call, mut session) = linked();
+        for n in 0..200 {
+            session.send(Answer::Failed { turn: TurnId(n) });
+        }
+        assert!(!session.settle(), "not all fit at once");
+        let mut got = Vec::new();
+        while got.len() < 200 {
+            while let Some(Answer::Failed { turn }) = call.next_answer() {
+                got.push(turn.0);
+            }
+            session.settle();
+        }
+        assert_eq!(got, (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_session_learns_that_its_call_is_gone() {
+        let (call, session) = linked();
+        drop(call);
+        assert!(session.is_over());
+    }
+}
