@@ -18,7 +18,7 @@ use super::call::{
     Announcement, CallStatus, NO_MEDIA, ReportOutcome, StatusReport, TurnRecord, terminal_carrier_status,
 };
 use super::time::UnixMs;
-use crate::store::{Store, StoreError, Write};
+use crate::store::{Store, StoreError, Unwritten, Write};
 
 /// How long a token opens a media socket. Carriers connect within a second of the webhook's answer.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(60);
@@ -302,7 +302,8 @@ impl Calls {
 
     /// Passes a write to the store without waiting. What does not fit is logged: it is rare, and vital.
     fn pass(&self, write: Write) {
-        if let Err((write, error)) = self.store.pass(write) {
+        if let Err(unwritten) = self.store.pass(write) {
+            let Unwritten { write, error } = *unwritten;
             tracing::error!(%error, ?write, "a write is lost");
         }
     }
@@ -313,7 +314,8 @@ impl Calls {
         let patience = if self.store_is_stuck.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
         match self.store.pass_patiently(write, patience) {
             Ok(()) => self.store_is_stuck.store(false, Ordering::Relaxed),
-            Err((write, error)) => {
+            Err(unwritten) => {
+                let Unwritten { write, error } = *unwritten;
                 if !self.store_is_stuck.swap(true, Ordering::Relaxed) {
                     tracing::error!(call_id = %call, %error, "timeline entries are lost");
                 }
@@ -455,7 +457,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_opens_one_socket_of_its_own_call_within_a_minute() {
-        let Fixture { calls, .. } = fixture();
+        let fixture = fixture();
+        let calls = &fixture.calls;
         let now = Instant::now();
         let (call, token) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
         assert_eq!(calls.admit("CA1", None, now), Err(Refusal::NoToken));
@@ -469,7 +472,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_webhook_that_comes_twice_names_one_call_and_either_answer_works_once() {
-        let Fixture { calls, store, .. } = fixture();
+        let fixture = fixture();
+        let (calls, store) = (&fixture.calls, &fixture.store);
         let now = Instant::now();
         let (first, one) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
         let (second, other) = calls.announce(incoming("CA1"), now, UnixMs(2)).await.unwrap();
@@ -481,7 +485,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_carriers_name_after_its_media_came_is_another_call() {
-        let Fixture { calls, .. } = fixture();
+        let fixture = fixture();
+        let calls = &fixture.calls;
         let now = Instant::now();
         let (first, token) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
         calls.admit("CA1", Some(&token), now).unwrap();
@@ -491,7 +496,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_announced_call_whose_media_never_came_is_closed() {
-        let Fixture { calls, store, .. } = fixture();
+        let fixture = fixture();
+        let (calls, store) = (&fixture.calls, &fixture.store);
         let now = Instant::now();
         let (call, _) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
         calls.expire(now, UnixMs(2));
@@ -505,7 +511,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_terminal_report_burns_the_token_of_a_call_without_media() {
-        let Fixture { calls, .. } = fixture();
+        let fixture = fixture();
+        let calls = &fixture.calls;
         let now = Instant::now();
         let (call, token) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
         let report = StatusReport {
@@ -521,7 +528,8 @@ mod tests {
 
     #[tokio::test]
     async fn anyone_let_in_gets_a_record_and_an_announced_call_keeps_its_own() {
-        let Fixture { calls, store, .. } = fixture();
+        let fixture = fixture();
+        let (calls, store) = (&fixture.calls, &fixture.store);
         let stranger = calls.admit_anyone("CA1", UnixMs(1)).await;
         assert_eq!(store.record("CA1").await.unwrap().unwrap().call, stranger);
         let now = Instant::now();
@@ -532,7 +540,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_engine_tells_is_written_down() {
-        let Fixture { calls, store, .. } = fixture();
+        let fixture = fixture();
+        let (calls, store) = (&fixture.calls, &fixture.store);
         let call = calls.admit_anyone("CA1", UnixMs(1)).await;
         calls.answered(&call, "MZ1", UnixMs(10));
         let at = CallTime::from_millis(5);

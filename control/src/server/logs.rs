@@ -159,7 +159,6 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        drop(writer);
         let file = std::fs::File::create(&path).unwrap();
         let (queue, rest) = bounded(2);
         for line in lines.try_iter().chain([Line::Close]) {

@@ -88,10 +88,8 @@ impl Running {
         );
         let connected = r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#;
         // The first message goes along with the handshake, as some clients do.
-        let request = format!(
-            "GET /api/callbot/audio-stream HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
+        let request = "GET /api/callbot/audio-stream HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         socket.write_all(&[request.as_bytes(), &frame(connected)].concat()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

@@ -43,6 +43,10 @@ struct Call {
     ended_at: Option<String>,
     end_reason: Option<String>,
     duration_ms: Option<u64>,
+    /// File under the data folder.
+    recording: Option<String>,
+    /// File under the data folder.
+    journal: Option<String>,
     lost_timeline_entries: u64,
     losses: Vec<String>,
     links: Links,
@@ -230,6 +234,8 @@ impl From<CallRecord> for Call {
             ended_at: record.ended.map(|at| at.to_string()),
             end_reason: record.end_reason,
             duration_ms: record.duration_ms,
+            recording: record.recording,
+            journal: record.journal,
             lost_timeline_entries: record.lost_entries,
             losses: record.loss_notes.lines().map(str::to_owned).collect(),
         }
