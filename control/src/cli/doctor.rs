@@ -1,13 +1,235 @@
-//! placeholder
+//! `offhook doctor`: checks what a server needs, and says what is missing and what to do about it.
 
+use std::io::{self, Write};
+use std::net::TcpListener;
 use std::process::ExitCode;
+
+use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
+use offhook_engine::speech::tts::flite::Flite;
+
+use crate::domain::speech::load_scenario;
+use crate::settings::{Environment, Flags, MediaAuth, Settings, Speech};
+use crate::store;
 
 /// What the command is told.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Each line is one check: `ok` works, `note` works but may surprise, `FAIL` stops `offhook serve`.
+The exit status is 0 unless something failed. Secrets are named, never printed.
+
+Examples:
+  offhook doctor                          check ./offhook.toml and the environment
+  offhook doctor --config other.toml      check another file
+  offhook doctor --listen 0.0.0.0:8080    check what a flag would change")]
+pub struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let _ = args;
-    ExitCode::FAILURE
+    let report = match Settings::load(&args.flags, &|name| std::env::var(name).ok()) {
+        Ok(settings) => examine(&settings),
+        Err(error) => vec![Finding::fail("settings", error.to_string())],
+    };
+    let mut out = io::stdout().lock();
+    for finding in &report {
+        // Whoever closed our output does not want the rest.
+        if writeln!(out, "{:<5} {:<11} {}", finding.verdict.word(), finding.what, finding.text).is_err() {
+            break;
+        }
+    }
+    if report.iter().any(|finding| finding.verdict == Verdict::Fail) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    Note,
+    Fail,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Finding {
+    verdict: Verdict,
+    what: &'static str,
+    text: String,
+}
+
+impl Finding {
+    fn ok(what: &'static str, text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Ok, what, text: text.into() }
+    }
+
+    fn note(what: &'static str, text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Note, what, text: text.into() }
+    }
+
+    fn fail(what: &'static str, text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Fail, what, text: text.into() }
+    }
+}
+
+fn examine(settings: &Settings) -> Vec<Finding> {
+    vec![
+        Finding::ok("settings", format!("{} settings can be used", settings.environment.as_str())),
+        data_folder(settings),
+        address(settings),
+        public_url(settings),
+        twilio(settings),
+        tokens(settings),
+        media(settings),
+        scenario(settings),
+        voice(),
+        recogniser(settings),
+    ]
+}
+
+fn data_folder(settings: &Settings) -> Finding {
+    match store::check(&settings.data_dir) {
+        Ok(()) => Finding::ok("data", format!("{} can be written to", settings.data_dir.display())),
+        Err(error) => Finding::fail("data", error.to_string()),
+    }
+}
+
+fn address(settings: &Settings) -> Finding {
+    match TcpListener::bind(settings.listen) {
+        Ok(_) => Finding::ok("address", format!("{} is free", settings.listen)),
+        Err(error) => Finding::fail(
+            "address",
+            format!("cannot listen on {}: {error}; choose another with --listen", settings.listen),
+        ),
+    }
+}
+
+fn public_url(settings: &Settings) -> Finding {
+    match &settings.public_url {
+        Some(url) if url.tls => Finding::ok("public URL", url.to_string()),
+        Some(url) => Finding::note("public URL", format!("{url}: Twilio streams to https origins only")),
+        None => Finding::note(
+            "public URL",
+            "OFFHOOK_PUBLIC_URL is not set: taken from each request. A carrier needs it, such as https://voice.example.com",
+        ),
+    }
+}
+
+fn twilio(settings: &Settings) -> Finding {
+    match (&settings.twilio_auth_token, settings.environment) {
+        (Some(_), _) => Finding::ok("webhooks", "TWILIO_AUTH_TOKEN is set: signatures are checked"),
+        (None, Environment::Development) => {
+            Finding::note("webhooks", "TWILIO_AUTH_TOKEN is not set: anyone may announce calls")
+        }
+        (None, Environment::Production) => Finding::fail(
+            "webhooks",
+            "TWILIO_AUTH_TOKEN is not set: in production all webhooks are refused; set it to the account's auth token",
+        ),
+    }
+}
+
+fn tokens(settings: &Settings) -> Finding {
+    match settings.bearer_tokens.len() {
+        0 if settings.api_is_open() => {
+            Finding::note("/v1", "OFFHOOK_BEARER_TOKENS is not set: open to whoever reaches the server")
+        }
+        0 => Finding::note("/v1", "closed: set OFFHOOK_BEARER_TOKENS to open it to who has one"),
+        count => Finding::ok("/v1", format!("OFFHOOK_BEARER_TOKENS is set: {count} opens it")),
+    }
+}
+
+fn media(settings: &Settings) -> Finding {
+    match settings.media_auth {
+        MediaAuth::Announced => Finding::ok("media", "only calls that a webhook announced are let in"),
+        MediaAuth::Open => {
+            Finding::note("media", "OFFHOOK_MEDIA_AUTH=open: anyone on this machine is let in")
+        }
+    }
+}
+
+fn scenario(settings: &Settings) -> Finding {
+    if settings.speech == Speech::Canned {
+        return Finding::note("scenario", "none: speech is canned");
+    }
+    match load_scenario(&settings.scenario) {
+        Ok(scenario) => Finding::ok("scenario", format!("{} ({})", scenario.name(), scenario.title())),
+        Err(text) => Finding::fail("scenario", text),
+    }
+}
+
+fn voice() -> Finding {
+    match Flite::new() {
+        Ok(_) => Finding::ok("voice", "built in"),
+        Err(error) => Finding::fail("voice", error.to_string()),
+    }
+}
+
+fn recogniser(settings: &Settings) -> Finding {
+    if settings.speech != Speech::Local {
+        return Finding::note("recogniser", "not asked for: callers answer with keys");
+    }
+    match Pocketsphinx::load() {
+        Ok(_) => Finding::ok("recogniser", "pocketsphinx"),
+        Err(error) => Finding::note("recogniser", format!("{error} Callers answer with keys until then.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Secret;
+
+    fn verdict(report: &[Finding], what: &str) -> Verdict {
+        report.iter().find(|finding| finding.what == what).unwrap().verdict
+    }
+
+    #[test]
+    fn a_fresh_machine_has_nothing_that_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let report = examine(&Settings::local(dir.path().join("data")));
+        assert!(report.iter().all(|finding| finding.verdict != Verdict::Fail), "{report:?}");
+        assert_eq!(verdict(&report, "data"), Verdict::Ok);
+    }
+
+    #[test]
+    fn what_stops_a_server_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let settings = Settings {
+            listen: taken.local_addr().unwrap(),
+            scenario: "nothing".into(),
+            environment: Environment::Production,
+            ..Settings::local(file)
+        };
+        let report = examine(&settings);
+        for what in ["data", "address", "scenario", "webhooks"] {
+            assert_eq!(verdict(&report, what), Verdict::Fail, "{what}: {report:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_counted_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            twilio_auth_token: Some(Secret::new("hush")),
+            bearer_tokens: vec![Secret::new("quiet")],
+            ..Settings::local(dir.path().into())
+        };
+        let report = format!("{:?}", examine(&settings));
+        assert!(!report.contains("hush") && !report.contains("quiet"), "{report}");
+    }
 }

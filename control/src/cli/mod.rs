@@ -43,3 +43,10 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
     }
 }
+
+/// Says on stderr why a command cannot go on.
+pub(crate) fn complain(text: &str) {
+    use std::io::Write;
+    // Without stderr there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "offhook: {text}");
+}

@@ -1,13 +1,52 @@
-//! placeholder
+//! `offhook serve`: answers calls until it is told to stop.
 
 use std::process::ExitCode;
 
+use crate::server::{Server, logs};
+use crate::settings::{Flags, Settings};
+
 /// What the command is told.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  offhook serve                                   answer calls on 127.0.0.1:8080, data in ./offhook-data
+  offhook serve --listen 127.0.0.1:0 --log debug  on any free port, telling more
+  offhook serve --speech keypad                   without a recogniser: callers answer with keys
+  offhook serve --scenario ./my-questions.toml    with questions of your own
+  OFFHOOK_PUBLIC_URL=https://voice.example.com TWILIO_AUTH_TOKEN=… offhook serve --listen 0.0.0.0:8080
+                                                  for Twilio: point the number's voice webhook at
+                                                  https://voice.example.com/api/callbot/incoming-call
+
+Every setting can be a flag, a variable OFFHOOK_… or a key in offhook.toml; the first of these wins.
+`offhook doctor` checks them. Stop with Ctrl-C: calls are ended and their records completed.")]
+pub struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let _ = args;
-    ExitCode::FAILURE
+    match serve(&args.flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            super::complain(&text);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(flags: &Flags) -> Result<(), String> {
+    let settings =
+        Settings::load(flags, &|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+    let _logs = logs::start(settings.log, &settings.log_file())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    runtime.block_on(async {
+        let server = Server::start(settings).await.map_err(|error| error.to_string())?;
+        tracing::info!("answering calls: webhook http://{}/api/callbot/incoming-call", server.address());
+        server.run().await.map_err(|error| error.to_string())
+    })
 }

@@ -1,1 +1,602 @@
-//! placeholder
+//! The calls that are announced or running: who may open a media socket, and what of a call is written down.
+//!
+//! A webhook announces a call and gets a token, which the carrier repeats in the first message of the call's media
+//! socket. A token is bound to the carrier's name of the call, lives for [`TOKEN_LIFE`], and is burnt by its first use.
+//! So a media socket is let in only for a call that a (signature-checked) webhook told of, and once per announcement.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use offhook_engine::call::{Command, EndReason, Event, EventKind};
+use offhook_engine::{CallHandle, CallId, CallSink, Finished};
+use uuid::Uuid;
+
+use super::call::{
+    Announcement, CallStatus, NO_MEDIA, ReportOutcome, StatusReport, TurnRecord, terminal_carrier_status,
+};
+use super::time::UnixMs;
+use crate::store::{Store, StoreError, Unwritten, Write};
+
+/// How long a token opens a media socket. Carriers connect within a second of the webhook's answer.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(60);
+
+/// How many tokens may be out at once, so that a flood of webhooks cannot fill the memory.
+const TOKENS_MAX: usize = 50_000;
+
+/// How long the engine's writer may wait for room in the store's queue before an entry is given up. One such wait, then
+/// none until there is room again: a stuck disk must not slow down all journals.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What a webhook says of a new call.
+#[derive(Clone, Debug, Default)]
+pub struct Incoming {
+    /// The carrier's name for it.
+    pub carrier_call_id: String,
+    /// The caller's number; empty if unknown.
+    pub from: String,
+    /// The number that was called; empty if unknown.
+    pub to: String,
+    /// The carrier's word; `inbound` if empty.
+    pub direction: String,
+}
+
+/// Why a media socket is not let in. Displays as the reason in the close frame, so at most 123 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The first message has no token.
+    #[error("start has no token: only calls that the webhook announced are let in (OFFHOOK_MEDIA_AUTH)")]
+    NoToken,
+    /// The token is none of ours.
+    #[error("the token is not known")]
+    UnknownToken,
+    /// The token is for another call.
+    #[error("the token was given to another call")]
+    OtherCall,
+    /// The token was used before.
+    #[error("the token was used before: it opens one socket")]
+    UsedToken,
+    /// The token is too old.
+    #[error("the token is older than 60 s")]
+    ExpiredToken,
+}
+
+/// Why a call could not be announced.
+#[derive(Debug, thiserror::Error)]
+pub enum AnnounceError {
+    /// Too many announced calls wait for their media.
+    #[error("too many announced calls wait for their media")]
+    TooMany,
+}
+
+/// All calls that are announced or running.
+#[derive(Debug)]
+pub struct Calls {
+    store: Arc<Store>,
+    data_dir: PathBuf,
+    scenario: String,
+    live: Mutex<Live>,
+    store_is_stuck: AtomicBool,
+    entries_lost: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    tokens: HashMap<String, Token>,
+    /// Announced calls without media, by the carrier's name.
+    announced: HashMap<String, CallId>,
+    running: HashMap<CallId, Running>,
+}
+
+#[derive(Debug)]
+struct Token {
+    call: CallId,
+    carrier_call_id: String,
+    expires: Instant,
+    used: bool,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    handle: Option<CallHandle>,
+    entries_lost: u64,
+}
+
+impl Calls {
+    /// No calls yet. `scenario` is what their agents go through, as it stands in the records.
+    pub fn new(store: Arc<Store>, data_dir: &Path, scenario: &str) -> Self {
+        Self {
+            store,
+            data_dir: data_dir.to_path_buf(),
+            scenario: scenario.into(),
+            live: Mutex::default(),
+            store_is_stuck: AtomicBool::new(false),
+            entries_lost: AtomicU64::new(0),
+        }
+    }
+
+    /// A webhook tells of a call: writes it down and returns its name and a token for its media socket.
+    ///
+    /// Told again of a call that still has no media, returns the same name and one more token, for a carrier that asks
+    /// twice may use either answer. A store that takes no writes does not stop a call: that is logged, and it goes on.
+    pub async fn announce(
+        &self,
+        incoming: Incoming,
+        now: Instant,
+        at: UnixMs,
+    ) -> Result<(CallId, String), AnnounceError> {
+        let token = Uuid::new_v4().simple().to_string();
+        let carrier_call_id = incoming.carrier_call_id.clone();
+        let call = {
+            let mut live = self.live();
+            if live.tokens.len() >= TOKENS_MAX {
+                live.tokens.retain(|_, token| token.expires > now);
+            }
+            if live.tokens.len() >= TOKENS_MAX {
+                return Err(AnnounceError::TooMany);
+            }
+            let call = live.announced.entry(carrier_call_id.clone()).or_insert_with(new_call_id).clone();
+            let expires = now + TOKEN_LIFE;
+            live.tokens
+                .insert(token.clone(), Token { call: call.clone(), carrier_call_id, expires, used: false });
+            call
+        };
+        let announcement = self.announcement(&call, incoming, at);
+        if let Err(error) = self.store.announce(announcement).await {
+            tracing::error!(call_id = %call, %error, "a call was announced and could not be written down yet");
+        }
+        Ok((call, token))
+    }
+
+    fn announcement(&self, call: &CallId, incoming: Incoming, at: UnixMs) -> Announcement {
+        let Incoming { carrier_call_id, from, to, direction } = incoming;
+        Announcement {
+            call: call.clone(),
+            carrier: "twilio",
+            carrier_call_id,
+            from,
+            to,
+            direction: if direction.is_empty() { "inbound".into() } else { direction },
+            scenario: self.scenario.clone(),
+            at,
+        }
+    }
+
+    /// A media socket asks to be let in for the call of this carrier's name. Burns the token, and names the call.
+    pub fn admit(&self, carrier_call_id: &str, token: Option<&str>, now: Instant) -> Result<CallId, Refusal> {
+        let mut live = self.live();
+        let token = token.ok_or(Refusal::NoToken)?;
+        // 122 random bits are looked up by hash: what timing can tell of them is no use within a token's life.
+        let known = live.tokens.get_mut(token).ok_or(Refusal::UnknownToken)?;
+        if known.carrier_call_id != carrier_call_id {
+            return Err(Refusal::OtherCall);
+        }
+        if known.used {
+            return Err(Refusal::UsedToken);
+        }
+        if known.expires <= now {
+            return Err(Refusal::ExpiredToken);
+        }
+        let call = known.call.clone();
+        // A carrier that asked twice got two tokens: the first one used burns both.
+        live.tokens.values_mut().filter(|other| other.call == call).for_each(|token| token.used = true);
+        live.announced.remove(carrier_call_id);
+        Ok(call)
+    }
+
+    /// As [`Calls::admit`] where anyone is let in: a call that nobody announced is written down here.
+    pub async fn admit_anyone(&self, carrier_call_id: &str, at: UnixMs) -> CallId {
+        let known = self.live().announced.remove(carrier_call_id);
+        if let Some(call) = known {
+            self.live()
+                .tokens
+                .values_mut()
+                .filter(|token| token.call == call)
+                .for_each(|token| token.used = true);
+            return call;
+        }
+        let call = new_call_id();
+        let incoming = Incoming { carrier_call_id: carrier_call_id.into(), ..Incoming::default() };
+        if let Err(error) = self.store.announce(self.announcement(&call, incoming, at)).await {
+            tracing::error!(call_id = %call, %error, "a call could not be written down yet");
+        }
+        call
+    }
+
+    /// A call's media is about to be handed over: writes it down as answered, and expects events of it.
+    pub fn answered(&self, call: &CallId, stream_id: &str, at: UnixMs) {
+        self.live().running.insert(call.clone(), Running::default());
+        self.pass(Write::Answered { call: call.clone(), stream_id: stream_id.into(), at });
+    }
+
+    /// The engine took a call on: from here on it can be told things.
+    pub fn took_on(&self, call: &CallId, handle: CallHandle) {
+        if let Some(running) = self.live().running.get_mut(call) {
+            running.handle = Some(handle);
+        }
+    }
+
+    /// The engine did not take a call on.
+    pub fn not_taken(&self, call: &CallId, at: UnixMs) {
+        self.live().running.remove(call);
+        self.pass(Write::Finished {
+            call: call.clone(),
+            status: CallStatus::Failed,
+            reason: EndReason::EngineFault.as_str().into(),
+            duration_ms: Some(0),
+            at,
+            recording: None,
+            journal: None,
+        });
+    }
+
+    /// A carrier reports a call's status. A terminal one also ends the media of a call that still has some: behind some
+    /// proxies a socket's end never reaches us.
+    pub async fn report(&self, report: StatusReport) -> Result<ReportOutcome, StoreError> {
+        let terminal = terminal_carrier_status(&report.status).is_some();
+        let carrier_call_id = report.carrier_call_id.clone();
+        let outcome = self.store.report(report).await?;
+        match &outcome {
+            ReportOutcome::Ended(call) => {
+                let mut live = self.live();
+                if live.announced.get(&carrier_call_id) == Some(call) {
+                    live.announced.remove(&carrier_call_id);
+                }
+                live.tokens.values_mut().filter(|token| token.call == *call).for_each(|t| t.used = true);
+            }
+            ReportOutcome::Recorded(call) if terminal => {
+                self.hang_up(call, EndReason::CallerHangup);
+            }
+            _ => {}
+        }
+        Ok(outcome)
+    }
+
+    /// Ends a running call. False if it does not run.
+    pub fn hang_up(&self, call: &CallId, reason: EndReason) -> bool {
+        let handle = self.live().running.get(call).and_then(|running| running.handle.clone());
+        handle.is_some_and(|handle| handle.command(Command::HangUp { reason }).is_ok())
+    }
+
+    /// How many calls have media.
+    pub fn running(&self) -> usize {
+        self.live().running.len()
+    }
+
+    /// Timeline entries that were lost since the start, of all calls, because the store could not keep up.
+    pub fn entries_lost(&self) -> u64 {
+        self.entries_lost.load(Ordering::Relaxed)
+    }
+
+    /// Forgets tokens that are too old, and closes the records of announced calls whose media never came.
+    pub fn expire(&self, now: Instant, at: UnixMs) {
+        let mut gone = Vec::new();
+        {
+            let mut live = self.live();
+            live.tokens.retain(|_, token| token.expires > now);
+            let Live { tokens, announced, .. } = &mut *live;
+            let awaited: HashSet<&CallId> = tokens.values().map(|token| &token.call).collect();
+            announced.retain(|_, call| {
+                let waits = awaited.contains(call);
+                if !waits {
+                    gone.push(call.clone());
+                }
+                waits
+            });
+        }
+        for call in gone {
+            tracing::warn!(call_id = %call, "a call was announced, and its media never came");
+            self.pass(Write::Finished {
+                call,
+                status: CallStatus::Failed,
+                reason: NO_MEDIA.into(),
+                duration_ms: None,
+                at,
+                recording: None,
+                journal: None,
+            });
+        }
+    }
+
+    /// Passes a write to the store without waiting. What does not fit is logged: it is rare, and vital.
+    fn pass(&self, write: Write) {
+        if let Err(unwritten) = self.store.pass(write) {
+            let Unwritten { write, error } = *unwritten;
+            tracing::error!(%error, ?write, "a write is lost");
+        }
+    }
+
+    /// As [`Calls::pass`], from the engine's writer thread, which may wait a little. A timeline entry that does not fit
+    /// is counted on its call; the count is written when the call ends.
+    fn pass_from_engine(&self, call: &CallId, write: Write) {
+        let patience = if self.store_is_stuck.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
+        match self.store.pass_patiently(write, patience) {
+            Ok(()) => self.store_is_stuck.store(false, Ordering::Relaxed),
+            Err(unwritten) => {
+                let Unwritten { write, error } = *unwritten;
+                if !self.store_is_stuck.swap(true, Ordering::Relaxed) {
+                    tracing::error!(call_id = %call, %error, "timeline entries are lost");
+                }
+                if write.may_be_dropped() {
+                    self.entries_lost.fetch_add(1, Ordering::Relaxed);
+                    if let Some(running) = self.live().running.get_mut(call) {
+                        running.entries_lost += 1;
+                    }
+                } else {
+                    tracing::error!(call_id = %call, %error, ?write, "a write is lost");
+                }
+            }
+        }
+    }
+
+    /// A file as it stands in records: under the data folder, which may be moved.
+    fn file(&self, path: &Path) -> String {
+        path.strip_prefix(&self.data_dir).unwrap_or(path).to_string_lossy().into_owned()
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        // Every change under this lock is a single step, so what a panicking thread left behind is whole.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallSink for Calls {
+    fn on_event(&self, call: &CallId, event: &Event) {
+        match &event.kind {
+            EventKind::Turn(turn) => {
+                let turn = TurnRecord {
+                    turn: turn.turn.0,
+                    speaker: turn.speaker,
+                    started_ms: turn.started.as_millis(),
+                    ended_ms: turn.ended.as_millis(),
+                    text: turn.text.clone(),
+                    unheard: turn.unheard.clone(),
+                    by: turn.by,
+                    response_ms: turn.response_ms,
+                };
+                self.pass_from_engine(call, Write::Turn { call: call.clone(), turn });
+            }
+            EventKind::Recorded { key, value } => {
+                let write = Write::Answer { call: call.clone(), name: key.clone(), value: value.clone() };
+                self.pass_from_engine(call, write);
+            }
+            _ => {}
+        }
+        let (kind, data) = kind_and_data(&event.kind);
+        let write = Write::Event { call: call.clone(), at_us: event.at.as_micros(), kind, data };
+        self.pass_from_engine(call, write);
+    }
+
+    fn on_finished(&self, call: &CallId, finished: &Finished) {
+        let running = self.live().running.remove(call).unwrap_or_default();
+        tracing::info!(
+            call_id = %call, reason = finished.reason.as_str(), duration_ms = finished.duration_ms, "call ended"
+        );
+        self.pass_from_engine(
+            call,
+            Write::Finished {
+                call: call.clone(),
+                status: status_of(finished.reason),
+                reason: finished.reason.as_str().into(),
+                duration_ms: Some(finished.duration_ms),
+                at: UnixMs::now(),
+                recording: finished.recording.as_deref().map(|path| self.file(path)),
+                journal: finished.journal.as_deref().map(|path| self.file(path)),
+            },
+        );
+        if running.entries_lost > 0 {
+            let write =
+                Write::Loss { call: call.clone(), note: String::new(), entries: running.entries_lost };
+            self.pass_from_engine(call, write);
+        }
+    }
+
+    fn on_loss(&self, call: &CallId, what: &str) {
+        tracing::error!(call_id = %call, what, "part of a call could not be kept");
+        self.pass_from_engine(
+            call,
+            Write::Loss { call: call.clone(), note: what.replace('\n', " "), entries: 0 },
+        );
+    }
+}
+
+/// Where a call that had media stands after its end.
+fn status_of(reason: EndReason) -> CallStatus {
+    match reason {
+        EndReason::AgentHangup | EndReason::CallerHangup | EndReason::Operator | EndReason::Shutdown => {
+            CallStatus::Completed
+        }
+        EndReason::LegLost
+        | EndReason::MediaTimeout
+        | EndReason::UnsupportedMedia
+        | EndReason::ProtocolError
+        | EndReason::AgentFailed
+        | EndReason::EngineFault
+        | EndReason::EngineRestarted => CallStatus::Failed,
+    }
+}
+
+/// An event's name, and the JSON object of its numbers and texts.
+fn kind_and_data(kind: &EventKind) -> (String, String) {
+    use serde_json::Value;
+    match serde_json::to_value(kind) {
+        Ok(Value::String(name)) => (name, "{}".into()),
+        Ok(Value::Object(fields)) => {
+            fields.into_iter().next().map_or_else(Default::default, |(name, data)| (name, data.to_string()))
+        }
+        Ok(_) | Err(_) => ("unprintable".into(), "{}".into()),
+    }
+}
+
+fn new_call_id() -> CallId {
+    CallId::new(&Uuid::now_v7().to_string()).expect("a UUID is 36 hexadecimal digits and dashes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use offhook_engine::call::{By, CallTime, Speaker, Turn, TurnId};
+
+    struct Fixture {
+        calls: Calls,
+        store: Arc<Store>,
+        _dir: tempfile::TempDir,
+    }
+
+    fn fixture() -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path(), UnixMs(0)).unwrap());
+        Fixture { calls: Calls::new(store.clone(), dir.path(), "s"), store, _dir: dir }
+    }
+
+    fn incoming(sid: &str) -> Incoming {
+        Incoming { carrier_call_id: sid.into(), ..Incoming::default() }
+    }
+
+    #[tokio::test]
+    async fn a_token_opens_one_socket_of_its_own_call_within_a_minute() {
+        let fixture = fixture();
+        let calls = &fixture.calls;
+        let now = Instant::now();
+        let (call, token) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
+        assert_eq!(calls.admit("CA1", None, now), Err(Refusal::NoToken));
+        assert_eq!(calls.admit("CA1", Some("guess"), now), Err(Refusal::UnknownToken));
+        assert_eq!(calls.admit("CA2", Some(&token), now), Err(Refusal::OtherCall));
+        assert_eq!(calls.admit("CA1", Some(&token), now + TOKEN_LIFE), Err(Refusal::ExpiredToken));
+        let in_time = now + TOKEN_LIFE - Duration::from_millis(1);
+        assert_eq!(calls.admit("CA1", Some(&token), in_time), Ok(call));
+        assert_eq!(calls.admit("CA1", Some(&token), in_time), Err(Refusal::UsedToken));
+    }
+
+    #[tokio::test]
+    async fn a_webhook_that_comes_twice_names_one_call_and_either_answer_works_once() {
+        let fixture = fixture();
+        let (calls, store) = (&fixture.calls, &fixture.store);
+        let now = Instant::now();
+        let (first, one) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
+        let (second, other) = calls.announce(incoming("CA1"), now, UnixMs(2)).await.unwrap();
+        assert_eq!(first, second);
+        assert_eq!(calls.admit("CA1", Some(&other), now), Ok(first));
+        assert_eq!(calls.admit("CA1", Some(&one), now), Err(Refusal::UsedToken));
+        assert_eq!(store.calls(9, None).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_same_carriers_name_after_its_media_came_is_another_call() {
+        let fixture = fixture();
+        let calls = &fixture.calls;
+        let now = Instant::now();
+        let (first, token) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
+        calls.admit("CA1", Some(&token), now).unwrap();
+        let (second, _) = calls.announce(incoming("CA1"), now, UnixMs(2)).await.unwrap();
+        assert_ne!(first, second);
+    }
+
+    #[tokio::test]
+    async fn an_announced_call_whose_media_never_came_is_closed() {
+        let fixture = fixture();
+        let (calls, store) = (&fixture.calls, &fixture.store);
+        let now = Instant::now();
+        let (call, _) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
+        calls.expire(now, UnixMs(2));
+        calls.expire(now + TOKEN_LIFE, UnixMs(3));
+        // Awaiting a later write proves that the earlier one is committed.
+        calls.announce(incoming("CA2"), now, UnixMs(4)).await.unwrap();
+        let record = store.record(call.as_str()).await.unwrap().unwrap();
+        assert_eq!(record.end_reason.as_deref(), Some(NO_MEDIA));
+        assert_eq!(record.ended, Some(UnixMs(3)));
+    }
+
+    #[tokio::test]
+    async fn a_terminal_report_burns_the_token_of_a_call_without_media() {
+        let fixture = fixture();
+        let calls = &fixture.calls;
+        let now = Instant::now();
+        let (call, token) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
+        let report = StatusReport {
+            carrier_call_id: "CA1".into(),
+            status: "canceled".into(),
+            sequence: None,
+            duration_s: None,
+            at: UnixMs(2),
+        };
+        assert_eq!(calls.report(report).await.unwrap(), ReportOutcome::Ended(call));
+        assert_eq!(calls.admit("CA1", Some(&token), now), Err(Refusal::UsedToken));
+    }
+
+    #[tokio::test]
+    async fn anyone_let_in_gets_a_record_and_an_announced_call_keeps_its_own() {
+        let fixture = fixture();
+        let (calls, store) = (&fixture.calls, &fixture.store);
+        let stranger = calls.admit_anyone("CA1", UnixMs(1)).await;
+        assert_eq!(store.record("CA1").await.unwrap().unwrap().call, stranger);
+        let now = Instant::now();
+        let (announced, token) = calls.announce(incoming("CA2"), now, UnixMs(1)).await.unwrap();
+        assert_eq!(calls.admit_anyone("CA2", UnixMs(1)).await, announced);
+        assert_eq!(calls.admit("CA2", Some(&token), now), Err(Refusal::UsedToken));
+    }
+
+    #[tokio::test]
+    async fn what_the_engine_tells_is_written_down() {
+        let fixture = fixture();
+        let (calls, store) = (&fixture.calls, &fixture.store);
+        let call = calls.admit_anyone("CA1", UnixMs(1)).await;
+        calls.answered(&call, "MZ1", UnixMs(10));
+        let at = CallTime::from_millis(5);
+        let turn = Turn {
+            turn: TurnId(1),
+            speaker: Speaker::Agent,
+            started: CallTime::ZERO,
+            ended: at,
+            text: "Hello.".into(),
+            unheard: "Who".into(),
+            by: By::Voice,
+            response_ms: Some(3),
+        };
+        for kind in [
+            EventKind::MediaFlows,
+            EventKind::Turn(turn),
+            EventKind::Recorded { key: "size".into(), value: "5".into() },
+        ] {
+            calls.on_event(&call, &Event { at, kind });
+        }
+        calls.on_loss(&call, "the disk\nis full");
+        let recording = calls.data_dir.join("recordings/a.wav");
+        calls.on_finished(
+            &call,
+            &Finished {
+                reason: EndReason::CallerHangup,
+                duration_ms: 7,
+                recording: Some(recording),
+                journal: None,
+            },
+        );
+        assert_eq!(calls.running(), 0);
+        calls.announce(incoming("CA2"), Instant::now(), UnixMs(4)).await.unwrap();
+        let whole = store.call(call.as_str()).await.unwrap().unwrap();
+        assert_eq!(whole.record.status, CallStatus::Completed);
+        assert_eq!(whole.record.end_reason.as_deref(), Some("caller-hangup"));
+        assert_eq!(whole.record.recording.as_deref(), Some("recordings/a.wav"));
+        assert_eq!(whole.record.loss_notes, "the disk is full\n");
+        assert_eq!(whole.turns[0].unheard, "Who");
+        assert_eq!(whole.answers, [("size".into(), "5".into())]);
+        let kinds: Vec<_> =
+            store.timeline(&call, 0, 9).await.unwrap().into_iter().map(|entry| entry.kind).collect();
+        assert_eq!(kinds, ["media_flows", "turn", "recorded"]);
+    }
+
+    #[test]
+    fn reasons_fit_into_a_close_frame() {
+        for refusal in [
+            Refusal::NoToken,
+            Refusal::UnknownToken,
+            Refusal::OtherCall,
+            Refusal::UsedToken,
+            Refusal::ExpiredToken,
+        ] {
+            assert!(refusal.to_string().len() <= 123, "{refusal}");
+        }
+    }
+}

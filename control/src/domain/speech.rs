@@ -1,1 +1,116 @@
-//! placeholder
+//! What answers a call: ears, a voice and a mind, chosen once at the start and made anew for each call.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use offhook_engine::agent::Agent;
+use offhook_engine::agent::scenario::Scenario;
+use offhook_engine::agent::scripted::ScriptedAgent;
+use offhook_engine::speech::canned::{CannedAgent, CannedEars, CannedVoice};
+use offhook_engine::speech::stt::none::NoRecogniser;
+use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
+use offhook_engine::speech::tts::flite::Flite;
+use offhook_engine::speech::{SpeechToText, TextToSpeech};
+
+use crate::settings::{Settings, Speech};
+
+/// What answers calls.
+pub struct Answering {
+    ears: Ears,
+    voice: Arc<dyn TextToSpeech>,
+    mind: Mind,
+}
+
+enum Ears {
+    /// Keys alone.
+    None,
+    Local(Arc<Pocketsphinx>),
+    Canned,
+}
+
+enum Mind {
+    Scripted(Arc<Scenario>),
+    Canned,
+}
+
+impl Answering {
+    /// Loads what the settings ask for. A recogniser that is not installed is done without, and said so in the log; all
+    /// else that is missing is an error, which says what to do.
+    pub fn from_settings(settings: &Settings) -> Result<Self, String> {
+        if settings.speech == Speech::Canned {
+            return Ok(Self { ears: Ears::Canned, voice: Arc::new(CannedVoice), mind: Mind::Canned });
+        }
+        let scenario = load_scenario(&settings.scenario)?;
+        let voice = Flite::new().map_err(|error| error.to_string())?;
+        let ears = match settings.speech {
+            Speech::Local => match Pocketsphinx::load() {
+                Ok(recogniser) => Ears::Local(recogniser),
+                Err(error) => {
+                    tracing::warn!(%error, "no recogniser: callers are led to the keypad");
+                    Ears::None
+                }
+            },
+            Speech::Keypad | Speech::Canned => Ears::None,
+        };
+        Ok(Self { ears, voice: Arc::new(voice), mind: Mind::Scripted(Arc::new(scenario)) })
+    }
+
+    /// What agents go through, as it stands in records.
+    pub fn scenario_name(&self) -> &str {
+        match &self.mind {
+            Mind::Scripted(scenario) => scenario.name(),
+            Mind::Canned => "canned",
+        }
+    }
+
+    /// Ears, voice and mind for one call.
+    pub fn for_a_call(&self) -> (Box<dyn SpeechToText>, Arc<dyn TextToSpeech>, Box<dyn Agent>) {
+        let ears: Box<dyn SpeechToText> = match &self.ears {
+            Ears::None => Box::new(NoRecogniser),
+            Ears::Local(recogniser) => Box::new(recogniser.recogniser()),
+            Ears::Canned => Box::new(CannedEars),
+        };
+        let mind: Box<dyn Agent> = match &self.mind {
+            Mind::Scripted(scenario) => Box::new(ScriptedAgent::new(scenario.clone())),
+            Mind::Canned => Box::new(CannedAgent),
+        };
+        (ears, self.voice.clone(), mind)
+    }
+}
+
+/// A shipped scenario by its name, or one from a file: what has a dot or a slash is a file.
+pub fn load_scenario(name: &str) -> Result<Scenario, String> {
+    if let Some(scenario) = Scenario::shipped(name) {
+        return Ok(scenario);
+    }
+    if name.contains(['/', '.']) {
+        return Scenario::load(Path::new(name)).map_err(|error| error.to_string());
+    }
+    let shipped: Vec<_> = Scenario::shipped_names().collect();
+    Err(format!(
+        "there is no scenario {name:?}; shipped are: {}. A scenario of your own is given as a file: --scenario ./{name}.toml",
+        shipped.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_scenario_is_shipped() {
+        let scenario = load_scenario(crate::settings::DEFAULT_SCENARIO).unwrap();
+        assert_eq!(scenario.name(), crate::settings::DEFAULT_SCENARIO);
+    }
+
+    #[test]
+    fn an_unknown_scenario_is_answered_with_those_that_there_are() {
+        let text = load_scenario("nothing").err().unwrap();
+        assert!(
+            text.contains(crate::settings::DEFAULT_SCENARIO) && text.contains("./nothing.toml"),
+            "{text}"
+        );
+        let text = load_scenario("./nothing.toml").err().unwrap();
+        assert!(text.contains("nothing.toml"), "{text}");
+    }
+}

@@ -250,13 +250,16 @@ pub(super) fn report(connection: &Connection, report: &StatusReport) -> rusqlite
     }
 }
 
+/// The recording and the journal that a call left behind, under the data folder.
+type Files = (Option<String>, Option<String>);
+
 /// Closes calls that run, though no process runs them. `files` says which recording and journal a call left behind.
 ///
 /// Such a call lasted at least to its last timeline entry. Returns how many there were.
 pub(super) fn close_running(
     connection: &Connection,
     now: UnixMs,
-    files: &dyn Fn(&str) -> (Option<String>, Option<String>),
+    files: &dyn Fn(&str) -> Files,
 ) -> rusqlite::Result<usize> {
     let running: Vec<(CallId, Option<i64>, Option<i64>)> = connection
         .prepare(

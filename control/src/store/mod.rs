@@ -60,6 +60,15 @@ pub enum StoreError {
     Closed,
 }
 
+/// A write that the queue did not take.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// What was to be written.
+    pub write: Write,
+    /// Why it is not.
+    pub error: StoreError,
+}
+
 /// The store. Dropping it without [`Store::close`] loses what was not yet committed.
 #[derive(Debug)]
 pub struct Store {
@@ -116,23 +125,19 @@ impl Store {
     }
 
     /// Passes a write on, without waiting for it. Gives it back if the queue is full.
-    pub fn pass(&self, write: Write) -> Result<(), (Write, StoreError)> {
+    pub fn pass(&self, write: Write) -> Result<(), Box<Unwritten>> {
         self.queue.try_send(Request::Write { write, reply: None }).map_err(|e| match e {
-            TrySendError::Full(request) => (request.into_write(), StoreError::Full),
-            TrySendError::Disconnected(request) => (request.into_write(), StoreError::Closed),
+            TrySendError::Full(request) => request.unwritten(StoreError::Full),
+            TrySendError::Disconnected(request) => request.unwritten(StoreError::Closed),
         })
     }
 
     /// As [`Store::pass`], but waits up to `patience` for room. Never on a media thread, nor on the runtime's.
-    pub fn pass_patiently(
-        &self,
-        write: Write,
-        patience: std::time::Duration,
-    ) -> Result<(), (Write, StoreError)> {
+    pub fn pass_patiently(&self, write: Write, patience: std::time::Duration) -> Result<(), Box<Unwritten>> {
         use crossbeam_channel::SendTimeoutError;
         self.queue.send_timeout(Request::Write { write, reply: None }, patience).map_err(|e| match e {
-            SendTimeoutError::Timeout(request) => (request.into_write(), StoreError::Full),
-            SendTimeoutError::Disconnected(request) => (request.into_write(), StoreError::Closed),
+            SendTimeoutError::Timeout(request) => request.unwritten(StoreError::Full),
+            SendTimeoutError::Disconnected(request) => request.unwritten(StoreError::Closed),
         })
     }
 

@@ -14,7 +14,7 @@ use offhook_engine::CallId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{StoreError, calls};
+use super::{StoreError, Unwritten, calls};
 use crate::domain::call::{Announcement, CallStatus, ReportOutcome, StatusReport, TurnRecord};
 use crate::domain::time::UnixMs;
 
@@ -119,16 +119,15 @@ type Reply = oneshot::Sender<Result<Written, StoreError>>;
 
 /// What the writer thread is sent.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the small variant is sent once in a process's life")]
 pub(super) enum Request {
     Write { write: Write, reply: Option<Reply> },
     Close,
 }
 
 impl Request {
-    pub(super) fn into_write(self) -> Write {
+    pub(super) fn unwritten(self, error: StoreError) -> Box<Unwritten> {
         match self {
-            Self::Write { write, .. } => write,
+            Self::Write { write, .. } => Box::new(Unwritten { write, error }),
             Self::Close => unreachable!("only writes are passed back to who passed them"),
         }
     }

@@ -1,1 +1,6 @@
-//! placeholder
+//! The HTTP APIs: each system's routes and JSON. No SQL here, and no business rule.
+
+pub mod callbot;
+pub mod error;
+pub mod form;
+pub mod native;

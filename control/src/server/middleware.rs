@@ -1,0 +1,42 @@
+//! Around every request: its id, its line in the log, the error's shape, and what a panic becomes.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, StatusCode};
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use crate::systems::error::{ApiError, render};
+
+pub(super) async fn around(request: Request<Body>, next: Next) -> Response<Body> {
+    let started = Instant::now();
+    let request_id = format!("req_{}", Uuid::new_v4().simple());
+    let method = request.method().clone();
+    // Without the query: it may hold numbers of callers.
+    let path = request.uri().path().to_owned();
+    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!(request_id, path, "a request's handler panicked");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error").into_response()
+        }
+    };
+    let mut response = render(response, &request_id);
+    tracing::info!(
+        target: "offhook::access",
+        request_id,
+        %method,
+        path,
+        status = response.status().as_u16(),
+        took_us = started.elapsed().as_micros() as u64,
+        "request"
+    );
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
+}

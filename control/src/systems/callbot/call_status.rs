@@ -1,0 +1,74 @@
+//! The carrier reports where a call stands.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, Request, StatusCode};
+
+use super::{Seen, check_webhook};
+use crate::domain::call::StatusReport;
+use crate::domain::time::UnixMs;
+use crate::server::App;
+use crate::store::StoreError;
+use crate::systems::error::ApiError;
+use crate::systems::form::Form;
+
+pub(super) async fn handle(
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+) -> Result<StatusCode, ApiError> {
+    let seen = Seen::of(&app, request.headers(), request.uri())?;
+    let headers = request.headers().clone();
+    let is_post = request.method() == Method::POST;
+    let form = Form::read(request).await?;
+    check_webhook(&app, &headers, &seen, if is_post { form.fields() } else { &[] })?;
+    let report = report(&form)?;
+    let (carrier_call_id, status) = (report.carrier_call_id.clone(), report.status.clone());
+    match app.calls.report(report).await {
+        Ok(outcome) => tracing::info!(carrier_call_id, status, ?outcome, "call status"),
+        // It is kept and written later: to have it sent again would not help.
+        Err(StoreError::Delayed(_)) => {
+            tracing::warn!(carrier_call_id, status, "call status is written later")
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(StatusCode::OK)
+}
+
+fn report(form: &Form) -> Result<StatusReport, ApiError> {
+    let carrier_call_id = form.require("CallSid")?.to_owned();
+    let status = form.require("CallStatus")?.to_ascii_lowercase();
+    // Twilio's `Duration` is in minutes, and comes with `CallDuration`, in seconds; alone it is in seconds.
+    let duration = form.number("Duration")?;
+    let duration_s = form.number("CallDuration")?.or(duration);
+    let sequence = form.number("SequenceNumber")?;
+    Ok(StatusReport { carrier_call_id, status, sequence, duration_s, at: UnixMs::now() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(encoded: &str) -> Result<StatusReport, ApiError> {
+        report(&Form::parse(encoded.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn seconds_win_over_minutes() {
+        let both = read("CallSid=CA1&CallStatus=completed&Duration=1&CallDuration=49").unwrap();
+        assert_eq!(both.duration_s, Some(49));
+        let alone = read("CallSid=CA1&CallStatus=completed&Duration=49&SequenceNumber=3").unwrap();
+        assert_eq!((alone.duration_s, alone.sequence), (Some(49), Some(3)));
+    }
+
+    #[test]
+    fn what_is_missing_or_malformed_is_named() {
+        assert_eq!(read("CallStatus=completed").unwrap_err(), ApiError::missing("CallSid"));
+        assert_eq!(read("CallSid=CA1").unwrap_err(), ApiError::missing("CallStatus"));
+        assert_eq!(
+            read("CallSid=CA1&CallStatus=completed&Duration=long").unwrap_err(),
+            ApiError::bad_parameter("Duration", "integer")
+        );
+    }
+}
