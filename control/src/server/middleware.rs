@@ -40,3 +40,27 @@ pub(super) async fn around(request: Request<Body>, next: Next) -> Response<Body>
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_panic_in_a_handler_becomes_an_error_of_the_one_shape() {
+        async fn broken() -> &'static str {
+            panic!("a bug of ours")
+        }
+        let router: Router = Router::new().route("/", get(broken)).layer(axum::middleware::from_fn(around));
+        let response = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["code"], "INTERNAL_ERROR");
+        assert_eq!(body["request_id"], id.as_str());
+        assert!(!body.to_string().contains("a bug of ours"));
+    }
+}

@@ -145,6 +145,10 @@ impl Store {
     pub fn close(&self) {
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
+            // The writer's connection must be the last one: only it can fold the log back into the database.
+            if let Ok(mut idle) = self.readers.idle.lock() {
+                idle.clear();
+            }
             // A send can only fail once the thread is gone, which is what is wanted.
             let _ = self.queue.send(Request::Close);
             let _ = thread.join();
