@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::call::{self, Failed, Printer, Style, Told};
 use crate::caller::webhook::Webhooks;
 use crate::caller::{self, CallPlan, Keep, Step, record};
@@ -16,12 +14,23 @@ use crate::settings::Settings;
 /// Human speech, in a source tree: the kind of answer that the shipped scenario asks for.
 const CLIPS: &str = "fixtures/audio";
 
-/// What the caller answers, as a clip and in words.
-const ANSWERS: [(&str, &str); 4] = [
+/// What the caller says, as a clip and in words; the last question is answered by key.
+const ANSWERS: [(&str, &str); 3] = [
     ("two_hundred.wav", "two hundred"),
     ("fifty_thousand.wav", "fifty thousand"),
     ("september.wav", "september"),
-    ("no.wav", "no"),
+];
+
+/// The key that says yes to a meeting.
+const YES: &str = "1";
+
+/// What the agent should have written down by then.
+const UNDERSTOOD: [(&str, &str); 5] = [
+    ("company_size", "200"),
+    ("budget", "10000_to_50000"),
+    ("timeline", "september"),
+    ("meeting", "yes"),
+    ("outcome", "qualified"),
 ];
 
 /// Which of the answers interrupts the agent, from 0, and how long after the agent begins to speak.
@@ -130,14 +139,14 @@ fn steps(clips: Option<&Path>) -> Vec<Step> {
             None => Step::Say((*words).into()),
         });
     }
+    steps.push(Step::Keys(YES.into()));
     steps
 }
 
-/// True if the server's record has words for each thing that the caller said.
+/// True if the agent wrote down what the caller answered.
 fn understood(told: &Told) -> bool {
     let Some(record) = &told.record else { return false };
-    let heard = record.turns.iter().filter(|turn| turn.speaker == "caller" && !turn.text.trim().is_empty());
-    heard.count() >= ANSWERS.len()
+    UNDERSTOOD.iter().all(|(name, value)| record.recorded.get(*name).is_some_and(|got| got == value))
 }
 
 /// Prints what the server decided and when.
@@ -146,12 +155,12 @@ async fn timeline(address: SocketAddr, told: &Told, out: &Printer) -> Result<(),
     if let Some(entries) = record::fetch_timeline(&server, &told.report.call_sid, None).await {
         out.line(&out.styled(Style::Bold, "Timeline"));
         for entry in &entries {
-            out.line(&call::printable(&entry_line(entry)));
+            out.line(&call::printable(entry));
         }
         out.line("");
     }
-    let answers = told.record.as_ref().map(record::ServerRecord::answers).unwrap_or_default();
-    if !answers.is_empty() {
+    let answers = told.record.as_ref().map(|record| &record.recorded);
+    if let Some(answers) = answers.filter(|answers| !answers.is_empty()) {
         out.line(&out.styled(Style::Bold, "The agent wrote down"));
         for (name, value) in answers {
             out.line(&call::printable(&format!("  {name}: {value}")));
@@ -159,22 +168,6 @@ async fn timeline(address: SocketAddr, told: &Told, out: &Printer) -> Result<(),
         out.line("");
     }
     Ok(())
-}
-
-/// One entry: its time, its kind, and its numbers as `name=value`.
-fn entry_line(entry: &Value) -> String {
-    let number = |name: &str| entry.get(name).and_then(Value::as_f64);
-    let at_ms = number("at_ms").or_else(|| number("at_us").map(|us| us / 1e3)).unwrap_or(0.0);
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let kind = entry.get("kind").or_else(|| entry.get("event")).map(text).unwrap_or_default();
-    let mut line = format!("{:>9.3}  {kind}", at_ms / 1e3);
-    let data = entry.get("data").filter(|data| data.is_object()).unwrap_or(entry);
-    for (name, value) in data.as_object().into_iter().flatten() {
-        if !matches!(name.as_str(), "at_ms" | "at_us" | "kind" | "event" | "place") && !value.is_null() {
-            line.push_str(&format!("  {name}={}", text(value)));
-        }
-    }
-    line
 }
 
 /// Saves the caller's side, and says where both sides lie.
@@ -196,20 +189,24 @@ fn next_steps(address: SocketAddr, out: &Printer) {
     let url = if address.port() == PORTS.start { String::new() } else { format!(" http://{address}") };
     out.line("");
     out.line(&out.styled(Style::Bold, "Next"));
+    // As the command was called, so that the lines can be pasted.
+    let offhook = std::env::args().next().unwrap_or_else(|| "offhook".into());
     for text in [
-        format!("Call it yourself:      offhook call{url} --say 'two hundred' --say 'fifty thousand'"),
-        format!("… by keys:             offhook call{url} --keys '200#' --keys '50000#'"),
         format!(
-            "… and talk over it:    offhook call{url} --barge-in-after 700ms --say 'two hundred' --record call.wav"
+            "Call it yourself:      {offhook} call{url} --say 'two hundred' --say 'twenty thousand' --say september --say yes"
+        ),
+        format!("… by keys:             {offhook} call{url} --keys '200#' --keys 2 --keys 1 --keys 1"),
+        format!(
+            "… and talk over it:    {offhook} call{url} --barge-in-after 700ms --say 'two hundred' --record call.wav"
         ),
         format!("Put it on a telephone: make http://{address} reachable as https://YOUR-HOST, then"),
-        "    TWILIO_AUTH_TOKEN=… OFFHOOK_PUBLIC_URL=https://YOUR-HOST offhook serve".into(),
+        format!("    TWILIO_AUTH_TOKEN=… OFFHOOK_PUBLIC_URL=https://YOUR-HOST {offhook} serve"),
         format!(
             "  and in Twilio's console set your number's voice webhook to https://YOUR-HOST{}",
             caller::INCOMING_PATH
         ),
         format!("  and its status callback to https://YOUR-HOST{}", caller::STATUS_PATH),
-        "Check this machine:    offhook doctor".into(),
+        format!("Check this machine:    {offhook} doctor"),
     ] {
         out.line(&format!("  {text}"));
     }
@@ -219,26 +216,16 @@ fn next_steps(address: SocketAddr, out: &Printer) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn one_answer_interrupts_and_the_others_wait() {
         let steps = steps(None);
-        assert_eq!(steps.len(), ANSWERS.len() + 1);
+        assert_eq!(steps.len(), ANSWERS.len() + 2, "an interruption before, and a key after");
         assert_eq!(steps[1], Step::BargeIn(BARGE_IN.1));
         assert_eq!(steps[2], Step::Say("fifty thousand".into()));
         let human = super::steps(Some(Path::new("clips")));
         assert_eq!(human[0], Step::Wav("clips/two_hundred.wav".into()));
-    }
-
-    #[test]
-    fn a_timeline_entry_is_one_line_whatever_its_shape() {
-        let entry = json!({"place": 3, "at_us": 1_234_500, "kind": "key", "data": {"digit": "5", "x": null}});
-        assert_eq!(entry_line(&entry), "    1.234  key  digit=5");
-        assert_eq!(entry_line(&json!({"at_ms": 20, "kind": "media_flows"})), "    0.020  media_flows");
-        assert_eq!(entry_line(&json!(7)), "    0.000  ");
     }
 
     #[test]

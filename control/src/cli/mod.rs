@@ -5,7 +5,6 @@ pub mod demo;
 pub mod doctor;
 pub mod replay;
 pub mod serve;
-pub mod timeline;
 
 use std::process::ExitCode;
 
@@ -13,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 /// Answers telephone calls with software: listens, decides, speaks, and can be interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "offhook", version, about, max_term_width = 100)]
+#[command(name = "offhook", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

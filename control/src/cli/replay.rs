@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use offhook_engine::journal::{self, Journal, JournalError, Replay, Verdict};
 
-use super::timeline;
+use crate::domain::timeline;
 
 /// What the command is told.
 #[derive(Debug, clap::Args)]

@@ -4,3 +4,4 @@ pub mod call;
 pub mod calls;
 pub mod speech;
 pub mod time;
+pub mod timeline;

@@ -313,7 +313,7 @@ fn turns(connection: &Connection, call: &CallId) -> rusqlite::Result<Vec<TurnRec
 
 fn answers(connection: &Connection, call: &CallId) -> rusqlite::Result<Vec<(String, String)>> {
     connection
-        .prepare_cached("SELECT name, value FROM answers WHERE call = ?1 ORDER BY place")?
+        .prepare_cached("SELECT name, value FROM answers WHERE call = ?1 AND value <> '' ORDER BY place")?
         .query_map([call.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }

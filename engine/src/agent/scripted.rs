@@ -641,7 +641,10 @@ mod tests {
         for _ in 0..3 {
             talk.keyed("9");
         }
-        assert_eq!(talk.says, ["Never mind.", "Would you like to start this month, this year, or later?"]);
+        assert_eq!(
+            talk.says,
+            ["Never mind.", "When would you like to start? Say a month, or this year, or later."]
+        );
         talk.said("now");
         talk.said("yes");
         assert_eq!(talk.record("outcome"), "follow_up");

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use tower_http::services::ServeFile;
 
 use crate::domain::call::{CallRecord, TurnRecord};
+use crate::domain::timeline;
 use crate::server::App;
 use crate::systems::error::ApiError;
 
@@ -100,6 +101,8 @@ struct Entry {
     at_us: u64,
     kind: String,
     data: Value,
+    /// The entry as a sentence, for people.
+    text: Option<String>,
 }
 
 type Parameters = Query<HashMap<String, String>>;
@@ -133,7 +136,7 @@ pub(super) async fn one(
     }))
 }
 
-pub(super) async fn timeline(
+pub(super) async fn call_timeline(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     Query(parameters): Parameters,
@@ -150,7 +153,12 @@ pub(super) async fn timeline(
         next_after: entries.last().map_or(after, |last| last.place),
         events: entries
             .into_iter()
-            .map(|entry| Entry { at_us: entry.at_us, kind: entry.kind, data: entry.data })
+            .map(|entry| Entry {
+                text: timeline::stored_line(&entry),
+                at_us: entry.at_us,
+                kind: entry.kind,
+                data: entry.data,
+            })
             .collect(),
     }))
 }

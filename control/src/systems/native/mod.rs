@@ -20,7 +20,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/v1/calls", get(calls::list))
         .route("/v1/calls/{call}", get(calls::one))
-        .route("/v1/calls/{call}/timeline", get(calls::timeline))
+        .route("/v1/calls/{call}/timeline", get(calls::call_timeline))
         .route("/v1/calls/{call}/recording", get(calls::recording))
         .route("/v1/calls/{call}/journal", get(calls::journal))
         .route("/v1/calls/{call}/hangup", post(calls::hang_up))

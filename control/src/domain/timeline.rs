@@ -1,11 +1,22 @@
 //! A call's timeline as lines of text, for all commands that show one.
 
+use super::call::TimelineEntry;
 use offhook_engine::call::{By, CallTime, Decision, Event, EventKind, Prompt, Reason, Speaker, Turn};
 
 /// One event as one line: ` 0:12.340  caller    "two hundred"`.
 pub fn line(event: &Event) -> String {
     let (who, what) = describe(&event.kind);
     format!("{:>9}  {who:<8}  {what}", clock(event.at))
+}
+
+/// One entry of a stored timeline as a line; `None` if it is of a kind that this version does not know.
+pub fn stored_line(entry: &TimelineEntry) -> Option<String> {
+    let kind = match &entry.data {
+        serde_json::Value::Object(data) if data.is_empty() => serde_json::Value::from(entry.kind.clone()),
+        data => serde_json::json!({ &entry.kind: data }),
+    };
+    let kind = serde_json::from_value(kind).ok()?;
+    Some(line(&Event { at: CallTime::from_micros(entry.at_us), kind }))
 }
 
 /// A moment of a call: minutes, seconds and milliseconds since the answer.
