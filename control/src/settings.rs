@@ -141,11 +141,12 @@ impl Settings {
     }
 
     /// True if `/v1` answers without a bearer token: in development, as long as only this machine can reach it or
-    /// `--insecure` was given.
+    /// `--insecure` was given. A public URL says that a proxy lets others in.
     pub fn api_is_open(&self) -> bool {
+        let only_this_machine = self.listen.ip().is_loopback() && self.public_url.is_none();
         self.environment == Environment::Development
             && self.bearer_tokens.is_empty()
-            && (self.listen.ip().is_loopback() || self.insecure)
+            && (only_this_machine || self.insecure)
     }
 
     /// The database's file.
