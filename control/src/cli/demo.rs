@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::call::{self, Failed, Printer, Style, Told};
 use crate::caller::webhook::Webhooks;
 use crate::caller::{self, CallPlan, Keep, Step, record};
-use crate::server::Server;
+use crate::server::{Server, logs};
 use crate::settings::Settings;
 
 /// Human speech, in a source tree: the kind of answer that the shipped scenario asks for.
@@ -71,6 +71,8 @@ pub fn run(args: Args) -> ExitCode {
 async fn demo(args: &Args, out: &mut Printer) -> Result<bool, Failed> {
     let listen = free_address();
     let settings = Settings { listen, ..Settings::local(args.data_dir.clone()) };
+    // The conversation has the terminal for itself.
+    let _logs = logs::start(settings.log, &settings.log_file(), false).map_err(Failed)?;
     let server = Server::start(settings).await.map_err(|e| Failed(e.to_string()))?;
     let address = server.address();
     out.line(&out.styled(Style::Bold, &format!("Offhook serves at http://{address}")));

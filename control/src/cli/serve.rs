@@ -9,13 +9,14 @@ use crate::settings::{Flags, Settings};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  offhook serve                                   answer calls on 127.0.0.1:8080, data in ./offhook-data
-  offhook serve --listen 127.0.0.1:0 --log debug  on any free port, telling more
-  offhook serve --speech keypad                   without a recogniser: callers answer with keys
-  offhook serve --scenario ./my-questions.toml    with questions of your own
-  OFFHOOK_PUBLIC_URL=https://voice.example.com TWILIO_AUTH_TOKEN=… offhook serve --listen 0.0.0.0:8080
-                                                  for Twilio: point the number's voice webhook at
-                                                  https://voice.example.com/api/callbot/incoming-call
+  Answer calls on 127.0.0.1:8080, with data in ./offhook-data:
+    offhook serve
+  On any free port, telling more:
+    offhook serve --listen 127.0.0.1:0 --log debug
+  Without a recogniser, callers answer by keypad; with questions of your own:
+    offhook serve --speech keypad --scenario ./my-questions.toml
+  For Twilio, with its voice webhook at https://YOUR-HOST/api/callbot/incoming-call:
+    OFFHOOK_PUBLIC_URL=https://YOUR-HOST TWILIO_AUTH_TOKEN=… offhook serve
 
 Every setting can be a flag, a variable OFFHOOK_… or a key in offhook.toml; the first of these wins.
 `offhook doctor` checks them. Stop with Ctrl-C: calls are ended and their records completed.")]
@@ -38,7 +39,7 @@ pub fn run(args: Args) -> ExitCode {
 fn serve(flags: &Flags) -> Result<(), String> {
     let settings =
         Settings::load(flags, &|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
-    let _logs = logs::start(settings.log, &settings.log_file())?;
+    let _logs = logs::start(settings.log, &settings.log_file(), true)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("control")
         .enable_all()

@@ -33,10 +33,11 @@ enum Line {
     Close,
 }
 
-/// Starts logging for the whole process, to stderr and (as JSON lines) to `file`, whose folder is made if need be.
+/// Starts logging for the whole process, as JSON lines to `file`, whose folder is made if need be, and, `on_stderr`, for
+/// people to read.
 ///
 /// Once per process; the error says what is wrong with the file.
-pub fn start(level: LogLevel, file: &Path) -> Result<Logs, String> {
+pub fn start(level: LogLevel, file: &Path, on_stderr: bool) -> Result<Logs, String> {
     let failed = |error: io::Error| {
         format!(
             "cannot write the log {}: {error}; choose another data folder with --data-dir",
@@ -65,7 +66,9 @@ pub fn start(level: LogLevel, file: &Path) -> Result<Logs, String> {
     let colours = io::IsTerminal::is_terminal(&io::stderr());
     tracing_subscriber::registry()
         .with(targets)
-        .with(tracing_subscriber::fmt::layer().with_ansi(colours).with_target(false).with_writer(for_people))
+        .with(on_stderr.then(|| {
+            tracing_subscriber::fmt::layer().with_ansi(colours).with_target(false).with_writer(for_people)
+        }))
         .with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(json))
         .try_init()
         .map_err(|error| format!("cannot start logging: {error}"))?;
