@@ -24,6 +24,9 @@ const TOKEN_CHARS_MAX: usize = 48;
 /// Most tokens that are given their melody together; longer sentences are spoken in pieces. A breath's worth.
 const SENTENCE_TOKENS_MAX: usize = 48;
 
+/// The least sample that is heard as more than hiss: 48 dB under full scale.
+const AUDIBLE: u16 = 128;
+
 /// The voice `kal16`: CMU's `cmu_us_kal` at 16 kHz, an American man.
 pub struct Flite {
     language: Arc<Language>,
@@ -61,9 +64,11 @@ impl TextToSpeech for Flite {
     ) -> Result<Vec<WordStart>, SpeechError> {
         let tidy = tidy(text);
         let mut words = Vec::new();
+        let mut lead_in = LeadIn::default();
+        // Of the voice, lead-in included; what is handed on begins later.
         let mut spoken_samples = 0u32;
         let mut tidy_offset = 0;
-        for sentence in text::sentences(&tidy.text) {
+        'text: for sentence in text::sentences(&tidy.text) {
             for tokens in sentence.chunks(SENTENCE_TOKENS_MAX) {
                 let utterance = pipeline::analyse(&self.language, tokens, &self.params);
                 let begins = token_begins(&utterance);
@@ -78,15 +83,42 @@ impl TextToSpeech for Flite {
                 let mut flow = ControlFlow::Continue(());
                 voice::synthesise_streaming(&self.voice, &utterance, &self.params, &mut |period| {
                     spoken_samples = spoken_samples.saturating_add(period.len() as u32);
-                    flow = on_audio(period);
+                    let audible = lead_in.cut(period);
+                    if !audible.is_empty() {
+                        flow = on_audio(audible);
+                    }
                     if flow.is_break() { Flow::Stop } else { Flow::Continue }
                 });
                 if flow.is_break() {
-                    return Ok(words);
+                    break 'text;
                 }
             }
         }
+        for word in &mut words {
+            word.sample = word.sample.saturating_sub(lead_in.dropped);
+        }
         Ok(words)
+    }
+}
+
+/// The pause that the voice puts before its first word, some 200 ms. The caller would wait for it with every answer, so
+/// it is dropped: up to the first sample that can be heard.
+#[derive(Debug, Default)]
+struct LeadIn {
+    dropped: u32,
+    over: bool,
+}
+
+impl LeadIn {
+    /// What is left of a piece.
+    fn cut<'a>(&mut self, piece: &'a [i16]) -> &'a [i16] {
+        if self.over {
+            return piece;
+        }
+        let silent = piece.iter().position(|sample| sample.unsigned_abs() >= AUDIBLE).unwrap_or(piece.len());
+        self.over = silent < piece.len();
+        self.dropped = self.dropped.saturating_add(silent as u32);
+        &piece[silent..]
     }
 }
 
@@ -225,6 +257,13 @@ mod tests {
             let after = loudness(&samples[at + 320..at + 2_400]);
             assert!(after > 4.0 * before, "at {at}: {before} before, {after} after");
         }
+    }
+
+    #[test]
+    fn speech_begins_at_once() {
+        let (samples, words) = speak("Nine, ten.");
+        assert!(samples[0].unsigned_abs() >= AUDIBLE);
+        assert!(words[0].sample < 1_600, "the first word begins at {}", words[0].sample);
     }
 
     #[test]
