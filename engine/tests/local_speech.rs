@@ -3,11 +3,14 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may stop, and says what it skipped")]
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use offhook_codecs::resample::Resampler;
 use offhook_codecs::{SampleRate, g711};
-use offhook_engine::agent::Expectation;
+use offhook_engine::agent::{Agent, AgentAction, Expectation, Scenario, ScriptedAgent};
+use offhook_engine::call::{Prompt, Then};
 use offhook_engine::speech::stt::Recognisers;
 use offhook_engine::speech::tts::flite::Flite;
 use offhook_engine::speech::{SpeechToText, TextToSpeech, Transcript};
@@ -260,4 +263,69 @@ fn calls_on_many_threads_hear_the_same() {
     let heard: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     assert!(heard.iter().all(|one| one == &heard[0]));
     assert_eq!((&*heard[0][0].1, &*heard[0][1].1), ("september", "tomorrow"));
+}
+
+/// A scripted agent and a recogniser, without the telephone between them.
+struct Conversation {
+    agent: ScriptedAgent,
+    recogniser: Box<dyn SpeechToText>,
+    recorded: BTreeMap<String, String>,
+    over: bool,
+}
+
+impl Conversation {
+    fn start(scenario: &str, recogniser: Box<dyn SpeechToText>) -> Self {
+        let scenario = Arc::new(Scenario::shipped(scenario).unwrap());
+        let agent = ScriptedAgent::new(scenario);
+        let mut conversation = Self { agent, recogniser, recorded: BTreeMap::new(), over: false };
+        conversation.prompt(&Prompt::CallStarted);
+        conversation
+    }
+
+    fn prompt(&mut self, prompt: &Prompt) {
+        let mut actions = Vec::new();
+        self.over = self.agent.answer(prompt, &mut actions) == Then::HangUp;
+        for action in actions {
+            match action {
+                AgentAction::Expect(expectation) => self.recogniser.expect(&expectation),
+                AgentAction::Record { key, value } => drop(self.recorded.insert(key, value)),
+                AgentAction::Say(_) => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, samples: &[i16]) {
+        let heard = hear(&mut *self.recogniser, samples, 700).1;
+        self.prompt(&if heard.is_empty() { Prompt::NotUnderstood } else { Prompt::Said(heard) });
+    }
+}
+
+#[test]
+fn a_person_is_understood_under_the_shipped_questions() {
+    let Some(recogniser) = recogniser() else { return };
+    let mut lead = Conversation::start("lead_qualification", recogniser);
+    for clip in ["two_hundred", "fifty_thousand", "september", "no"] {
+        lead.answer(&human(clip));
+    }
+    let expected = [
+        ("budget", "10000_to_50000"),
+        ("company_size", "200"),
+        ("meeting", "no"),
+        ("outcome", "not_qualified"),
+        ("timeline", "september"),
+    ];
+    assert_eq!(lead.recorded, BTreeMap::from(expected.map(|(key, value)| (key.into(), value.into()))));
+    assert!(lead.over);
+}
+
+#[test]
+fn the_voice_is_understood_under_the_shipped_questions() {
+    let Some(recogniser) = recogniser() else { return };
+    let mut booking = Conversation::start("appointment_booking", recogniser);
+    booking.answer(&human("wednesday"));
+    booking.answer(&flite("ten thirty"));
+    booking.answer(&flite("yes"));
+    let expected =
+        [("booked", "yes"), ("day", "wednesday"), ("outcome", "appointment_booked"), ("time", "10:30")];
+    assert_eq!(booking.recorded, BTreeMap::from(expected.map(|(key, value)| (key.into(), value.into()))));
 }
