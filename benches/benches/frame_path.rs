@@ -3,8 +3,6 @@
 //!
 //! The socket's work (two system calls, about 10 µs) and the carrier's message (see `wire`) come on top.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
-
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
