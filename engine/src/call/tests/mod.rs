@@ -1,4 +1,5 @@
 //! Calls in virtual time, from the outside.
 
+mod anything;
 mod conversation;
 mod trouble;
