@@ -12,6 +12,8 @@ use crate::speech::link::{Answer, CallEnd, Request};
 
 /// Messages read from one socket per round, so that one call cannot hold up the others.
 const MESSAGES_PER_ROUND: usize = 64;
+/// The same in bytes of text: a carrier may send large messages, but not many of them at once.
+const BYTES_PER_ROUND: usize = 256 * 1024;
 /// How long a closed leg may take to take its last bytes and to say goodbye.
 const LINGER: Duration = Duration::from_secs(2);
 /// How soon to offer the journal's end again if the writer has no room.
@@ -49,8 +51,6 @@ pub(super) struct Seat {
     journal_done: bool,
     /// True once the other side is gone, or its goodbye has come.
     leg_done: bool,
-    /// True if the socket did not take all that was to be sent.
-    pub(super) wants_write: bool,
 }
 
 impl Seat {
@@ -68,7 +68,6 @@ impl Seat {
             ended: None,
             journal_done: false,
             leg_done: false,
-            wants_write: false,
         }
     }
 
@@ -82,12 +81,17 @@ impl Seat {
 
     /// Reads the socket. True if more may be waiting there.
     pub(super) fn on_readable(&mut self, now: Instant, scratch: &mut Scratch) -> bool {
+        let mut bytes = 0;
         for _ in 0..MESSAGES_PER_ROUND {
+            if bytes >= BYTES_PER_ROUND {
+                break;
+            }
             if self.leg_done {
                 return false;
             }
             match self.leg.receive() {
                 Received::Text(text) => {
+                    bytes += text.len();
                     // Taken out for the moment, since what it holds is borrowed by the inputs.
                     let mut payload = std::mem::take(&mut scratch.payload);
                     for input in self.leg.read(&text, &mut payload).inputs() {
@@ -171,12 +175,9 @@ impl Seat {
     /// Writes what the call sent, once per wake-up, and wakes its speech session if there is reason to.
     pub(super) fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
         self.speech.settle();
-        match self.leg.flush() {
-            Ok(done) => self.wants_write = !done,
-            Err(Closed) => {
-                self.wants_write = false;
-                self.lose_leg(now, scratch);
-            }
+        // What the socket does not take goes out once it says that it is writable.
+        if self.leg.flush() == Err(Closed) {
+            self.lose_leg(now, scratch);
         }
         if self.ended.is_none() && self.journal.due(self.time(now)) {
             self.journal.hand_over(self.time(now));
@@ -217,9 +218,9 @@ impl Seat {
         let at = self.time(now);
         self.journal.input(at, &input);
         self.call.handle(at, input, &mut scratch.outputs);
-        let mut dropped = self.carry_out(now, at, scratch);
+        let dropped = self.carry_out(now, at, scratch);
         if dropped > 0 {
-            let input = Input::SpeechDropped { bytes: std::mem::take(&mut dropped) };
+            let input = Input::SpeechDropped { bytes: dropped };
             self.journal.input(at, &input);
             self.call.handle(at, input, &mut scratch.outputs);
             self.carry_out(now, at, scratch);

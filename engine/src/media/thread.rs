@@ -75,6 +75,8 @@ struct Loop {
     touched: Vec<usize>,
     /// Seats whose sockets may hold more than was read.
     unread: Vec<usize>,
+    /// The same, of the wake-up before.
+    left_unread: Vec<usize>,
     scratch: Scratch,
     shutting_down: bool,
 }
@@ -90,6 +92,7 @@ impl Loop {
             by_number: BTreeMap::new(),
             touched: Vec::with_capacity(1_024),
             unread: Vec::with_capacity(64),
+            left_unread: Vec::with_capacity(64),
             scratch: Scratch {
                 outputs: Outputs::default(),
                 payload: vec![0; PAYLOAD_BYTES_MAX],
@@ -113,13 +116,11 @@ impl Loop {
             let now = clock::now();
             self.read_letters(now);
             self.do_what_is_due(now);
+            self.read_on(now);
             for event in &events {
                 if event.token() != WAKER {
                     self.on_socket(event.token().0, now);
                 }
-            }
-            for key in std::mem::take(&mut self.unread) {
-                self.on_socket(key, now);
             }
             self.flush_touched(now);
             self.publish_load();
@@ -197,7 +198,20 @@ impl Loop {
         }
     }
 
+    /// Goes on with the sockets that had more than one wake-up reads: readiness is told once only.
+    fn read_on(&mut self, now: Instant) {
+        std::mem::swap(&mut self.unread, &mut self.left_unread);
+        for at in 0..self.left_unread.len() {
+            self.on_socket(self.left_unread[at], now);
+        }
+        self.left_unread.clear();
+    }
+
     fn on_socket(&mut self, key: usize, now: Instant) {
+        // Whoever was read already in this wake-up has had its share.
+        if self.unread.contains(&key) {
+            return;
+        }
         let mut more = false;
         self.with_seat(key, now, |seat, scratch| more = seat.on_readable(now, scratch));
         if more {
@@ -207,6 +221,11 @@ impl Loop {
 
     /// Runs one step of one call, and ends that call alone if the step panics.
     fn with_seat(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {
+        self.touched.push(key);
+        self.guard(key, now, step);
+    }
+
+    fn guard(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {
         let Some(seat) = self.seats.get_mut(key) else { return };
         let scratch = &mut self.scratch;
         if catch_unwind(AssertUnwindSafe(|| step(seat, scratch))).is_err() {
@@ -215,7 +234,6 @@ impl Loop {
             scratch.payload.resize(PAYLOAD_BYTES_MAX, 0);
             seat.condemn(now);
         }
-        self.touched.push(key);
     }
 
     /// Everything that this wake-up made goes out, one write per call.
@@ -224,8 +242,8 @@ impl Loop {
         touched.sort_unstable();
         touched.dedup();
         for &key in &touched {
-            let Some(seat) = self.seats.get_mut(key) else { continue };
-            seat.flush(now, &mut self.scratch);
+            self.guard(key, now, |seat, scratch| seat.flush(now, scratch));
+            let Some(seat) = self.seats.get(key) else { continue };
             self.due[key] = Some(seat.next_due(now));
             if seat.is_done(now) {
                 self.unseat(key);
