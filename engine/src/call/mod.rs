@@ -390,7 +390,7 @@ impl Call {
             }
         } else if utterance == caller.utterance {
             out.event(now, EventKind::Interim { utterance, text: text.into() });
-            if !text.is_empty() && self.playout.is_stopped() {
+            if !text.trim().is_empty() && self.playout.is_stopped() {
                 let verdict = barge_in::judge(true, caller.speech_ms, &self.settings);
                 self.yield_floor(now, verdict, out);
             }
