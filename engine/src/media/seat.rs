@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::clock;
 use super::post::OwnedCommand;
 use crate::call::{Call, CallTime, Command, EndReason, Event, EventKind, Input, Output, Outputs};
 use crate::journal::Appender;
@@ -38,7 +39,7 @@ pub(super) struct Scratch {
     pub(super) frames_out: u64,
 }
 
-pub(super) struct Seat {
+pub(crate) struct Seat {
     number: u64,
     leg: Leg,
     call: Call,
@@ -54,8 +55,8 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// A call that is answered `now`.
-    pub(super) fn new(new: NewSeat, now: Instant) -> Self {
+    /// A call that is answered once it sits on its thread.
+    pub(crate) fn new(new: NewSeat) -> Self {
         let NewSeat { number, leg, call, speech, journal, over } = new;
         Self {
             number,
@@ -64,11 +65,16 @@ impl Seat {
             speech,
             journal,
             over,
-            answered: now,
+            answered: clock::now(),
             ended: None,
             journal_done: false,
             leg_done: false,
         }
+    }
+
+    /// The call is answered: its time begins.
+    pub(super) fn answer(&mut self, now: Instant) {
+        self.answered = now;
     }
 
     pub(super) fn number(&self) -> u64 {

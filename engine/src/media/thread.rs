@@ -20,6 +20,7 @@ use super::seat::{Scratch, Seat};
 use crate::call::{EndReason, Outputs};
 use crate::engine::EngineError;
 use crate::leg::PAYLOAD_BYTES_MAX;
+use crate::speech::worker::Disposal;
 
 /// Letters taken per wake-up, so that a flood of commands cannot hold up media.
 const LETTERS_PER_ROUND: usize = 256;
@@ -36,11 +37,16 @@ pub(crate) struct MediaThread {
 
 impl MediaThread {
     /// Starts the thread `media-<number>`. `core`: where to pin it, if anywhere.
-    pub(crate) fn start(number: usize, core: Option<core_affinity::CoreId>) -> Result<Self, EngineError> {
+    /// `disposal`: takes the calls that are over.
+    pub(crate) fn start(
+        number: usize,
+        core: Option<core_affinity::CoreId>,
+        disposal: Disposal,
+    ) -> Result<Self, EngineError> {
         let poll = Poll::new().map_err(EngineError::Thread)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(EngineError::Thread)?;
         let (post, letters) = Post::new(waker);
-        let thread = Loop::new(poll, letters, post.clone());
+        let thread = Loop::new(poll, letters, post.clone(), disposal);
         let join = std::thread::Builder::new()
             .name(format!("media-{number}"))
             .spawn(move || {
@@ -67,7 +73,8 @@ struct Loop {
     poll: Poll,
     letters: Receiver<Letter>,
     post: Post,
-    seats: Slab<Seat>,
+    seats: Slab<Box<Seat>>,
+    disposal: Disposal,
     /// When each seat has something due, by its key: read at every wake-up, so it stands apart from the seats.
     due: Vec<Option<Instant>>,
     by_number: BTreeMap<u64, usize>,
@@ -82,12 +89,13 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(poll: Poll, letters: Receiver<Letter>, post: Post) -> Self {
+    fn new(poll: Poll, letters: Receiver<Letter>, post: Post, disposal: Disposal) -> Self {
         Self {
             poll,
             letters,
             post,
             seats: Slab::with_capacity(1_024),
+            disposal,
             due: Vec::with_capacity(1_024),
             by_number: BTreeMap::new(),
             touched: Vec::with_capacity(1_024),
@@ -143,7 +151,7 @@ impl Loop {
         for _ in 0..LETTERS_PER_ROUND {
             let Ok(letter) = self.letters.try_recv() else { break };
             match letter {
-                Letter::Call(new) => self.seat(Seat::new(*new, now), now),
+                Letter::Call(new) => self.seat(new, now),
                 Letter::Command { call, command } => {
                     if let Some(&key) = self.by_number.get(&call) {
                         self.with_seat(key, now, |seat, scratch| seat.on_command(now, &command, scratch));
@@ -165,7 +173,8 @@ impl Loop {
         }
     }
 
-    fn seat(&mut self, mut seat: Seat, now: Instant) {
+    fn seat(&mut self, mut seat: Box<Seat>, now: Instant) {
+        seat.answer(now);
         let entry = self.seats.vacant_entry();
         let key = entry.key();
         let watched = self.poll.registry().register(
@@ -257,6 +266,7 @@ impl Loop {
         let mut seat = self.seats.remove(key);
         let _ = self.poll.registry().deregister(seat.leg().source());
         self.by_number.remove(&seat.number());
+        self.disposal.free(seat);
         self.due[key] = None;
         self.post.load().calls.fetch_sub(1, Ordering::Relaxed);
     }
