@@ -104,11 +104,11 @@ impl Playout {
             while self.play_until < now + lead {
                 let Some(samples) = send_frame(saying, out) else { break };
                 let gap = now.since(self.play_until);
-                if saying.entry.sent > samples && !gap.is_zero() && saying.mark.is_none() {
-                    if let Some(count) = self.underruns.count() {
-                        let kind = EventKind::Underrun { gap_ms: gap.as_millis() as u32, count };
-                        out.event(now, kind);
-                    }
+                if saying.entry.sent > samples
+                    && !gap.is_zero()
+                    && let Some(count) = self.underruns.count()
+                {
+                    out.event(now, EventKind::Underrun { gap_ms: gap.as_millis() as u32, count });
                 }
                 self.play_until = self.play_until.max(now) + Duration::from_micros(samples as u64 * 125);
                 saying.entry.ends_at = self.play_until;
