@@ -9,7 +9,7 @@ use crate::agent::Agent;
 use crate::call::{Call, CallSettings, Command, EndReason, Event};
 use crate::journal::Writer;
 use crate::leg::Leg;
-use crate::media::{Load, MediaThread, NewSeat, Post};
+use crate::media::{Load, MediaThread, NewSeat, Post, Seat};
 use crate::speech::link::link;
 use crate::speech::session::Session;
 use crate::speech::worker::Worker;
@@ -148,10 +148,14 @@ impl Engine {
         let writer = Writer::start(&settings.journal_dir, &settings.recording_dir, sink)?;
         let cores =
             if settings.pin_threads { core_affinity::get_core_ids() } else { None }.unwrap_or_default();
+        let speech: Vec<Worker> =
+            (0..settings.speech_threads.max(1)).map(Worker::start).collect::<Result<_, _>>()?;
         let media = (0..settings.media_threads.max(1))
-            .map(|number| MediaThread::start(number, cores.get(number % cores.len().max(1)).copied()))
+            .map(|number| {
+                let core = cores.get(number % cores.len().max(1)).copied();
+                MediaThread::start(number, core, speech[number % speech.len()].disposal())
+            })
             .collect::<Result<_, _>>()?;
-        let speech = (0..settings.speech_threads.max(1)).map(Worker::start).collect::<Result<_, _>>()?;
         Ok(Self { media, speech, writer, next_call: AtomicU64::new(0) })
     }
 
@@ -174,14 +178,14 @@ impl Engine {
         let announce = post.clone();
         let (call_end, session_end) = link(worker.thread(), Box::new(move || announce.announce(number)));
         let over = Arc::new(AtomicBool::new(false));
-        post.hand_over(Box::new(NewSeat {
+        post.hand_over(Box::new(Seat::new(NewSeat {
             number,
             leg: Leg::new(mio::net::TcpStream::from_std(leg.socket), leg.already_read),
             call: Call::new(call.settings),
             speech: call_end,
             journal,
             over: Arc::clone(&over),
-        }))?;
+        })))?;
         worker.take(Session::new(session_end, call.recogniser, call.agent, call.voice));
         Ok(CallHandle { post: post.clone(), number, over })
     }

@@ -22,6 +22,11 @@ impl AgentTurn {
         Self { turn, prompt, cause, spoke_at: None, then: None }
     }
 
+    /// True if this is the turn named `turn`, and the agent has not said all of it.
+    pub(super) fn is_answering(&self, turn: TurnId) -> bool {
+        self.turn == turn && self.then.is_none()
+    }
+
     /// True if the caller may cut it off.
     pub(super) fn may_be_interrupted(&self) -> bool {
         self.then != Some(Then::HangUp)

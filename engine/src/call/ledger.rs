@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) received: usize,
     /// True once the voice has given all.
     pub(super) complete: bool,
+    /// True if the voice broke off before the end of the text.
+    broken_off: bool,
     /// Samples handed to the leg and not cleared since.
     pub(super) sent: usize,
     /// When the last of those will have been played.
@@ -35,6 +37,7 @@ impl Entry {
             words: Vec::new(),
             received: 0,
             complete: false,
+            broken_off: false,
             sent: 0,
             ends_at: CallTime::ZERO,
             heard: 0,
@@ -50,6 +53,12 @@ impl Entry {
         if sane {
             self.words = words.to_vec();
         }
+    }
+
+    /// The voice gives no more of it, though the text goes on.
+    pub(super) fn give_up(&mut self) {
+        self.complete = true;
+        self.broken_off = true;
     }
 
     /// True once all of it was handed to the leg.
@@ -83,7 +92,7 @@ impl Entry {
 
     /// The words that were wholly heard, and the rest.
     pub(super) fn split_text(&self) -> (&str, &str) {
-        if self.all_heard() {
+        if self.all_heard() && !self.broken_off {
             return (&self.text, "");
         }
         let (offset, _) = self.first_unheard();
@@ -93,22 +102,29 @@ impl Entry {
 
     /// Where the first word begins that was not wholly heard: offset in the text, and sample.
     fn first_unheard(&self) -> (usize, usize) {
-        if self.all_heard() {
+        if self.all_heard() && !self.broken_off {
             return (self.text.len(), self.received);
         }
         if self.words.is_empty() {
             return self.first_unheard_by_length();
         }
-        let next = self.words.iter().skip(1).position(|word| word.sample as usize > self.heard);
-        let word = self.words[next.unwrap_or(self.words.len() - 1)];
-        (word.text_offset as usize, word.sample as usize)
+        let after = self.words.partition_point(|word| word.sample as usize <= self.heard);
+        match after.checked_sub(1) {
+            Some(word) if after > 1 => {
+                (self.words[word].text_offset as usize, self.words[word].sample as usize)
+            }
+            _ => (0, 0),
+        }
     }
 
     /// Without the voice's own word starts: letters share the length evenly, a blank counting as one.
     fn first_unheard_by_length(&self) -> (usize, usize) {
         let letters = self.text.chars().count().max(1);
-        let samples =
-            if self.complete { self.received } else { self.received.max(letters * SAMPLES_PER_LETTER) };
+        let samples = if self.complete && !self.broken_off {
+            self.received
+        } else {
+            self.received.max(letters * SAMPLES_PER_LETTER)
+        };
         let sample_at = |letter: usize| letter * samples / letters;
         let mut start = (0, 0);
         let mut in_word = false;

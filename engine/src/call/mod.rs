@@ -160,11 +160,12 @@ impl Call {
             Input::AgentDone { turn, then } => self.on_agent_done(now, turn, then, out),
             Input::AgentFailed { turn } => self.on_agent_failed(now, turn, out),
             Input::AgentAudio { utterance, audio } => {
-                self.playout.audio(utterance, audio);
-                self.timers.set(Deadline::VoiceAudio, now + ms(self.settings.voice_wait_ms));
+                if self.playout.audio(utterance, audio) {
+                    self.timers.set(Deadline::VoiceAudio, now + ms(self.settings.voice_wait_ms));
+                }
             }
             Input::AgentAudioEnd { utterance, failed, words } => {
-                if self.playout.audio_end(utterance, words) && failed {
+                if self.playout.audio_end(utterance, failed, words) && failed {
                     out.event(now, EventKind::VoiceFailed { utterance });
                 }
             }
@@ -216,8 +217,8 @@ impl Call {
         while let Some(frame) = self.receive.next_frame(&mut piece) {
             let (voiced, edge) = self.detector.frame(frame.pcm);
             self.preroll.push(frame.ulaw);
+            let begun = edge == Edge::Started && self.on_speech(now, out);
             match edge {
-                Edge::Started => self.on_speech(now, out),
                 Edge::Ended => {
                     if let Some(caller) = self.caller.as_ref().filter(|caller| caller.awaits_final.is_none())
                     {
@@ -225,9 +226,9 @@ impl Call {
                         out.event(now, EventKind::SpeechEnded { utterance, speech_ms });
                     }
                 }
-                Edge::None => {}
+                Edge::Started | Edge::None => {}
             }
-            self.on_frame(now, voiced, edge == Edge::Started, out);
+            self.on_frame(now, voiced, begun, out);
         }
     }
 
@@ -268,25 +269,28 @@ impl Call {
 
     // The caller's speech.
 
-    /// The caller begins to speak, or goes on after the turn seemed over.
-    fn on_speech(&mut self, now: CallTime, out: &mut Outputs) {
+    /// The caller begins to speak, or goes on. True if that begins an utterance.
+    fn on_speech(&mut self, now: CallTime, out: &mut Outputs) -> bool {
         // What was played by the clock was heard, even if its mark is still under way: this is no interruption of it.
-        if self.agent.as_ref().is_some_and(|agent| agent.then.is_some())
+        // Only goodbye waits for its mark, since after it the call ends.
+        if self.agent.as_ref().is_some_and(|agent| matches!(agent.then, Some(Then::Listen { .. })))
             && self.playout.all_sent()
             && !self.playout.is_audible(now)
         {
             self.playout.believe_clock(now, out);
             self.agent_maybe_heard(now, Reason::MarkTimeout, out);
         }
+        if self.caller.as_ref().is_some_and(|caller| caller.awaits_final.is_none()) {
+            return false;
+        }
         let utterance = self.new_utterance();
+        // The frame at hand is counted by `on_frame`.
+        let voiced_ms = self.detector.voiced_ms(self.settings.onset_window_ms);
+        let speech_ms = voiced_ms.saturating_sub(receive::FRAME_MS);
         match &mut self.caller {
-            Some(caller) if caller.awaits_final.is_some() => caller.reopen(utterance, now),
-            Some(_) => return,
+            Some(caller) => caller.reopen(utterance, now, speech_ms),
             None => {
-                let voiced_ms = self.detector.voiced_ms(self.settings.onset_window_ms);
                 let turn = self.new_turn();
-                // The frame at hand is counted by `on_frame`.
-                let speech_ms = voiced_ms.saturating_sub(receive::FRAME_MS);
                 self.caller = Some(CallerTurn::new(turn, utterance, now, speech_ms));
             }
         }
@@ -297,14 +301,15 @@ impl Call {
         let mut audio = out.push_bytes(older);
         out.extend_span(&mut audio, newer);
         out.push(Output::CallerAudio { audio });
+        true
     }
 
-    /// One frame of the caller while a turn of theirs is open.
-    fn on_frame(&mut self, now: CallTime, voiced: bool, just_started: bool, out: &mut Outputs) {
+    /// One frame of the caller while a turn of theirs is open. `begun`: the recogniser has it already.
+    fn on_frame(&mut self, now: CallTime, voiced: bool, begun: bool, out: &mut Outputs) {
         let Some(caller) = self.caller.as_mut().filter(|caller| caller.awaits_final.is_none()) else {
             return;
         };
-        if !just_started {
+        if !begun {
             let audio = out.push_bytes(self.preroll.newest());
             out.push(Output::CallerAudio { audio });
         }
@@ -352,12 +357,12 @@ impl Call {
     /// The caller's turn seems over: asks the recogniser for its final words.
     fn close_utterance(&mut self, now: CallTime, over: Over, out: &mut Outputs) {
         let Some(caller) = &mut self.caller else { return };
-        let (utterance, speech_ms) = (caller.utterance, caller.speech_ms);
+        let (utterance, speech_ms) = (caller.utterance, caller.utterance_speech_ms());
         out.push(Output::UtteranceEnded { utterance, speech_ms });
-        if self.agent.is_some() && !self.playout.is_stopped() {
-            // It never lasted long enough to take the floor.
-            let threshold_ms = self.settings.barge_in_ms;
-            decided(now, Decision::KeepFloor, Reason::ShortSound, speech_ms, threshold_ms, out);
+        if let Some(agent) = self.agent.as_ref().filter(|_| !self.playout.is_stopped()) {
+            // It never lasted long enough to take the floor, or the floor is not to be had.
+            let reason = if agent.may_be_interrupted() { Reason::ShortSound } else { Reason::Goodbye };
+            decided(now, Decision::KeepFloor, reason, speech_ms, self.settings.barge_in_ms, out);
             self.caller = None;
             return;
         }
@@ -374,7 +379,8 @@ impl Call {
         is_final: bool,
         out: &mut Outputs,
     ) {
-        let Some(caller) = &mut self.caller else { return };
+        // What comes late for a turn that is over must not become words of the next.
+        let Some(caller) = self.caller.as_mut().filter(|caller| caller.holds(utterance)) else { return };
         if is_final {
             let wait_ms = caller.awaits_final.map_or(0, |since| now.since(since).as_millis() as u32);
             out.event(now, EventKind::Final { utterance, text: text.into(), wait_ms });
@@ -384,7 +390,7 @@ impl Call {
             }
         } else if utterance == caller.utterance {
             out.event(now, EventKind::Interim { utterance, text: text.into() });
-            if !text.is_empty() && self.playout.is_stopped() {
+            if !text.trim().is_empty() && self.playout.is_stopped() {
                 let verdict = barge_in::judge(true, caller.speech_ms, &self.settings);
                 self.yield_floor(now, verdict, out);
             }
@@ -444,14 +450,13 @@ impl Call {
         if let Some(caller) = self.caller.take()
             && caller.awaits_final.is_none()
         {
-            out.push(Output::UtteranceEnded { utterance: caller.utterance, speech_ms: 0 });
+            let (utterance, speech_ms) = (caller.utterance, caller.utterance_speech_ms());
+            out.push(Output::UtteranceEnded { utterance, speech_ms });
         }
         self.timers.stop(Deadline::FinalWords);
         if self.agent.is_some() {
-            if !self.playout.is_stopped() {
-                decided(now, Decision::BargeIn, Reason::KeyPressed, 0, 0, out);
-                self.playout.stop(now, out);
-            }
+            let decision = if self.playout.is_stopped() { Decision::Yield } else { Decision::BargeIn };
+            decided(now, decision, Reason::KeyPressed, 0, 0, out);
             self.cut_agent(now, out);
         }
         match self.keys.press(digit, self.keys_max) {
@@ -477,6 +482,9 @@ impl Call {
 
     fn ask(&mut self, now: CallTime, prompt: Prompt, cause: Option<CallTime>, out: &mut Outputs) {
         self.cut_agent(now, out);
+        // Keys that were typed before answer nothing that is asked from here on.
+        self.keys.take();
+        self.timers.stop(Deadline::KeysPause);
         let turn = self.new_turn();
         self.timers.stop(Deadline::NoInput);
         self.timers.set(Deadline::AgentAnswer, now + ms(self.settings.agent_wait_ms));
@@ -486,7 +494,8 @@ impl Call {
     }
 
     fn on_agent_says(&mut self, now: CallTime, turn: TurnId, text: &str, out: &mut Outputs) {
-        if self.agent.as_ref().is_some_and(|agent| agent.turn == turn) {
+        if self.agent.as_ref().is_some_and(|agent| agent.is_answering(turn)) {
+            self.timers.set(Deadline::AgentAnswer, now + ms(self.settings.agent_wait_ms));
             self.say(now, text.into(), out);
         }
     }
@@ -499,7 +508,7 @@ impl Call {
     }
 
     fn on_agent_done(&mut self, now: CallTime, turn: TurnId, then: Then, out: &mut Outputs) {
-        let Some(agent) = self.agent.as_mut().filter(|agent| agent.turn == turn) else { return };
+        let Some(agent) = self.agent.as_mut().filter(|agent| agent.is_answering(turn)) else { return };
         agent.then = Some(then);
         self.timers.stop(Deadline::AgentAnswer);
         if let Then::Listen { keys_max } = then {
@@ -535,19 +544,20 @@ impl Call {
 
     /// Ends the agent's turn here, if it has one: what was not heard was not said.
     fn cut_agent(&mut self, now: CallTime, out: &mut Outputs) {
-        let Some(turn) = self.agent.as_ref().map(|agent| agent.turn) else { return };
-        let heard = self.tell_agent_turn(now, out);
-        if let Some(text) = heard {
-            out.push(Output::AgentHeard { turn, text });
+        if self.agent.as_ref().is_some_and(|agent| agent.spoke_at.is_some()) && !self.playout.is_stopped() {
+            self.playout.stop(now, out);
         }
+        self.tell_agent_turn(now, out);
     }
 
-    /// Closes the agent's turn and tells it. Gives what was heard of it, if that is not all.
-    fn tell_agent_turn(&mut self, now: CallTime, out: &mut Outputs) -> Option<String> {
-        let agent = self.agent.take()?;
+    /// Closes the agent's turn and tells it; the agent too, if not all was heard.
+    fn tell_agent_turn(&mut self, now: CallTime, out: &mut Outputs) {
+        let Some(agent) = self.agent.take() else { return };
         self.drop_agent();
         let (text, unheard) = self.playout.take_turn(now, out);
-        let cut = (!unheard.is_empty()).then(|| text.clone());
+        if !unheard.is_empty() || agent.then.is_none() {
+            out.push(Output::AgentHeard { turn: agent.turn, text: text.clone() });
+        }
         if let Some(spoke_at) = agent.spoke_at {
             let turn = Turn {
                 turn: agent.turn,
@@ -561,7 +571,6 @@ impl Call {
             };
             out.event(now, EventKind::Turn(turn));
         }
-        cut
     }
 
     fn drop_agent(&mut self) {
@@ -598,7 +607,7 @@ impl Call {
 
     /// What somebody outside wants said becomes a turn of the agent's own as soon as the floor is free.
     fn say_what_was_ordered(&mut self, now: CallTime, out: &mut Outputs) {
-        if self.say_next.is_empty() || self.caller.is_some() || self.phase != Phase::Flowing {
+        if self.say_next.is_empty() || self.is_busy() || self.phase != Phase::Flowing {
             return;
         }
         let mut agent = AgentTurn::new(self.new_turn(), Prompt::CallStarted, None);
@@ -673,6 +682,7 @@ impl Call {
 
     fn on_stall(&mut self, now: CallTime, out: &mut Outputs) {
         self.stalled = true;
+        self.detector.forget();
         let silent_ms = self.last_media.map_or(0, |last| now.since(last).as_millis() as u32);
         out.event(now, EventKind::MediaStalled { silent_ms });
         if self.caller.as_ref().is_some_and(|caller| caller.awaits_final.is_none()) {

@@ -230,8 +230,6 @@ pub fn mark_name(mark: u32) -> MarkName {
 /// The number of a mark of ours, or `None` if the name is not one that [`mark_name`] makes.
 pub(super) fn mark_number(name: &str) -> Option<u32> {
     let digits = name.strip_prefix('m')?;
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse().ok()
+    let mark = digits.parse().ok()?;
+    (mark_name(mark).as_str() == name).then_some(mark)
 }

@@ -34,7 +34,14 @@ struct Saying {
     audio: Vec<Arc<[u8]>>,
     /// Where in `audio` the first sample stands that was not sent: piece, and offset in it.
     cursor: (usize, usize),
-    mark: Option<u32>,
+    mark: Option<Mark>,
+}
+
+/// A mark that was sent after an utterance.
+#[derive(Clone, Copy)]
+struct Mark {
+    number: u32,
+    sent_at: CallTime,
 }
 
 pub(super) struct Playout {
@@ -66,20 +73,23 @@ impl Playout {
         self.queue.push_back(Saying { entry, audio: Vec::new(), cursor: (0, 0), mark: None });
     }
 
-    /// Audio of an utterance. That of one which is not in the queue (any more) is left where it is.
-    pub(super) fn audio(&mut self, utterance: UtteranceId, audio: &Arc<[u8]>) {
-        if let Some(saying) = self.find(utterance)
-            && !saying.entry.complete
-        {
-            saying.entry.received += audio.len();
-            saying.audio.push(Arc::clone(audio));
-        }
+    /// Audio of an utterance. True if it is waited for: that of one which is complete, or not in the queue (any more),
+    /// is left where it is.
+    pub(super) fn audio(&mut self, utterance: UtteranceId, audio: &Arc<[u8]>) -> bool {
+        let Some(saying) = self.find_incomplete(utterance) else { return false };
+        saying.entry.received += audio.len();
+        saying.audio.push(Arc::clone(audio));
+        true
     }
 
-    /// All audio of an utterance was given. True if it is in the queue.
-    pub(super) fn audio_end(&mut self, utterance: UtteranceId, words: &[WordStart]) -> bool {
-        let Some(saying) = self.find(utterance) else { return false };
-        saying.entry.complete(words);
+    /// All audio of an utterance was given; `failed`: though not all of the utterance. True if it was waited for.
+    pub(super) fn audio_end(&mut self, utterance: UtteranceId, failed: bool, words: &[WordStart]) -> bool {
+        let Some(saying) = self.find_incomplete(utterance) else { return false };
+        if failed {
+            saying.entry.give_up();
+        } else {
+            saying.entry.complete(words);
+        }
         true
     }
 
@@ -94,11 +104,11 @@ impl Playout {
             while self.play_until < now + lead {
                 let Some(samples) = send_frame(saying, out) else { break };
                 let gap = now.since(self.play_until);
-                if saying.entry.sent > samples && !gap.is_zero() && saying.mark.is_none() {
-                    if let Some(count) = self.underruns.count() {
-                        let kind = EventKind::Underrun { gap_ms: gap.as_millis() as u32, count };
-                        out.event(now, kind);
-                    }
+                if saying.entry.sent > samples
+                    && !gap.is_zero()
+                    && let Some(count) = self.underruns.count()
+                {
+                    out.event(now, EventKind::Underrun { gap_ms: gap.as_millis() as u32, count });
                 }
                 self.play_until = self.play_until.max(now) + Duration::from_micros(samples as u64 * 125);
                 saying.entry.ends_at = self.play_until;
@@ -109,7 +119,7 @@ impl Playout {
             }
             // An utterance for which the voice gave nothing has nothing to mark.
             if saying.mark.is_none() && saying.entry.received > 0 {
-                saying.mark = Some(self.marks);
+                saying.mark = Some(Mark { number: self.marks, sent_at: now });
                 out.push(Output::Mark { mark: self.marks });
                 self.marks += 1;
             }
@@ -121,8 +131,8 @@ impl Playout {
     /// time, so that in the ordinary run the caller's frames are the clock and this never wakes anyone.
     pub(super) fn due_at(&self, settings: &CallSettings) -> Option<CallTime> {
         let next = self.queue.iter().find(|saying| !saying.entry.all_sent())?;
-        let ready = next.entry.received > next.entry.sent;
-        (ready && !self.stopped).then(|| self.play_until - ms(settings.lead_ms) + ms(FRAME_MS + 5))
+        (next.ready().is_some() && !self.stopped)
+            .then(|| self.play_until - ms(settings.lead_ms) + ms(FRAME_MS + 5))
     }
 
     /// A mark came back.
@@ -130,7 +140,9 @@ impl Playout {
         if mark >= self.marks {
             return MarkEcho::Unknown;
         }
-        let Some(at) = self.queue.iter().position(|saying| saying.mark == Some(mark)) else {
+        let Some(at) =
+            self.queue.iter().position(|saying| saying.mark.is_some_and(|sent| sent.number == mark))
+        else {
             return if mark < self.marks_settled { MarkEcho::Cut } else { MarkEcho::Unknown };
         };
         if self.queue[at].entry.all_heard() && self.queue[at].audio.is_empty() {
@@ -145,10 +157,13 @@ impl Playout {
 
     /// The first utterance whose mark is outstanding, and when it should be back at the latest.
     pub(super) fn mark_due(&self, settings: &CallSettings) -> Option<(u32, CallTime)> {
-        self.queue
-            .iter()
-            .filter(|saying| !saying.entry.all_heard() || !saying.audio.is_empty())
-            .find_map(|saying| Some((saying.mark?, saying.entry.ends_at + ms(settings.mark_grace_ms))))
+        self.queue.iter().filter(|saying| !saying.entry.all_heard() || !saying.audio.is_empty()).find_map(
+            |saying| {
+                let mark = saying.mark?;
+                let played_at = saying.entry.ends_at.max(mark.sent_at);
+                Some((mark.number, played_at + ms(settings.mark_grace_ms)))
+            },
+        )
     }
 
     /// Takes all that the clock says was played as heard, marks or not.
@@ -188,7 +203,7 @@ impl Playout {
     /// Gives up on the voice: what it has given is all there will be. The utterances that are cut short by this.
     pub(super) fn give_up_audio(&mut self) -> impl Iterator<Item = UtteranceId> + '_ {
         self.queue.iter_mut().filter(|saying| !saying.entry.complete).map(|saying| {
-            saying.entry.complete(&[]);
+            saying.entry.give_up();
             saying.entry.utterance
         })
     }
@@ -222,7 +237,10 @@ impl Playout {
         let (mut heard, mut unheard) = (String::new(), String::new());
         for saying in &mut self.queue {
             saying.entry.heard_at(now);
-            let (head, tail) = saying.entry.split_text();
+            // A text without sound, such as a dash, was heard with what stands before it.
+            let silent = saying.entry.received == 0 && !unheard.is_empty();
+            let (head, tail) =
+                if silent { ("", saying.entry.text.as_str()) } else { saying.entry.split_text() };
             join(&mut heard, head);
             join(&mut unheard, tail);
             if !saying.entry.complete {
@@ -238,19 +256,24 @@ impl Playout {
         (heard, unheard)
     }
 
-    fn find(&mut self, utterance: UtteranceId) -> Option<&mut Saying> {
-        self.queue.iter_mut().find(|saying| saying.entry.utterance == utterance)
+    fn find_incomplete(&mut self, utterance: UtteranceId) -> Option<&mut Saying> {
+        self.queue.iter_mut().find(|saying| saying.entry.utterance == utterance && !saying.entry.complete)
+    }
+}
+
+impl Saying {
+    /// How many samples the next message holds: a frame, and at the end what is left. `None` if the voice has not given
+    /// enough.
+    fn ready(&self) -> Option<usize> {
+        let left = self.entry.received - self.entry.sent;
+        (left >= FRAME || (left > 0 && self.entry.complete)).then(|| left.min(FRAME))
     }
 }
 
 /// Sends the next message of an utterance, if enough of it is there; how many samples it holds.
 fn send_frame(saying: &mut Saying, out: &mut Outputs) -> Option<usize> {
+    let samples = saying.ready()?;
     let entry = &mut saying.entry;
-    let ready = entry.received - entry.sent;
-    if ready == 0 || (ready < FRAME && !entry.complete) {
-        return None;
-    }
-    let samples = ready.min(FRAME);
     let mut audio = out.push_bytes(&[]);
     let mut left = samples;
     while left > 0 {
@@ -295,4 +318,213 @@ fn join(text: &mut String, more: &str) {
         text.push(' ');
     }
     text.push_str(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What may happen to a playout.
+    #[derive(Clone, Debug)]
+    enum Op {
+        Add,
+        Audio(usize),
+        End {
+            failed: bool,
+        },
+        Pass {
+            ms: u32,
+        },
+        /// A mark that the carrier has reached comes back.
+        HonestMark,
+        /// Any mark at all.
+        AnyMark(u32),
+        Stop,
+        Resume,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            1 => Just(Op::Add),
+            4 => (0..3_000usize).prop_map(Op::Audio),
+            2 => prop::bool::weighted(0.1).prop_map(|failed| Op::End { failed }),
+            8 => (0..200u32).prop_map(|ms| Op::Pass { ms }),
+            3 => Just(Op::HonestMark),
+            1 => (0..6u32).prop_map(Op::AnyMark),
+            1 => Just(Op::Stop),
+            2 => Just(Op::Resume),
+        ]
+    }
+
+    /// One message that the carrier holds.
+    enum Held {
+        Audio { utterance: UtteranceId, samples: usize },
+        Mark(u32),
+    }
+
+    /// Plays what it is sent, in order, in real time.
+    #[derive(Default)]
+    struct Carrier {
+        held: VecDeque<Held>,
+        played: BTreeMap<UtteranceId, usize>,
+        reached: Vec<u32>,
+    }
+
+    impl Carrier {
+        fn play(&mut self, mut samples: usize) {
+            while let Some(held) = self.held.front_mut() {
+                match held {
+                    Held::Mark(mark) => self.reached.push(*mark),
+                    Held::Audio { samples: 0, .. } => {}
+                    Held::Audio { .. } if samples == 0 => return,
+                    Held::Audio { utterance, samples: left } => {
+                        let n = samples.min(*left);
+                        *left -= n;
+                        samples -= n;
+                        *self.played.entry(*utterance).or_default() += n;
+                        continue;
+                    }
+                }
+                self.held.pop_front();
+            }
+        }
+    }
+
+    struct Bench {
+        playout: Playout,
+        carrier: Carrier,
+        settings: CallSettings,
+        now: CallTime,
+        heard: BTreeMap<UtteranceId, usize>,
+        utterances: u32,
+        honest: bool,
+    }
+
+    impl Bench {
+        fn take(&mut self, op: &Op) {
+            let mut out = Outputs::default();
+            let newest = UtteranceId(self.utterances);
+            match op {
+                Op::Add => {
+                    self.utterances += 1;
+                    self.playout.add(UtteranceId(self.utterances), "one two three".into());
+                }
+                Op::Audio(samples) => {
+                    self.playout.audio(newest, &vec![0x55; *samples].into());
+                }
+                Op::End { failed } => {
+                    self.playout.audio_end(newest, *failed, &[]);
+                }
+                Op::Pass { ms: length } => {
+                    self.now += ms(*length);
+                    self.carrier.play(*length as usize * 8);
+                }
+                Op::HonestMark => {
+                    if let Some(mark) = self.carrier.reached.pop() {
+                        self.playout.mark_back(mark, &mut out);
+                    }
+                }
+                Op::AnyMark(mark) if !self.honest => {
+                    self.playout.mark_back(*mark, &mut out);
+                }
+                Op::AnyMark(_) => {}
+                Op::Stop => {
+                    if !self.playout.is_stopped() {
+                        self.playout.stop(self.now, &mut out);
+                        self.carrier.held.clear();
+                        self.heard.clear();
+                        for saying in &self.playout.queue {
+                            self.carrier.played.insert(saying.entry.utterance, saying.entry.sent);
+                        }
+                    }
+                }
+                Op::Resume => self.playout.resume(self.now.max(self.playout.play_until)),
+            }
+            self.playout.pump(self.now, &self.settings, &mut out);
+            for output in out.iter() {
+                match *output {
+                    Output::Media { utterance, audio } => {
+                        self.carrier.held.push_back(Held::Audio { utterance, samples: audio.len() });
+                    }
+                    Output::Mark { mark } => self.carrier.held.push_back(Held::Mark(mark)),
+                    _ => {}
+                }
+            }
+            self.carrier.play(0);
+            self.check();
+        }
+
+        fn check(&mut self) {
+            for saying in &mut self.playout.queue {
+                let entry = &mut saying.entry;
+                let heard = entry.heard_at(self.now);
+                assert!(heard <= entry.sent && entry.sent <= entry.received, "{entry:?}");
+                let before = self.heard.insert(entry.utterance, heard).unwrap_or_default();
+                assert!(heard >= before, "heard went back from {before}: {entry:?}");
+                if self.honest {
+                    let played = self.carrier.played.get(&entry.utterance).copied().unwrap_or_default();
+                    assert!(heard <= played, "only {played} samples were played: {entry:?}");
+                }
+                let (head, tail) = entry.split_text();
+                assert_eq!([head, tail].concat().replace(' ', ""), "onetwothree");
+            }
+            if let Some(due) = self.playout.due_at(&self.settings) {
+                assert!(due > self.now, "what was due has just been sent");
+            }
+        }
+    }
+
+    fn run(ops: &[Op], honest: bool) {
+        let mut bench = Bench {
+            playout: Playout::new(),
+            carrier: Carrier::default(),
+            settings: CallSettings::default(),
+            now: CallTime::from_millis(1_000),
+            heard: BTreeMap::new(),
+            utterances: 0,
+            honest,
+        };
+        ops.iter().for_each(|op| bench.take(op));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_more_counts_as_heard_than_an_honest_carrier_played(ops in vec(op(), 1..150)) {
+            run(&ops, true);
+        }
+
+        #[test]
+        fn heard_stays_within_sent_whatever_marks_come(ops in vec(op(), 1..150)) {
+            run(&ops, false);
+        }
+    }
+
+    #[test]
+    fn a_mark_that_left_late_is_given_its_time() {
+        let (mut playout, mut out) = (Playout::new(), Outputs::default());
+        let settings = CallSettings::default();
+        playout.add(UtteranceId(1), "one".into());
+        playout.audio(UtteranceId(1), &vec![0x55; 160].into());
+        playout.pump(CallTime::ZERO, &settings, &mut out);
+        let late = CallTime::from_millis(9_000);
+        playout.audio_end(UtteranceId(1), false, &[]);
+        playout.pump(late, &settings, &mut out);
+        assert_eq!(playout.mark_due(&settings), Some((0, late + ms(settings.mark_grace_ms))));
+    }
+
+    #[test]
+    fn what_the_voice_never_said_was_not_heard() {
+        let (mut playout, mut out) = (Playout::new(), Outputs::default());
+        playout.add(UtteranceId(1), "one two".into());
+        playout.audio_end(UtteranceId(1), true, &[]);
+        assert!(playout.all_heard(), "nothing is waited for");
+        assert_eq!(playout.take_turn(CallTime::ZERO, &mut out), (String::new(), "one two".into()));
+    }
 }

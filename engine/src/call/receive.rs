@@ -106,13 +106,14 @@ impl Receive {
             return nothing;
         }
         self.last_len = media.payload.len();
-        let lost_samples = missing.min(samples_of(settings.conceal_ms_max));
+        let room = self.room(now, settings);
+        let lost_samples = missing.min(samples_of(settings.conceal_ms_max)).min(room);
         if missing > 0
             && let Some(count) = self.gaps.count()
         {
             tell(EventKind::Gap { missing_ms: ms_of(missing), concealed_ms: ms_of(lost_samples), count });
         }
-        let payload = self.within_time(now, media.payload, lost_samples, settings, tell);
+        let payload = self.within_time(media.payload, room - lost_samples, settings, tell);
         self.samples += (lost_samples + payload.len()) as u64;
         Piece { lost_samples, payload }
     }
@@ -169,26 +170,29 @@ impl Receive {
         }
     }
 
-    /// Cuts off what runs ahead of the time that has passed by more than the limit.
+    /// How many samples may come before audio runs ahead of the time that has passed by more than the limit.
+    fn room(&mut self, now: CallTime, settings: &CallSettings) -> usize {
+        let first_at = *self.first_at.get_or_insert(now);
+        let passed = now.since(first_at) + Duration::from_millis(settings.ahead_ms_max.into());
+        (passed.as_micros() as u64 / 125).saturating_sub(self.samples) as usize
+    }
+
+    /// Cuts off what there is no room for.
     fn within_time<'a>(
         &mut self,
-        now: CallTime,
         payload: &'a [u8],
-        lost_samples: usize,
+        room: usize,
         settings: &CallSettings,
         tell: &mut dyn FnMut(EventKind),
     ) -> &'a [u8] {
-        let first_at = *self.first_at.get_or_insert(now);
-        let passed = now.since(first_at) + Duration::from_millis(settings.ahead_ms_max.into());
-        let allowed = (passed.as_micros() as u64 / 125).saturating_sub(self.samples + lost_samples as u64);
-        if payload.len() as u64 <= allowed {
+        if payload.len() <= room {
             return payload;
         }
-        let (kept, dropped) = payload.split_at(allowed as usize);
+        let (kept, dropped) = payload.split_at(room);
         self.dropped_samples += dropped.len() as u64;
         if let Some(count) = self.ahead.count() {
             tell(EventKind::AheadOfTime {
-                ahead_ms: settings.ahead_ms_max + ms_of(dropped.len()),
+                ahead_ms: settings.ahead_ms_max.saturating_add(ms_of(dropped.len())),
                 dropped_ms: (self.dropped_samples / 8) as u32,
                 count,
             });
@@ -202,7 +206,8 @@ pub(super) const fn samples_of(ms: u32) -> usize {
     ms as usize * 8
 }
 
-/// How many whole milliseconds `samples` last at 8 kHz.
+/// How many whole milliseconds `samples` last at 8 kHz; at most [`u32::MAX`].
 pub(super) const fn ms_of(samples: usize) -> u32 {
-    (samples / 8) as u32
+    let ms = samples / 8;
+    if ms > u32::MAX as usize { u32::MAX } else { ms as u32 }
 }

@@ -30,7 +30,7 @@ pub struct CallSettings {
     pub cough_ms_max: u32,
     /// How long the recogniser may take for its final words. Default 3 s.
     pub final_wait_ms: u32,
-    /// How long the agent may take to answer. Default 15 s.
+    /// How long the agent may take to its next sentence, or to the end of its turn. Default 15 s.
     pub agent_wait_ms: u32,
     /// How long the voice may take to its next audio. Default 8 s.
     pub voice_wait_ms: u32,

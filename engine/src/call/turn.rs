@@ -14,7 +14,9 @@ use super::time::CallTime;
 #[derive(Debug)]
 pub(super) struct CallerTurn {
     pub(super) turn: TurnId,
+    /// The newest of its utterances.
     pub(super) utterance: UtteranceId,
+    first_utterance: UtteranceId,
     pub(super) started: CallTime,
     /// When the last voiced frame came.
     pub(super) last_voiced: CallTime,
@@ -24,6 +26,8 @@ pub(super) struct CallerTurn {
     pub(super) carried: String,
     /// Speech in it so far, in ms.
     pub(super) speech_ms: u32,
+    /// What of that was in its earlier utterances.
+    earlier_speech_ms: u32,
     /// Set once the utterance was closed and its final words are awaited.
     pub(super) awaits_final: Option<CallTime>,
     silence_ms: u32,
@@ -43,11 +47,13 @@ impl CallerTurn {
         Self {
             turn,
             utterance,
+            first_utterance: utterance,
             started: now,
             last_voiced: now,
             text: String::new(),
             carried: String::new(),
             speech_ms,
+            earlier_speech_ms: 0,
             awaits_final: None,
             silence_ms: 0,
             length_ms: 0,
@@ -81,11 +87,24 @@ impl CallerTurn {
     }
 
     /// The caller goes on after the utterance was closed: a new one begins in the same turn.
-    pub(super) fn reopen(&mut self, utterance: UtteranceId, now: CallTime) {
+    /// `speech_ms`: speech that has come since.
+    pub(super) fn reopen(&mut self, utterance: UtteranceId, now: CallTime, speech_ms: u32) {
         self.utterance = utterance;
         self.awaits_final = None;
+        self.earlier_speech_ms = self.speech_ms;
+        self.speech_ms += speech_ms;
         self.last_voiced = now;
         self.silence_ms = 0;
+    }
+
+    /// Speech in its newest utterance so far, in ms.
+    pub(super) fn utterance_speech_ms(&self) -> u32 {
+        self.speech_ms - self.earlier_speech_ms
+    }
+
+    /// True if `utterance` belongs to this turn, and not to one before it.
+    pub(super) fn holds(&self, utterance: UtteranceId) -> bool {
+        (self.first_utterance..=self.utterance).contains(&utterance)
     }
 
     /// More words were understood.

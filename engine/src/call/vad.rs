@@ -93,6 +93,12 @@ impl SpeechDetector {
         energy > self.peak / PEAK_RATIO
     }
 
+    /// Forgets what was heard, as audio stopped coming: speech that goes on later begins anew.
+    pub(super) fn forget(&mut self) {
+        self.verdicts = 0;
+        self.speaking = false;
+    }
+
     /// True if speech has lasted for `ms`: five in six of the newest frames are voiced, since speech itself has holes.
     pub(super) fn sustained(&self, ms: u32) -> bool {
         let frames = (ms / FRAME_MS).clamp(1, 64);

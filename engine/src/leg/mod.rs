@@ -69,8 +69,8 @@ impl Leg {
         self.link.put_close(reason);
     }
 
-    /// Writes what the outbox holds, as far as the socket takes it. True if nothing is left.
-    pub(crate) fn flush(&mut self) -> Result<bool, Closed> {
+    /// Writes what the outbox holds, as far as the socket takes it.
+    pub(crate) fn flush(&mut self) -> Result<(), Closed> {
         self.link.flush()
     }
 }

@@ -19,5 +19,5 @@ mod thread;
 #[cfg(test)]
 pub(crate) use post::OwnedCommand;
 pub(crate) use post::{Load, Post};
-pub(crate) use seat::NewSeat;
+pub(crate) use seat::{NewSeat, Seat};
 pub(crate) use thread::MediaThread;

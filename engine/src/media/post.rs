@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use mio::Waker;
 
-use super::NewSeat;
+use super::Seat;
 use crate::call::{Command, EndReason};
 use crate::engine::EngineError;
 
@@ -38,7 +38,7 @@ impl From<Command<'_>> for OwnedCommand {
 
 /// What a media thread may be sent.
 pub(super) enum Letter {
-    Call(Box<NewSeat>),
+    Call(Box<Seat>),
     Command {
         call: u64,
         command: OwnedCommand,
@@ -88,7 +88,7 @@ impl Post {
     }
 
     /// Hands a call over.
-    pub(crate) fn hand_over(&self, seat: Box<NewSeat>) -> Result<(), EngineError> {
+    pub(crate) fn hand_over(&self, seat: Box<Seat>) -> Result<(), EngineError> {
         self.load().calls.fetch_add(1, Ordering::Relaxed);
         self.send(Letter::Call(seat)).inspect_err(|_| {
             self.load().calls.fetch_sub(1, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::clock;
 use super::post::OwnedCommand;
 use crate::call::{Call, CallTime, Command, EndReason, Event, EventKind, Input, Output, Outputs};
 use crate::journal::Appender;
@@ -12,6 +13,8 @@ use crate::speech::link::{Answer, CallEnd, Request};
 
 /// Messages read from one socket per round, so that one call cannot hold up the others.
 const MESSAGES_PER_ROUND: usize = 64;
+/// The same in bytes of text: a carrier may send large messages, but not many of them at once.
+const BYTES_PER_ROUND: usize = 256 * 1024;
 /// How long a closed leg may take to take its last bytes and to say goodbye.
 const LINGER: Duration = Duration::from_secs(2);
 /// How soon to offer the journal's end again if the writer has no room.
@@ -36,7 +39,7 @@ pub(super) struct Scratch {
     pub(super) frames_out: u64,
 }
 
-pub(super) struct Seat {
+pub(crate) struct Seat {
     number: u64,
     leg: Leg,
     call: Call,
@@ -49,13 +52,11 @@ pub(super) struct Seat {
     journal_done: bool,
     /// True once the other side is gone, or its goodbye has come.
     leg_done: bool,
-    /// True if the socket did not take all that was to be sent.
-    pub(super) wants_write: bool,
 }
 
 impl Seat {
-    /// A call that is answered `now`.
-    pub(super) fn new(new: NewSeat, now: Instant) -> Self {
+    /// A call that is answered once it sits on its thread.
+    pub(crate) fn new(new: NewSeat) -> Self {
         let NewSeat { number, leg, call, speech, journal, over } = new;
         Self {
             number,
@@ -64,12 +65,16 @@ impl Seat {
             speech,
             journal,
             over,
-            answered: now,
+            answered: clock::now(),
             ended: None,
             journal_done: false,
             leg_done: false,
-            wants_write: false,
         }
+    }
+
+    /// The call is answered: its time begins.
+    pub(super) fn answer(&mut self, now: Instant) {
+        self.answered = now;
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -82,12 +87,17 @@ impl Seat {
 
     /// Reads the socket. True if more may be waiting there.
     pub(super) fn on_readable(&mut self, now: Instant, scratch: &mut Scratch) -> bool {
+        let mut bytes = 0;
         for _ in 0..MESSAGES_PER_ROUND {
+            if bytes >= BYTES_PER_ROUND {
+                break;
+            }
             if self.leg_done {
                 return false;
             }
             match self.leg.receive() {
                 Received::Text(text) => {
+                    bytes += text.len();
                     // Taken out for the moment, since what it holds is borrowed by the inputs.
                     let mut payload = std::mem::take(&mut scratch.payload);
                     for input in self.leg.read(&text, &mut payload).inputs() {
@@ -171,12 +181,9 @@ impl Seat {
     /// Writes what the call sent, once per wake-up, and wakes its speech session if there is reason to.
     pub(super) fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
         self.speech.settle();
-        match self.leg.flush() {
-            Ok(done) => self.wants_write = !done,
-            Err(Closed) => {
-                self.wants_write = false;
-                self.lose_leg(now, scratch);
-            }
+        // What the socket does not take goes out once it says that it is writable.
+        if self.leg.flush() == Err(Closed) {
+            self.lose_leg(now, scratch);
         }
         if self.ended.is_none() && self.journal.due(self.time(now)) {
             self.journal.hand_over(self.time(now));
@@ -217,9 +224,9 @@ impl Seat {
         let at = self.time(now);
         self.journal.input(at, &input);
         self.call.handle(at, input, &mut scratch.outputs);
-        let mut dropped = self.carry_out(now, at, scratch);
+        let dropped = self.carry_out(now, at, scratch);
         if dropped > 0 {
-            let input = Input::SpeechDropped { bytes: std::mem::take(&mut dropped) };
+            let input = Input::SpeechDropped { bytes: dropped };
             self.journal.input(at, &input);
             self.call.handle(at, input, &mut scratch.outputs);
             self.carry_out(now, at, scratch);

@@ -20,6 +20,7 @@ use super::seat::{Scratch, Seat};
 use crate::call::{EndReason, Outputs};
 use crate::engine::EngineError;
 use crate::leg::PAYLOAD_BYTES_MAX;
+use crate::speech::worker::Disposal;
 
 /// Letters taken per wake-up, so that a flood of commands cannot hold up media.
 const LETTERS_PER_ROUND: usize = 256;
@@ -36,11 +37,16 @@ pub(crate) struct MediaThread {
 
 impl MediaThread {
     /// Starts the thread `media-<number>`. `core`: where to pin it, if anywhere.
-    pub(crate) fn start(number: usize, core: Option<core_affinity::CoreId>) -> Result<Self, EngineError> {
+    /// `disposal`: takes the calls that are over.
+    pub(crate) fn start(
+        number: usize,
+        core: Option<core_affinity::CoreId>,
+        disposal: Disposal,
+    ) -> Result<Self, EngineError> {
         let poll = Poll::new().map_err(EngineError::Thread)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(EngineError::Thread)?;
         let (post, letters) = Post::new(waker);
-        let thread = Loop::new(poll, letters, post.clone());
+        let thread = Loop::new(poll, letters, post.clone(), disposal);
         let join = std::thread::Builder::new()
             .name(format!("media-{number}"))
             .spawn(move || {
@@ -67,7 +73,8 @@ struct Loop {
     poll: Poll,
     letters: Receiver<Letter>,
     post: Post,
-    seats: Slab<Seat>,
+    seats: Slab<Box<Seat>>,
+    disposal: Disposal,
     /// When each seat has something due, by its key: read at every wake-up, so it stands apart from the seats.
     due: Vec<Option<Instant>>,
     by_number: BTreeMap<u64, usize>,
@@ -75,21 +82,25 @@ struct Loop {
     touched: Vec<usize>,
     /// Seats whose sockets may hold more than was read.
     unread: Vec<usize>,
+    /// The same, of the wake-up before.
+    left_unread: Vec<usize>,
     scratch: Scratch,
     shutting_down: bool,
 }
 
 impl Loop {
-    fn new(poll: Poll, letters: Receiver<Letter>, post: Post) -> Self {
+    fn new(poll: Poll, letters: Receiver<Letter>, post: Post, disposal: Disposal) -> Self {
         Self {
             poll,
             letters,
             post,
             seats: Slab::with_capacity(1_024),
+            disposal,
             due: Vec::with_capacity(1_024),
             by_number: BTreeMap::new(),
             touched: Vec::with_capacity(1_024),
             unread: Vec::with_capacity(64),
+            left_unread: Vec::with_capacity(64),
             scratch: Scratch {
                 outputs: Outputs::default(),
                 payload: vec![0; PAYLOAD_BYTES_MAX],
@@ -113,13 +124,11 @@ impl Loop {
             let now = clock::now();
             self.read_letters(now);
             self.do_what_is_due(now);
+            self.read_on(now);
             for event in &events {
                 if event.token() != WAKER {
                     self.on_socket(event.token().0, now);
                 }
-            }
-            for key in std::mem::take(&mut self.unread) {
-                self.on_socket(key, now);
             }
             self.flush_touched(now);
             self.publish_load();
@@ -142,7 +151,7 @@ impl Loop {
         for _ in 0..LETTERS_PER_ROUND {
             let Ok(letter) = self.letters.try_recv() else { break };
             match letter {
-                Letter::Call(new) => self.seat(Seat::new(*new, now), now),
+                Letter::Call(new) => self.seat(new, now),
                 Letter::Command { call, command } => {
                     if let Some(&key) = self.by_number.get(&call) {
                         self.with_seat(key, now, |seat, scratch| seat.on_command(now, &command, scratch));
@@ -164,7 +173,8 @@ impl Loop {
         }
     }
 
-    fn seat(&mut self, mut seat: Seat, now: Instant) {
+    fn seat(&mut self, mut seat: Box<Seat>, now: Instant) {
+        seat.answer(now);
         let entry = self.seats.vacant_entry();
         let key = entry.key();
         let watched = self.poll.registry().register(
@@ -197,7 +207,20 @@ impl Loop {
         }
     }
 
+    /// Goes on with the sockets that had more than one wake-up reads: readiness is told once only.
+    fn read_on(&mut self, now: Instant) {
+        std::mem::swap(&mut self.unread, &mut self.left_unread);
+        for at in 0..self.left_unread.len() {
+            self.on_socket(self.left_unread[at], now);
+        }
+        self.left_unread.clear();
+    }
+
     fn on_socket(&mut self, key: usize, now: Instant) {
+        // Whoever was read already in this wake-up has had its share.
+        if self.unread.contains(&key) {
+            return;
+        }
         let mut more = false;
         self.with_seat(key, now, |seat, scratch| more = seat.on_readable(now, scratch));
         if more {
@@ -207,6 +230,11 @@ impl Loop {
 
     /// Runs one step of one call, and ends that call alone if the step panics.
     fn with_seat(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {
+        self.touched.push(key);
+        self.guard(key, now, step);
+    }
+
+    fn guard(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {
         let Some(seat) = self.seats.get_mut(key) else { return };
         let scratch = &mut self.scratch;
         if catch_unwind(AssertUnwindSafe(|| step(seat, scratch))).is_err() {
@@ -215,7 +243,6 @@ impl Loop {
             scratch.payload.resize(PAYLOAD_BYTES_MAX, 0);
             seat.condemn(now);
         }
-        self.touched.push(key);
     }
 
     /// Everything that this wake-up made goes out, one write per call.
@@ -224,8 +251,8 @@ impl Loop {
         touched.sort_unstable();
         touched.dedup();
         for &key in &touched {
-            let Some(seat) = self.seats.get_mut(key) else { continue };
-            seat.flush(now, &mut self.scratch);
+            self.guard(key, now, |seat, scratch| seat.flush(now, scratch));
+            let Some(seat) = self.seats.get(key) else { continue };
             self.due[key] = Some(seat.next_due(now));
             if seat.is_done(now) {
                 self.unseat(key);
@@ -239,6 +266,7 @@ impl Loop {
         let mut seat = self.seats.remove(key);
         let _ = self.poll.registry().deregister(seat.leg().source());
         self.by_number.remove(&seat.number());
+        self.disposal.free(seat);
         self.due[key] = None;
         self.post.load().calls.fetch_sub(1, Ordering::Relaxed);
     }

@@ -52,9 +52,19 @@ pub(crate) struct CallEnd {
     requests: Producer<Request>,
     answers: Consumer<Answer>,
     waiting: VecDeque<Request>,
-    worker: Thread,
+    // Below `requests`, since fields are dropped in order: the session is woken once it can see that the call is gone.
+    worker: Bell,
     pieces: usize,
     wake: bool,
+}
+
+/// Wakes the session's thread, also for the last time.
+struct Bell(Thread);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.unpark();
+    }
 }
 
 /// A session's end.
@@ -74,7 +84,7 @@ pub(crate) fn link(worker: Thread, notify: Box<dyn Fn() + Send>) -> (CallEnd, Se
         requests: request_in,
         answers: answer_out,
         waiting: VecDeque::new(),
-        worker,
+        worker: Bell(worker),
         pieces: 0,
         wake: false,
     };
@@ -124,7 +134,7 @@ impl CallEnd {
         self.push_waiting();
         if std::mem::take(&mut self.wake) {
             self.pieces = 0;
-            self.worker.unpark();
+            self.worker.0.unpark();
         }
     }
 

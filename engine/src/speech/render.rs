@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use offhook_codecs::resample::Resampler;
 use offhook_codecs::{SampleRate, g711};
@@ -19,18 +19,26 @@ const PIECE: usize = 8_000;
 const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// An utterance as the leg takes it: 8 kHz µ-law, in pieces.
-#[derive(Clone, Debug)]
-pub(super) struct Rendered {
-    pub(super) pieces: Vec<Arc<[u8]>>,
-    pub(super) words: Arc<[WordStart]>,
+struct Rendered {
+    pieces: Vec<Arc<[u8]>>,
+    words: Arc<[WordStart]>,
+}
+
+/// A voice, by its address, and a text.
+type Key = (usize, String);
+
+/// A prompt that is kept, and the voice that spoke it: while that is held, no other voice gets its address.
+struct Kept {
+    rendered: Rendered,
+    _voice: Weak<dyn TextToSpeech>,
 }
 
 /// What one speech thread has spoken lately. Not shared: a second thread that says the same speaks it again, which
 /// costs less than a lock.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Renderer {
-    kept: BTreeMap<(usize, String), Rendered>,
-    oldest_first: VecDeque<(usize, String)>,
+    kept: BTreeMap<Key, Kept>,
+    oldest_first: VecDeque<Key>,
     bytes: usize,
 }
 
@@ -43,29 +51,32 @@ impl Renderer {
         take: &mut dyn FnMut(Arc<[u8]>),
     ) -> Result<Arc<[WordStart]>, SpeechError> {
         let key = (Arc::as_ptr(voice).cast::<()>() as usize, text.to_owned());
-        if let Some(rendered) = self.kept.get(&key) {
+        if let Some(Kept { rendered, .. }) = self.kept.get(&key) {
             rendered.pieces.iter().for_each(|piece| take(Arc::clone(piece)));
             return Ok(Arc::clone(&rendered.words));
         }
         let rendered = render(&**voice, text, take)?;
         let words = Arc::clone(&rendered.words);
-        self.keep(key, rendered);
+        self.keep(key, Kept { rendered, _voice: Arc::downgrade(voice) });
         Ok(words)
     }
 
-    fn keep(&mut self, key: (usize, String), rendered: Rendered) {
-        self.bytes += size(&rendered);
+    fn keep(&mut self, key: Key, kept: Kept) {
+        self.bytes += size(&key, &kept.rendered);
         self.oldest_first.push_back(key.clone());
-        self.kept.insert(key, rendered);
+        self.kept.insert(key, kept);
         while self.bytes > CACHE_BYTES_MAX {
             let Some(oldest) = self.oldest_first.pop_front() else { break };
-            self.bytes -= self.kept.remove(&oldest).as_ref().map_or(0, size);
+            self.bytes -= self.kept.remove(&oldest).map_or(0, |kept| size(&oldest, &kept.rendered));
         }
     }
 }
 
-fn size(rendered: &Rendered) -> usize {
-    rendered.pieces.iter().map(|piece| piece.len()).sum()
+/// What keeping it costs, in bytes: also that of a text for which the voice gave nothing.
+fn size((_, text): &Key, rendered: &Rendered) -> usize {
+    const OVERHEAD: usize = 256;
+    let audio: usize = rendered.pieces.iter().map(|piece| piece.len()).sum();
+    audio + size_of_val(&*rendered.words) + 2 * text.len() + OVERHEAD
 }
 
 fn render(

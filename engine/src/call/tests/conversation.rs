@@ -65,7 +65,7 @@ fn words_take_the_floor_and_cut_the_agents_history_to_what_was_heard() {
     );
     let cut = &sim.turn_records()[0];
     assert_eq!(format!("{} {}", cut.text, cut.unheard), OPENING);
-    assert_eq!(sim.agent_heard(), [cut.text.clone()]);
+    assert_eq!(sim.agent_heard(), std::slice::from_ref(&cut.text));
     assert_eq!(sim.heard(), format!("{} Goodbye then.", cut.text));
     assert_eq!(sim.prompts(), [Prompt::CallStarted, Prompt::Said("stop".into())]);
 }

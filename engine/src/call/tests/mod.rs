@@ -1,5 +1,6 @@
 //! Calls in virtual time, from the outside.
 
+mod anything;
 mod conversation;
 mod exact;
 mod trouble;

@@ -335,3 +335,39 @@ fn a_voice_that_never_speaks_does_not_hold_the_call() {
     sim.run_until_idle();
     assert!(sim.prompts().contains(&Prompt::Said("hello".into())));
 }
+
+#[test]
+fn every_frame_of_a_turn_reaches_the_recogniser_across_its_pauses() {
+    let speech = voiced(ms(600));
+    let all = [&speech[..], &[0xFF; 8 * 300], &speech, &[0xFF; 8 * 300], &speech].concat();
+    let mut bare = Bare::started();
+    for (n, frame) in all.chunks(160).enumerate() {
+        bare.now += ms(20);
+        bare.media(n as u32 + 1, n as u32 * 20, frame);
+    }
+    assert!(bare.caller_audio.len() > all.len() * 9 / 10, "it is one turn");
+    assert!(all.ends_with(&bare.caller_audio), "without a hole");
+}
+
+#[test]
+fn words_that_come_late_are_not_those_of_the_next_turn() {
+    let mut sim = Sim::answered([Reply::say("How many?"), Reply::say("Sorry?"), Reply::say("Four.")]);
+    sim.run_until_idle();
+    sim.world.recogniser_delay = ms(4_000);
+    sim.caller_says("two hundred", ms(700));
+    sim.run_for(ms(5_000));
+    sim.world.recogniser_delay = ms(50);
+    sim.caller_says("four", ms(1_000));
+    sim.run_until_idle();
+    assert_eq!(sim.prompts()[1..], [Prompt::NotUnderstood, Prompt::Said("four".into())]);
+}
+
+#[test]
+fn lost_audio_is_not_concealed_faster_than_time_passes() {
+    let mut bare = Bare::started();
+    for n in 1..=64 {
+        bare.media(n, n * 10_000, &[0x7F; 160]);
+    }
+    let concealed = |kind: &EventKind| matches!(kind, EventKind::Gap { concealed_ms: 0, count: 32, .. });
+    assert_eq!(bare.told(concealed), 1, "{:?}", bare.events);
+}
