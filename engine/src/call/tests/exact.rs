@@ -126,8 +126,8 @@ fn barge_in_with_words() {
         1400 utterance 2 ends, 380 ms of speech
         1400 TurnOver by Silence, 500 of 500 ms
         1450 Yield by WordsFollowed, 0 of 0 ms
-        1450 Agent: We open | at nine.
         1450 heard of turn 1: We open
+        1450 Agent: We open | at nine.
         1450 Caller: stop |
         1450 ask agent for turn 3: Said(\"stop\")
         1451 synthesize 3: Yes?
@@ -238,8 +238,8 @@ fn keys() {
         23 media 1 of 160 bytes × 14
         200 BargeIn by KeyPressed, 0 of 0 ms
         200 clear
-        200 Agent:  | Size?
         200 heard of turn 1:
+        200 Agent:  | Size?
         300 TurnOver by KeysComplete, 0 of 2500 ms
         300 Caller: 4 |
         300 ask agent for turn 3: Keyed(\"4\")
