@@ -194,7 +194,9 @@ impl RawCall {
         self.listen_until("the end of the agent's turn", |call| {
             call.over.is_some()
                 || call.heard.last().is_some_and(|(at, what)| {
-                    matches!(what, Sound::Mark(_)) && call.playout.is_dry() && call.frames - at >= 25
+                    matches!(what, Sound::Mark(_))
+                        && call.playout.is_dry()
+                        && call.frames.saturating_sub(*at) >= 25
                 })
         })
         .await;

@@ -1,6 +1,7 @@
 //! `offhook serve` as a child process, with a data folder of its own, on a port of its own; and its API.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -56,8 +57,32 @@ pub fn binary() -> &'static Path {
 
 /// Runs `offhook` to its end. `folder`: where it runs, so that it finds no settings file that is not meant for it.
 pub fn run(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut child = command(folder, args, variables);
-    child.output().expect("the binary can be started")
+    // Files rather than pipes, which fill up while nobody reads.
+    let file = || tempfile::tempfile().expect("the system has a folder for temporary files");
+    let (mut stdout, mut stderr) = (file(), file());
+    let to = |file: &File| Stdio::from(file.try_clone().expect("a file can be opened twice"));
+    let mut command = command(folder, args, variables);
+    let mut child =
+        command.stdout(to(&stdout)).stderr(to(&stderr)).spawn().expect("the binary can be started");
+    let give_up = std::time::Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            break status;
+        }
+        if std::time::Instant::now() >= give_up {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("offhook {args:?} does not end: {}", String::from_utf8_lossy(&all_of(&mut stderr)));
+        }
+        std::thread::sleep(POLL);
+    };
+    Output { status, stdout: all_of(&mut stdout), stderr: all_of(&mut stderr) }
+}
+
+fn all_of(file: &mut File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a temporary file can be read");
+    bytes
 }
 
 fn command(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Command {
