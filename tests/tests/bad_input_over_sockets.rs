@@ -158,6 +158,9 @@ impl Misdeed {
                 call.stream_sid = "MZ00000000000000000000000000000000".into();
                 call.media(&QUIET).await;
                 call.stream_sid = stream;
+                // It is none of this stream's pieces.
+                call.frames -= 1;
+                call.timestamp_ms -= 20;
             }
             SequenceJumps => call.sequence += 1_000,
             SequenceRepeats => call.sequence -= 1,
