@@ -165,7 +165,7 @@ impl Misdeed {
             SequenceJumps => call.sequence += 1_000,
             SequenceRepeats => call.sequence -= 1,
             NoNumbers => {
-                let payload = "/".repeat(214) + "w==";
+                let payload = "/".repeat(213) + "w==";
                 for _ in 0..5 {
                     call.text(format!(
                         r#"{{"event":"media","streamSid":"{stream}","media":{{"payload":"{payload}"}}}}"#

@@ -96,13 +96,17 @@ async fn nothing_of_a_cancelled_turn_comes_after_the_clear() {
     assert_eq!(turns[2]["unheard"], "");
     assert!(call.audio(clear) == audio::spoken_sentences(answer), "{answer}");
 
-    let decided = decisions(&server.timeline(&call.call_sid).await);
+    let timeline = server.timeline(&call.call_sid).await;
+    let decided = decisions(&timeline);
     let wanted = [
         decision("barge_in", "sustained_speech"),
         decision("turn_over", "silence"),
         decision("yield", "long_speech"),
     ];
     assert_eq!(decided[..3], wanted, "{decided:#?}");
+    let (_, yielded) = timeline.iter().find(|(_, data)| data["decision"] == "yield").unwrap();
+    let numbers = ["measured_ms", "threshold_ms"].map(|name| yielded[name].as_u64().unwrap());
+    assert!(numbers[0] > numbers[1], "the decision carries the numbers that it was made on: {yielded}");
     let replayed = server.replay(&record).await;
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stdout));
 }
