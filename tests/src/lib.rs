@@ -1,1 +1,17 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: the built binary as a child process, a carrier that is written by hand, and audio.
+//!
+//! | file | is |
+//! |---|---|
+//! | `server.rs` | `offhook serve` as a child process with a data folder of its own, and its API |
+//! | `raw.rs` | a media stream message by message, for what the well-behaved caller of `offhook::caller` cannot do |
+//! | `audio.rs` | clips, what the voice makes of a text, and what is found in a recording |
+//!
+//! Waiting is always for something: a message, a record, a line of the log. Time-outs are far beyond what a busy machine
+//! takes; no test asserts how fast something was.
+
+pub mod audio;
+pub mod raw;
+pub mod server;
+
+pub use raw::{Announced, Goodbye, RawCall, Sound};
+pub use server::{Answer, Server};

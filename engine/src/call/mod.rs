@@ -391,8 +391,9 @@ impl Call {
         } else if utterance == caller.utterance {
             out.event(now, EventKind::Interim { utterance, text: text.into() });
             if !text.trim().is_empty() && self.playout.is_stopped() {
-                let verdict = barge_in::judge(true, caller.speech_ms, &self.settings);
-                self.yield_floor(now, verdict, out);
+                let speech_ms = caller.speech_ms;
+                let verdict = barge_in::judge(true, speech_ms, &self.settings);
+                self.yield_floor(now, verdict, speech_ms, out);
             }
         }
     }
@@ -410,7 +411,7 @@ impl Call {
                 self.playout.resume(now);
                 return;
             }
-            self.yield_floor(now, verdict, out);
+            self.yield_floor(now, verdict, caller.speech_ms, out);
         }
         if has_words {
             self.silences = 0;
@@ -429,9 +430,8 @@ impl Call {
     }
 
     /// The interruption stands: the rest of the agent's turn is dropped, and its history cut to what was heard.
-    fn yield_floor(&mut self, now: CallTime, verdict: barge_in::Verdict, out: &mut Outputs) {
-        let measured_ms = self.caller.as_ref().map_or(0, |caller| caller.speech_ms);
-        decided(now, verdict.decision, verdict.reason, measured_ms, verdict.threshold_ms, out);
+    fn yield_floor(&mut self, now: CallTime, verdict: barge_in::Verdict, speech_ms: u32, out: &mut Outputs) {
+        decided(now, verdict.decision, verdict.reason, speech_ms, verdict.threshold_ms, out);
         self.cut_agent(now, out);
     }
 
