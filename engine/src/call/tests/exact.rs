@@ -125,7 +125,7 @@ fn barge_in_with_words() {
         640 caller audio of 160 bytes × 39
         1400 utterance 2 ends, 380 ms of speech
         1400 TurnOver by Silence, 500 of 500 ms
-        1450 Yield by WordsFollowed, 0 of 0 ms
+        1450 Yield by WordsFollowed, 380 of 0 ms
         1450 heard of turn 1: We open
         1450 Agent: We open | at nine.
         1450 Caller: stop |
