@@ -643,7 +643,7 @@ mod tests {
         }
         assert_eq!(
             talk.says,
-            ["Never mind.", "When would you like to start? Say a month, or this year, or later."]
+            ["Never mind.", "When would you like to start?", "Say a month, or this year, or later."]
         );
         talk.said("now");
         talk.said("yes");
