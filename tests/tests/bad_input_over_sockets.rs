@@ -133,11 +133,10 @@ impl Misdeed {
             HugePayload | DoubleSpeed => Some(("ahead_of_time", json!({ "count": 1 }))),
             BrokenBase64 => fault("NotBase64"),
             NotJson => Some(("fault", json!({ "fault": "NotAMessage", "count": 3 }))),
-            MediaWithoutMedia => fault("NotAMessage"),
+            MediaWithoutMedia | NotAKey => fault("NotAMessage"),
             Binary => fault("BinaryFrame"),
             UnknownEvent => fault("UnknownEvent"),
             UnknownMark => Some(("unknown_mark", json!({ "count": 2 }))),
-            NotAKey => fault("NotAKey"),
             OutboundTrack => fault("ForeignTrack"),
         }
     }
