@@ -1,6 +1,8 @@
 //! Media sockets that misbehave in every way that we could think of: each is told on its call's timeline, each call's
 //! record is complete, and a call that comes after it on the same server notices nothing.
 
+#![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
+
 use std::io::Write;
 use std::time::Duration;
 

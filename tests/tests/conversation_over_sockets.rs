@@ -1,5 +1,7 @@
 //! A whole conversation: greeted, asked, answered, said goodbye to; and all of it is in the record.
 
+#![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
+
 use std::time::Duration;
 
 use offhook::caller::{CallPlan, CallReport, EndedBy, Keep, LogMessage, Step, place, prepare};
