@@ -76,7 +76,8 @@ async fn assert_conversed(server: &Server, call: &RawCall) -> Vec<(String, Value
 async fn assert_files(server: &Server, record: &Value) {
     let recording = Recording::read(&server.file(record, "recording").await);
     recording.assert_lasts(record["duration_ms"].as_u64().unwrap());
-    assert!(!server.file(record, "journal").await.is_empty());
+    let replayed = server.replay(record).await;
+    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stdout));
 }
 
 /// A call without any trouble.
