@@ -240,9 +240,11 @@ impl Server {
     /// Downloads a call's journal and runs `offhook replay` on it.
     pub async fn replay(&self, record: &Value) -> Output {
         let journal = self.file(record, "journal").await;
-        let path = self.data.path().join("downloaded.journal");
-        std::fs::write(&path, &journal).expect("the data folder can be written to");
-        run(self.data.path(), &["replay", "downloaded.journal"], &[])
+        let name = format!("{}.downloaded", record["id"].as_str().expect("a call has a name"));
+        let folder = self.data.path().to_path_buf();
+        std::fs::write(folder.join(&name), &journal).expect("the data folder can be written to");
+        let replay = move || run(&folder, &["replay", &name], &[]);
+        tokio::task::spawn_blocking(replay).await.expect("a replay does not panic")
     }
 }
 

@@ -1,5 +1,7 @@
 //! The caller speaks while the agent does: the agent stops at once, and what comes after is what should come.
 
+#![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
+
 use offhook::caller::time::FRAME;
 use offhook_tests::{RawCall, Server, Sound, audio};
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! A whole conversation: greeted, asked, answered, said goodbye to; and all of it is in the record.
 
+#![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
+
 use std::time::Duration;
 
 use offhook::caller::{CallPlan, CallReport, EndedBy, Keep, LogMessage, Step, place, prepare};
@@ -104,7 +106,7 @@ async fn four_questions_are_answered_by_keys_and_all_of_it_is_kept() {
     audio::assert_holds(&recording.left, &audio::clip("hello"));
     let agent: Vec<u8> =
         said.iter().step_by(2).flat_map(|(_, _, text)| audio::spoken_sentences(text)).collect();
-    audio::assert_holds(&recording.right, &agent[..audio::spoken_sentences(said[0].2).len()]);
+    audio::assert_holds(&recording.right, &agent);
     assert_eq!(report.samples_received, agent.len() as u64, "all that the record says was said, and no more");
 
     let replayed = server.replay(&record).await;

@@ -1,5 +1,7 @@
 //! Two hundred calls at once: each is answered, each is recorded whole, and none gets another's audio.
 
+#![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
