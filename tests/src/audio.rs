@@ -99,8 +99,8 @@ impl Recording {
 }
 
 /// Checks that every loud frame of `ulaw` stands in `channel`, sample by sample, in order. Silence may stand between any
-/// two, where one side was late.
-pub fn assert_holds(channel: &[i16], ulaw: &[u8]) {
+/// two, where one side was late. Gives what follows the last of them.
+pub fn assert_holds<'a>(channel: &'a [i16], ulaw: &[u8]) -> &'a [i16] {
     let mut from = 0;
     for (n, frame) in ulaw.chunks(FRAME).enumerate().filter(|(_, frame)| peak(frame) > 1_000) {
         let frame: Vec<i16> = frame.iter().map(|&byte| g711::ulaw_to_linear(byte)).collect();
@@ -108,6 +108,7 @@ pub fn assert_holds(channel: &[i16], ulaw: &[u8]) {
         from += at.unwrap_or_else(|| panic!("frame {n} is not there, behind sample {from}")) + frame.len();
     }
     assert!(from > 0, "there is something to look for");
+    &channel[from..]
 }
 
 /// The loudest sample of a channel.

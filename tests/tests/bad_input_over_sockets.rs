@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 const SCENARIO: &str = r#"
 name = "short"
 title = "Short"
-greeting = "Good day."
+greeting = "Good day, and thank you very much for calling."
 
 [[question]]
 id = "well"
@@ -31,7 +31,7 @@ say = "Goodbye."
 "#;
 
 /// What the agent says when all is well.
-const SAID: [&str; 2] = ["Good day. Is all well?", "Goodbye."];
+const SAID: [&str; 2] = ["Good day, and thank you very much for calling. Is all well?", "Goodbye."];
 
 /// Events that no well-behaved call has, however slow the machine is.
 const TROUBLE: [&str; 8] = [
