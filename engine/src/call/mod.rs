@@ -563,7 +563,7 @@ impl Call {
                 turn: agent.turn,
                 speaker: Speaker::Agent,
                 started: spoke_at,
-                ended: now,
+                ended: self.playout.fell_silent(now),
                 text,
                 unheard,
                 by: By::Voice,

@@ -180,6 +180,11 @@ impl Playout {
         !self.stopped && self.play_until > now
     }
 
+    /// When the agent fell silent for the caller: once all was played, or at the stop; `now` while it still speaks.
+    pub(super) fn fell_silent(&self, now: CallTime) -> CallTime {
+        self.play_until.min(now)
+    }
+
     /// True between [`Playout::stop`] and [`Playout::resume`] or [`Playout::take_turn`].
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped

@@ -64,6 +64,8 @@ fn words_take_the_floor_and_cut_the_agents_history_to_what_was_heard() {
         ]
     );
     let cut = &sim.turn_records()[0];
+    let cleared = sim.outputs().iter().find(|(_, output)| *output == Output::Clear).unwrap().0;
+    assert_eq!(cut.ended, cleared, "the agent fell silent there");
     assert_eq!(format!("{} {}", cut.text, cut.unheard), OPENING);
     assert_eq!(sim.agent_heard(), std::slice::from_ref(&cut.text));
     assert_eq!(sim.heard(), format!("{} Goodbye then.", cut.text));
