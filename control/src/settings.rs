@@ -663,6 +663,12 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_public_url_the_api_is_shut_without_a_token() {
+        let proxied = with(Flags::default(), &[("OFFHOOK_PUBLIC_URL", "https://voice.example.com")], None);
+        assert!(!proxied.unwrap().api_is_open());
+    }
+
+    #[test]
     fn open_media_is_refused_beyond_this_machine() {
         let text = refusal(
             &[
