@@ -145,7 +145,7 @@ impl Playout {
         else {
             return if mark < self.marks_settled { MarkEcho::Cut } else { MarkEcho::Unknown };
         };
-        if self.queue[at].entry.all_heard() && self.queue[at].audio.is_empty() {
+        if self.queue[at].is_over() {
             return MarkEcho::Unknown;
         }
         // The carrier plays in order: what stands before was played too.
@@ -157,13 +157,11 @@ impl Playout {
 
     /// The first utterance whose mark is outstanding, and when it should be back at the latest.
     pub(super) fn mark_due(&self, settings: &CallSettings) -> Option<(u32, CallTime)> {
-        self.queue.iter().filter(|saying| !saying.entry.all_heard() || !saying.audio.is_empty()).find_map(
-            |saying| {
-                let mark = saying.mark?;
-                let played_at = saying.entry.ends_at.max(mark.sent_at);
-                Some((mark.number, played_at + ms(settings.mark_grace_ms)))
-            },
-        )
+        self.queue.iter().filter(|saying| !saying.is_over()).find_map(|saying| {
+            let mark = saying.mark?;
+            let played_at = saying.entry.ends_at.max(mark.sent_at);
+            Some((mark.number, played_at + ms(settings.mark_grace_ms)))
+        })
     }
 
     /// Takes all that the clock says was played as heard, marks or not.
@@ -197,7 +195,7 @@ impl Playout {
 
     /// True if all that is queued was heard.
     pub(super) fn all_heard(&self) -> bool {
-        self.queue.iter().all(|saying| saying.entry.all_heard() && saying.audio.is_empty())
+        self.queue.iter().all(Saying::is_over)
     }
 
     /// True while the voice owes audio.
@@ -219,7 +217,7 @@ impl Playout {
         self.marks_settled = self.marks;
         out.push(Output::Clear);
         for saying in &mut self.queue {
-            if saying.entry.all_heard() && saying.audio.is_empty() {
+            if saying.is_over() {
                 continue;
             }
             saying.entry.heard_at(now);
@@ -267,6 +265,11 @@ impl Playout {
 }
 
 impl Saying {
+    /// True once all of it was heard and its audio was let go: the clock may say the first before a mark does the second.
+    fn is_over(&self) -> bool {
+        self.entry.all_heard() && self.audio.is_empty()
+    }
+
     /// How many samples the next message holds: a frame, and at the end what is left. `None` if the voice has not given
     /// enough.
     fn ready(&self) -> Option<usize> {

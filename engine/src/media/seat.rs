@@ -152,7 +152,7 @@ impl Seat {
         self.step(now, Input::Command(command), scratch);
     }
 
-    /// Does what is due: the call's deadline, the journal's chunk.
+    /// Does what is due. The journal's chunk goes with [`Seat::flush`], which follows.
     pub(super) fn on_due(&mut self, now: Instant, scratch: &mut Scratch) {
         let at = self.time(now);
         if let Some((reason, _)) = self.ended {
@@ -161,9 +161,6 @@ impl Seat {
         }
         if self.call.next_deadline().is_some_and(|(due, _)| due <= at) {
             self.step(now, Input::Tick, scratch);
-        }
-        if self.journal.due(at) {
-            self.journal.hand_over(at);
         }
     }
 
@@ -185,8 +182,9 @@ impl Seat {
         if self.leg.flush() == Err(Closed) {
             self.lose_leg(now, scratch);
         }
-        if self.ended.is_none() && self.journal.due(self.time(now)) {
-            self.journal.hand_over(self.time(now));
+        let at = self.time(now);
+        if self.ended.is_none() && self.journal.due(at) {
+            self.journal.hand_over(at);
         }
     }
 
@@ -216,21 +214,23 @@ impl Seat {
         self.step(now, Input::LegLost, scratch);
     }
 
-    /// One step of the call: the input is journalled, handled, and what follows is carried out.
+    /// One step of the call, and a second one if the first found no room for the caller's audio.
     fn step(&mut self, now: Instant, input: Input<'_>, scratch: &mut Scratch) {
         if self.ended.is_some() {
             return;
         }
         let at = self.time(now);
+        let dropped = self.take(now, at, input, scratch);
+        if dropped > 0 {
+            self.take(now, at, Input::SpeechDropped { bytes: dropped }, scratch);
+        }
+    }
+
+    /// The input is journalled and handled, and what follows is carried out. Returns as [`Seat::carry_out`].
+    fn take(&mut self, now: Instant, at: CallTime, input: Input<'_>, scratch: &mut Scratch) -> u32 {
         self.journal.input(at, &input);
         self.call.handle(at, input, &mut scratch.outputs);
-        let dropped = self.carry_out(now, at, scratch);
-        if dropped > 0 {
-            let input = Input::SpeechDropped { bytes: dropped };
-            self.journal.input(at, &input);
-            self.call.handle(at, input, &mut scratch.outputs);
-            self.carry_out(now, at, scratch);
-        }
+        self.carry_out(now, at, scratch)
     }
 
     /// Returns how many bytes of caller audio found no room on the way to the recogniser.
