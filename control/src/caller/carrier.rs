@@ -200,7 +200,9 @@ impl Carrier {
 fn plainly(base: &str, stream_url: &str) -> String {
     let same = |base: &str, url: &str| {
         let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
-        base.strip_prefix("http://").and_then(|rest| rest.split('/').next()).is_some_and(|own| own.eq_ignore_ascii_case(authority))
+        base.strip_prefix("http://")
+            .and_then(|rest| rest.split('/').next())
+            .is_some_and(|own| own.eq_ignore_ascii_case(authority))
     };
     match stream_url.strip_prefix("wss://") {
         Some(rest) if same(base, rest) => format!("ws://{rest}"),

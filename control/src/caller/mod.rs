@@ -14,14 +14,18 @@
 //! | `script.rs` | what the caller says, and when | virtual time |
 //! | `voice.rs`, `sound.rs` | texts, files, coughs and noise to audio for the line | |
 //! | `report.rs` | what became of a call | |
+//! | `scenario.rs` | who calls and what they say, as data files | |
+//! | `load/` | many calls at once, by a schedule | the schedule: virtual time |
 //! | `record.rs` | what the server wrote down about it | |
 
 pub mod carrier;
 pub mod ear;
 pub mod line;
+pub mod load;
 pub mod playout;
 pub mod record;
 pub mod report;
+pub mod scenario;
 pub mod script;
 pub mod sound;
 pub mod time;
@@ -37,6 +41,7 @@ pub use carrier::{Carrier, Stop, new_call_sid, place};
 pub use ear::HeardTurn;
 pub use line::{Happening, Keep, What};
 pub use report::{BargeIn, CallReport, EndedBy, Lateness, LogEntry, LogMessage, Recording};
+pub use scenario::{CallerScenario, ScenarioError, Variant};
 pub use script::{Item, Manners, Said, Script, Speech, Step};
 pub use time::LineTime;
 pub use voice::{Surroundings, Voice, prepare};
@@ -177,6 +182,12 @@ pub enum CallerError {
     /// It was stopped before the stream was open.
     #[error("the call was stopped before it was answered")]
     Stopped,
+    /// The caller itself broke down.
+    #[error("the caller broke down, which is a bug in offhook: {why}")]
+    Broken {
+        /// What happened.
+        why: String,
+    },
     /// A step of the script cannot be made into something to say.
     #[error("{what:?} cannot be said: {why}")]
     Step {
@@ -193,6 +204,16 @@ pub enum CallerError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl CallerError {
+    /// The error without what differs from call to call, so that equal ones can be counted.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Status { url, status, .. } => format!("{url} answered {status}{}", hint(*status)),
+            error => error.to_string(),
+        }
+    }
 }
 
 fn hint(status: u16) -> &'static str {

@@ -143,7 +143,8 @@ pub struct Lateness {
 impl Lateness {
     /// One frame was this late.
     pub fn record(&mut self, late: Duration) {
-        self.us.saturating_record(u64::try_from(late.as_micros()).unwrap_or(u64::MAX).min(LATENESS_MAX_US));
+        let us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX).min(LATENESS_MAX_US);
+        self.us.record(us).expect("the histogram grows with its values");
     }
 
     /// No more than this for `share` (0 to 1) of the frames; zero if there are none.

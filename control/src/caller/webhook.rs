@@ -314,7 +314,9 @@ mod tests {
             ..CallPlan::new("http://host:1", Default::default())
         };
         let webhooks = Webhooks::of(&plan).unwrap();
-        for text in [format!("{webhooks:?}"), format!("{plan:?}"), format!("{:?}", webhooks.simulator_token())] {
+        for text in
+            [format!("{webhooks:?}"), format!("{plan:?}"), format!("{:?}", webhooks.simulator_token())]
+        {
             assert!(!text.contains(TOKEN) && !text.contains("simulators_own"), "{text}");
         }
         let plan = CallPlan { simulator_token: Some("a\nb".into()), ..plan };
