@@ -63,7 +63,8 @@ impl Server {
         let listener = listen_on(settings.listen, "--listen").await?;
         let address = listener.local_addr().map_err(told)?;
         // Loading speech and opening the store reads files.
-        let app = tokio::task::spawn_blocking(move || App::start(settings)).await.map_err(told)??;
+        let app =
+            tokio::task::spawn_blocking(move || App::start(settings, address)).await.map_err(told)??;
         let app = Arc::new(app);
         warn_of_openness(&app.settings);
         let sites = Sites::new(&app, &SYSTEMS);
@@ -111,6 +112,8 @@ impl Server {
     async fn drain(&self, interrupt: &mut Signal, terminate: &mut Signal) {
         let app = &self.app;
         app.drain();
+        // Tests have no claim to the time that callers get.
+        app.simulations.stop_all().await;
         let time = app.settings.drain;
         tracing::info!(
             calls = app.calls.expected(),
@@ -136,6 +139,7 @@ impl Server {
     pub async fn shutdown(self) {
         self.sweeper.abort();
         self.app.drain();
+        self.app.simulations.stop_all().await;
         self.listeners.iter().for_each(Listening::stop_accepting);
         let app = self.app.clone();
         // Waits for the calls' last journal blocks, and then for the last commit.

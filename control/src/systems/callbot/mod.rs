@@ -6,6 +6,7 @@ mod health;
 mod incoming_call;
 mod seen;
 pub mod signature;
+mod simulations;
 mod webhook;
 
 use std::sync::Arc;
@@ -53,6 +54,9 @@ fn open(app: &Arc<App>) -> Routes {
 
 fn guarded(_: &Arc<App>) -> Routes {
     OpenApiRouter::new()
+        .routes(routes!(simulations::start))
+        .routes(routes!(simulations::one))
+        .routes(routes!(simulations::results))
 }
 
 fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {
