@@ -40,12 +40,19 @@ pub struct Settings {
     /// The key that Twilio signs its requests with; none: signatures are not checked, and production refuses all
     /// webhooks. Default none.
     pub twilio_auth_token: Option<Secret>,
+    /// The account whose token that is: `AC…`. With both, the server looks whether Twilio knows them. Default none.
+    pub twilio_account_sid: Option<String>,
+    /// Where Twilio's REST API is. Default [`TWILIO_API`].
+    pub twilio_base_url: PublicUrl,
     /// The numbers that calls decide by: the file's `[call]` table.
     pub call: CallSettings,
 }
 
 /// The scenario of calls when none is configured.
 pub const DEFAULT_SCENARIO: &str = "lead_qualification";
+
+/// The host of Twilio's REST API.
+pub const TWILIO_API: &str = "api.twilio.com";
 
 /// The settings file that is read when none is named.
 pub const DEFAULT_FILE: &str = "offhook.toml";
@@ -66,6 +73,8 @@ impl Settings {
             log: LogLevel::Info,
             bearer_tokens: Vec::new(),
             twilio_auth_token: None,
+            twilio_account_sid: None,
+            twilio_base_url: twilio_api(),
             call: CallSettings::default(),
         }
     }
@@ -93,6 +102,10 @@ impl Settings {
             log: layers.read("log", flags.log.as_deref())?.unwrap_or(LogLevel::Info),
             bearer_tokens: layers.tokens(),
             twilio_auth_token: layers.secret("twilio_auth_token", "TWILIO_AUTH_TOKEN"),
+            twilio_account_sid: layers.plain("twilio_account_sid", "TWILIO_ACCOUNT_SID"),
+            twilio_base_url: layers
+                .read::<ServiceUrl>("twilio_base_url", None)?
+                .map_or_else(twilio_api, |url| url.0),
             call: file.call.clone().unwrap_or_default(),
         };
         settings.check()?;
@@ -331,6 +344,8 @@ struct File {
     bearer_token: Option<String>,
     bearer_tokens: Option<Vec<String>>,
     twilio_auth_token: Option<String>,
+    twilio_account_sid: Option<String>,
+    twilio_base_url: Option<String>,
     call: Option<CallSettings>,
     #[serde(skip)]
     path: PathBuf,
@@ -350,6 +365,8 @@ impl File {
             "media_threads" => self.media_threads.map(|number| number.to_string()),
             "log" => self.log.clone(),
             "twilio_auth_token" => self.twilio_auth_token.clone(),
+            "twilio_account_sid" => self.twilio_account_sid.clone(),
+            "twilio_base_url" => self.twilio_base_url.clone(),
             _ => None,
         }
     }
@@ -408,11 +425,15 @@ impl Layers<'_> {
     }
 
     fn secret(&self, key: &str, variable: &str) -> Option<Secret> {
+        self.plain(key, variable).map(Secret)
+    }
+
+    /// A setting whose variable has the name that its vendor gave it.
+    fn plain(&self, key: &str, variable: &str) -> Option<String> {
         (self.environment)(variable)
             .or_else(|| self.file.text(key))
             .map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty())
-            .map(Secret)
     }
 
     fn tokens(&self) -> Vec<Secret> {
@@ -443,6 +464,23 @@ impl FromStr for Address {
             .map(Self)
             .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into())
     }
+}
+
+/// Where an outside service is asked.
+struct ServiceUrl(PublicUrl);
+
+impl FromStr for ServiceUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help =
+            |_| format!("write the origin of the service, such as https://{TWILIO_API}, without a path");
+        text.parse().map(Self).map_err(help)
+    }
+}
+
+fn twilio_api() -> PublicUrl {
+    PublicUrl { tls: true, authority: TWILIO_API.into() }
 }
 
 struct Switch(bool);
@@ -694,6 +732,19 @@ mod tests {
         .unwrap();
         assert_eq!(settings.bearer_tokens.iter().map(Secret::reveal).collect::<Vec<_>>(), ["one", "two"]);
         assert!(!settings.api_is_open());
+    }
+
+    #[test]
+    fn twilio_is_asked_at_its_own_host_unless_another_is_named() {
+        let settings = with(Flags::default(), &[("TWILIO_ACCOUNT_SID", " AC1 ")], None).unwrap();
+        assert_eq!(settings.twilio_account_sid.as_deref(), Some("AC1"));
+        assert_eq!(settings.twilio_base_url.to_string(), "https://api.twilio.com");
+        let fake = ("OFFHOOK_TWILIO_BASE_URL", "http://127.0.0.1:9");
+        let settings = with(Flags::default(), &[fake], Some("twilio_account_sid = 'AC2'")).unwrap();
+        assert_eq!(settings.twilio_account_sid.as_deref(), Some("AC2"));
+        assert_eq!(settings.twilio_base_url.to_string(), "http://127.0.0.1:9");
+        let text = refusal(&[("OFFHOOK_TWILIO_BASE_URL", "https://api.twilio.com/2010-04-01")], "");
+        assert!(text.contains("OFFHOOK_TWILIO_BASE_URL") && text.contains("without a path"), "{text}");
     }
 
     #[test]

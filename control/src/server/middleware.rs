@@ -26,15 +26,14 @@ pub(super) async fn around(request: Request<Body>, next: Next) -> Response<Body>
         }
     };
     let mut response = render(response, &request_id);
-    tracing::info!(
-        target: "offhook::access",
-        request_id,
-        %method,
-        path,
-        status = response.status().as_u16(),
-        took_us = started.elapsed().as_micros() as u64,
-        "request"
-    );
+    let status = response.status().as_u16();
+    let took_us = started.elapsed().as_micros() as u64;
+    // Who reads the log must not fill it by reading.
+    if path.contains("/api/logs/") {
+        tracing::debug!(target: "offhook::access", request_id, %method, path, status, took_us, "request");
+    } else {
+        tracing::info!(target: "offhook::access", request_id, %method, path, status, took_us, "request");
+    }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("x-request-id", value);
     }

@@ -15,10 +15,14 @@ use offhook_engine::{CallHandle, CallId, Engine, EngineError, EngineSettings, Ne
 use tokio::net::TcpListener;
 
 use crate::domain::calls::Calls;
+use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::speech::Answering;
 use crate::domain::time::UnixMs;
+use crate::integrations::http::HttpClient;
+use crate::integrations::twilio::TwilioProbe;
 use crate::settings::{Environment, Settings};
 use crate::store::Store;
+use crate::systems::callbot::log_stream::LogStreams;
 use crate::systems::{callbot, native};
 
 /// How often announced calls without media are looked through.
@@ -30,6 +34,7 @@ pub struct Server {
     address: SocketAddr,
     listener: listen::Listening,
     expiry: tokio::task::JoinHandle<()>,
+    asking: tokio::task::JoinHandle<()>,
 }
 
 /// What the routes work with.
@@ -42,6 +47,10 @@ pub struct App {
     pub calls: Arc<Calls>,
     /// When the server started.
     pub started: Instant,
+    /// How the outside services stand.
+    pub services: Arc<Services>,
+    /// Who watches the log.
+    pub log_streams: LogStreams,
     answering: Answering,
     /// None once the server stops: no call is taken on then.
     engine: RwLock<Option<Engine>>,
@@ -78,7 +87,11 @@ impl Server {
                 }
             }
         });
-        Ok(Self { app, address, listener, expiry })
+        let asking = tokio::spawn({
+            let services = app.services.clone();
+            async move { services.keep_asking().await }
+        });
+        Ok(Self { app, address, listener, expiry, asking })
     }
 
     /// Where it listens; with port 0 in the settings, the port that it was given.
@@ -102,6 +115,7 @@ impl Server {
     /// Ends all calls, completes their records, and closes the store.
     pub async fn shutdown(self) {
         self.expiry.abort();
+        self.asking.abort();
         self.listener.stop_accepting();
         let app = self.app;
         let stop_engine = {
@@ -115,6 +129,7 @@ impl Server {
         };
         // Waits for the calls' last journal blocks, and then for the last commit.
         let _ = tokio::task::spawn_blocking(stop_engine).await;
+        app.log_streams.stop().await;
         self.listener.finish().await;
         let _ = tokio::task::spawn_blocking(move || app.store.close()).await;
     }
@@ -143,7 +158,8 @@ impl App {
         let engine = Engine::start(engine_settings, calls.clone()).map_err(|error| {
             StartError(format!("the engine cannot start: {error}; check the data folder and --data-dir"))
         })?;
-        Ok(Self::new(settings, store, calls, answering, Some(engine)))
+        let http = HttpClient::new().map_err(told)?;
+        Ok(Self::new(settings, store, calls, answering, Some(engine), &http))
     }
 
     fn new(
@@ -152,8 +168,19 @@ impl App {
         calls: Arc<Calls>,
         answering: Answering,
         engine: Option<Engine>,
+        http: &HttpClient,
     ) -> Self {
-        Self { settings, store, calls, started: Instant::now(), answering, engine: RwLock::new(engine) }
+        let services = Arc::new(Services::new(probes(&settings, http), PACE, UnixMs::now()));
+        Self {
+            settings,
+            store,
+            calls,
+            started: Instant::now(),
+            services,
+            log_streams: LogStreams::default(),
+            answering,
+            engine: RwLock::new(engine),
+        }
     }
 
     /// Gives a media socket and its call to the engine.
@@ -165,6 +192,12 @@ impl App {
         let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
         engine.hand_over(leg, NewCall { id: call, recogniser, voice, agent, settings, answered_unix_us })
     }
+}
+
+/// A probe for each outside service that is configured.
+fn probes(settings: &Settings, http: &HttpClient) -> Vec<Box<dyn Probe>> {
+    let twilio = TwilioProbe::from_settings(settings, http);
+    twilio.into_iter().map(|probe| Box::new(probe) as Box<dyn Probe>).collect()
 }
 
 fn router(app: &Arc<App>) -> Router {

@@ -204,7 +204,11 @@ mod tests {
     fn times_are_cut_to_whole_seconds_not_rounded() {
         let mut entry = missed(1);
         entry.at = "2024-01-01T12:00:00.999Z".parse().unwrap();
-        assert!(entry.json().starts_with(r#"{"timestamp":"2024-01-01T12:00:00Z","level":"WARNING","message":"1 log"#));
+        assert!(
+            entry
+                .json()
+                .starts_with(r#"{"timestamp":"2024-01-01T12:00:00Z","level":"WARNING","message":"1 log"#)
+        );
     }
 
     #[test]

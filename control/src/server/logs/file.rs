@@ -131,7 +131,10 @@ impl RotatingFile {
             let lost = failing.lines_lost;
             self.failing = None;
             let path = self.path.display();
-            self.tell(Level::WARN, format!("the log file {path} is written again; {lost} lines are missing in it"));
+            self.tell(
+                Level::WARN,
+                format!("the log file {path} is written again; {lost} lines are missing in it"),
+            );
         }
     }
 
@@ -139,14 +142,16 @@ impl RotatingFile {
         // Some of it may have been written.
         self.bytes = self.file.metadata().map_or(self.bytes, |data| data.len());
         let told = self.failing.is_some();
-        let failing =
-            self.failing.get_or_insert(Failing { last: Instant::now(), lines_lost: 0, torn: true });
+        let failing = self.failing.get_or_insert(Failing { last: Instant::now(), lines_lost: 0, torn: true });
         failing.last = Instant::now();
         failing.torn = true;
         failing.lines_lost += self.waiting_lines;
         if !told {
             let path = self.path.display();
-            self.tell(Level::ERROR, format!("the log file {path} cannot be written: {error}; its lines are lost"));
+            self.tell(
+                Level::ERROR,
+                format!("the log file {path} cannot be written: {error}; its lines are lost"),
+            );
         }
     }
 
@@ -164,7 +169,10 @@ impl RotatingFile {
                 self.rotate_at = self.bytes + self.rotation.bytes_max / 16;
                 if !std::mem::replace(&mut self.rotation_fails, true) {
                     let path = self.path.display();
-                    self.tell(Level::ERROR, format!("the log file {path} cannot be put aside: {error}; it grows"));
+                    self.tell(
+                        Level::ERROR,
+                        format!("the log file {path} cannot be put aside: {error}; it grows"),
+                    );
                 }
             }
         }
@@ -283,7 +291,11 @@ mod tests {
         let (mut file, _) = open(&path, 10_000);
         let mut record = Record::of_the_log(Level::WARN, "call ended".into());
         record.at = std::time::UNIX_EPOCH + Duration::from_micros(1_704_110_400_250_001);
-        record.fields = vec![("call_id", Value::Text("01a".into())), ("ms", Value::U64(7)), ("share", Value::F64(f64::NAN))];
+        record.fields = vec![
+            ("call_id", Value::Text("01a".into())),
+            ("ms", Value::U64(7)),
+            ("share", Value::F64(f64::NAN)),
+        ];
         file.write(&Line::new(record));
         file.flush();
         let written = fs::read_to_string(&path).unwrap();

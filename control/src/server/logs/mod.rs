@@ -44,7 +44,7 @@ use file::RotatingFile;
 use sink::Sink;
 
 pub use entry::{Entry, Level, missed};
-pub use ring::{Filter, Latest, Reader, Ring};
+pub use ring::{Batch, Filter, Latest, Reader, Ring};
 
 /// How many events may wait for the thread `log`. With [`capture::TEXT_BYTES_MAX`], 32 MiB at the very worst.
 const QUEUE_EVENTS: usize = 8_192;

@@ -126,7 +126,8 @@ impl Held {
 
 impl Filter {
     fn lets_through(&self, place: &Place) -> bool {
-        self.level.is_none_or(|level| level == place.level) && self.since.is_none_or(|since| place.at >= since)
+        self.level.is_none_or(|level| level == place.level)
+            && self.since.is_none_or(|since| place.at >= since)
     }
 }
 

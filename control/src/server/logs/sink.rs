@@ -131,6 +131,9 @@ mod tests {
         sink.finish();
         let said: Vec<Told> = said.iter().collect();
         let lines = said.iter().filter(|told| **told == Told::Line).count();
-        assert_eq!((lines as u64, &said[said.len() - 2]), (passed as u64 - dropped + 1, &Told::Dropped(dropped)));
+        assert_eq!(
+            (lines as u64, &said[said.len() - 2]),
+            (passed as u64 - dropped + 1, &Told::Dropped(dropped))
+        );
     }
 }

@@ -28,7 +28,8 @@ impl<W: Write + Send + 'static> Output for ForPeople<W> {
     }
 
     fn dropped(&mut self, lines: u64) {
-        let _ = writeln!(self.out, "{lines} log lines were dropped: nobody took them off this terminal or pipe");
+        let _ =
+            writeln!(self.out, "{lines} log lines were dropped: nobody took them off this terminal or pipe");
     }
 
     fn flush(&mut self) {
@@ -48,12 +49,8 @@ fn format(out: &mut String, line: &Line, colours: bool) {
         (_, tracing::Level::TRACE) => ("\x1b[2m", "\x1b[35m", "\x1b[0m"),
     };
     // Writing to a String cannot fail.
-    let _ = write!(
-        out,
-        "{dim}{:.6}{plain} {colour}{:>5}{plain} ",
-        timestamp(record.at),
-        record.level.as_str()
-    );
+    let _ =
+        write!(out, "{dim}{:.6}{plain} {colour}{:>5}{plain} ", timestamp(record.at), record.level.as_str());
     push_sentence(out, &record.text);
     for (name, value) in &record.fields {
         push_field(out, name, value);

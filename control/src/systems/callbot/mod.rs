@@ -1,10 +1,13 @@
-//! Callbot, the system at the root: a carrier's webhooks, its media socket, and health.
+//! Callbot, the system at the root: a carrier's webhooks, its media socket, the log, health and status.
 
 mod audio_stream;
 mod call_status;
 mod health;
 mod incoming_call;
+pub mod log_stream;
+mod logs;
 pub mod signature;
+mod status;
 
 use std::sync::Arc;
 
@@ -24,7 +27,10 @@ pub fn routes(base: &str) -> Router<Arc<App>> {
         .route(&path("/api/callbot/incoming-call"), get(incoming_call::handle).post(incoming_call::handle))
         .route(&path("/api/callbot/call-status"), get(call_status::handle).post(call_status::handle))
         .route(&path("/api/callbot/audio-stream"), get(audio_stream::handle))
+        .route(&path("/api/logs/latest"), get(logs::latest))
+        .route(&path("/api/logs/stream"), get(logs::stream))
         .route(&path("/health"), get(health::handle))
+        .route(&path("/status"), get(status::handle))
 }
 
 /// Where a request was sent to, as its sender saw it.
