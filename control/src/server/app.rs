@@ -15,11 +15,15 @@ use uuid::Uuid;
 use super::rate_limit::RateLimiter;
 use super::{StartError, told};
 use crate::domain::calls::{Busy, Calls};
+use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::simulations::Simulations;
 use crate::domain::speech::Answering;
 use crate::domain::time::UnixMs;
+use crate::integrations::http::HttpClient;
+use crate::integrations::twilio::TwilioProbe;
 use crate::settings::{Secret, Settings};
 use crate::store::Store;
+use crate::systems::callbot::log_stream::LogStreams;
 
 /// What the routes work with.
 pub struct App {
@@ -31,6 +35,10 @@ pub struct App {
     pub calls: Arc<Calls>,
     /// When the server started.
     pub started: Instant,
+    /// How the outside services stand.
+    pub services: Arc<Services>,
+    /// Who watches the log.
+    pub log_streams: LogStreams,
     /// What answers calls.
     pub answering: Arc<Answering>,
     /// Calls that the server places to itself.
@@ -83,8 +91,12 @@ impl App {
             simulator_token.clone(),
             Box::new(move |scenario, outcome| goals.goal_of(scenario, outcome)),
         ));
+        let http = HttpClient::new().map_err(told)?;
+        let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
+            services,
+            log_streams: LogStreams::default(),
             store,
             calls,
             started: Instant::now(),
@@ -147,6 +159,12 @@ impl App {
         // The next start writes a new one: what is left of this one opens nothing.
         let _ = std::fs::remove_file(self.settings.data_dir.join(SIMULATOR_TOKEN_FILE));
     }
+}
+
+/// A probe for each outside service that is configured.
+fn probes(settings: &Settings, http: &HttpClient) -> Vec<Box<dyn Probe>> {
+    let twilio = TwilioProbe::from_settings(settings, http);
+    twilio.into_iter().map(|probe| Box::new(probe) as Box<dyn Probe>).collect()
 }
 
 /// Writes a file that its owner alone may read.
