@@ -12,6 +12,7 @@ use crate::leg::Leg;
 use crate::measure::{Counts, Lateness, Measures};
 use crate::media::{self, MediaThread, NewSeat, Post, Seat};
 use crate::speech::link::link;
+use crate::speech::mind::Mind;
 use crate::speech::session::Session;
 use crate::speech::worker::Worker;
 use crate::speech::{SpeechToText, TextToSpeech};
@@ -101,7 +102,7 @@ pub struct NewCall {
     pub recogniser: Box<dyn SpeechToText>,
     /// Its voice.
     pub voice: Arc<dyn TextToSpeech>,
-    /// Its agent.
+    /// Its agent: asked on a speech thread if it answers at once, on a thread of its own otherwise.
     pub agent: Box<dyn Agent>,
     /// The numbers that it decides by.
     pub settings: CallSettings,
@@ -179,6 +180,7 @@ impl Engine {
 
         leg.socket.set_nonblocking(true).map_err(EngineError::Socket)?;
         leg.socket.set_nodelay(true).map_err(EngineError::Socket)?;
+        let mind = Mind::new(call.agent, number, worker.thread(), &self.counts)?;
         let journal = self.writer.open(call.id, call.settings.clone(), call.answered_unix_us)?;
         let announce = post.clone();
         let (call_end, session_end) = link(worker.thread(), Box::new(move || announce.announce(number)));
@@ -191,7 +193,7 @@ impl Engine {
             journal,
             over: Arc::clone(&over),
         })))?;
-        worker.take(Session::new(session_end, call.recogniser, call.agent, call.voice));
+        worker.take(Session::new(session_end, call.recogniser, mind, call.voice));
         Ok(CallHandle { post: post.clone(), number, over })
     }
 
