@@ -148,7 +148,10 @@ pub struct Engine {
 impl Engine {
     /// Starts the threads. Errors if one cannot start, or a folder cannot be written to.
     pub fn start(settings: EngineSettings, sink: Arc<dyn CallSink>) -> Result<Self, EngineError> {
-        let writer = Writer::start(&settings.journal_dir, &settings.recording_dir, sink)?;
+        Self::start_with(Writer::start(&settings.journal_dir, &settings.recording_dir, sink)?, &settings)
+    }
+
+    fn start_with(writer: Writer, settings: &EngineSettings) -> Result<Self, EngineError> {
         let counts = Arc::clone(writer.counts());
         let cores =
             if settings.pin_threads { core_affinity::get_core_ids() } else { None }.unwrap_or_default();
