@@ -3,6 +3,7 @@
 pub mod admission;
 mod listen;
 pub mod logs;
+pub mod metrics;
 mod middleware;
 pub mod upgrade;
 
@@ -42,6 +43,8 @@ pub struct App {
     pub calls: Arc<Calls>,
     /// When the server started.
     pub started: Instant,
+    /// Answered requests.
+    pub http: metrics::HttpCounts,
     answering: Answering,
     /// None once the server stops: no call is taken on then.
     engine: RwLock<Option<Engine>>,
@@ -153,7 +156,7 @@ impl App {
         answering: Answering,
         engine: Option<Engine>,
     ) -> Self {
-        Self { settings, store, calls, started: Instant::now(), answering, engine: RwLock::new(engine) }
+        Self { settings, store, calls, started: Instant::now(), http: Default::default(), answering, engine: RwLock::new(engine) }
     }
 
     /// Gives a media socket and its call to the engine.
