@@ -18,7 +18,7 @@ use axum::http::{Request, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use offhook_engine::measure::{Counted, Distribution, Lateness, MediaThreadMeasures, Measures};
+use offhook_engine::measure::{Counted, Distribution, Lateness, Measures, MediaThreadMeasures};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -239,9 +239,20 @@ fn media_threads(page: &mut Page<'_>, threads: &[MediaThreadMeasures], latest: &
             .encode_counter::<NoLabelSet, _, f64>(&busy, None)?;
     }
     let help = "The share of the last 2 to 4 s in which the busiest media thread worked, from 0 to 1.";
-    page.metric("offhook_media_thread_busy_ratio", help, None, MetricType::Gauge)?.encode_gauge(&latest.busy)?;
-    page.gauges("offhook_media_thread_calls", "Calls that each media thread owns.", "thread", each(|t| t.calls as u64))?;
-    page.counters("offhook_media_thread_wake_ups", "How often each media thread woke.", "thread", each(|t| t.wake_ups))?;
+    page.metric("offhook_media_thread_busy_ratio", help, None, MetricType::Gauge)?
+        .encode_gauge(&latest.busy)?;
+    page.gauges(
+        "offhook_media_thread_calls",
+        "Calls that each media thread owns.",
+        "thread",
+        each(|t| t.calls as u64),
+    )?;
+    page.counters(
+        "offhook_media_thread_wake_ups",
+        "How often each media thread woke.",
+        "thread",
+        each(|t| t.wake_ups),
+    )?;
     let help = "Audio messages from callers that each media thread took in.";
     page.counters("offhook_frames_in", help, "thread", each(|t| t.frames_in))?;
     let help = "Audio messages to callers that each media thread sent.";
@@ -251,7 +262,11 @@ fn media_threads(page: &mut Page<'_>, threads: &[MediaThreadMeasures], latest: &
 fn trouble(page: &mut Page<'_>, measures: &Measures) -> fmt::Result {
     let Measures { media_threads, counted } = measures;
     let all = |value: fn(&MediaThreadMeasures) -> u64| media_threads.iter().map(value).sum::<u64>();
-    page.counter("offhook_barge_ins", "How often a caller took the floor from the agent.", counted.barge_ins)?;
+    page.counter(
+        "offhook_barge_ins",
+        "How often a caller took the floor from the agent.",
+        counted.barge_ins,
+    )?;
     page.counters(
         "offhook_barge_in_outcomes",
         "How barge-ins ended: the interruption stood, or it was a cough and the agent went on.",
@@ -318,8 +333,7 @@ impl Page<'_> {
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.metric(name, help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, u64>(&value, None)
+        self.metric(name, help, None, MetricType::Counter)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
     fn counters<'v>(

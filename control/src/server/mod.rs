@@ -156,7 +156,15 @@ impl App {
         answering: Answering,
         engine: Option<Engine>,
     ) -> Self {
-        Self { settings, store, calls, started: Instant::now(), http: Default::default(), answering, engine: RwLock::new(engine) }
+        Self {
+            settings,
+            store,
+            calls,
+            started: Instant::now(),
+            http: Default::default(),
+            answering,
+            engine: RwLock::new(engine),
+        }
     }
 
     /// Gives a media socket and its call to the engine.

@@ -16,8 +16,8 @@ mod histogram;
 
 use std::time::Duration;
 
-pub use counts::{Counted, Counts};
 pub(crate) use counts::{CallTotals, bump};
+pub use counts::{Counted, Counts};
 pub(crate) use histogram::add;
 pub use histogram::{BOUNDS_US, Distribution, Histogram};
 

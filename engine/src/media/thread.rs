@@ -99,13 +99,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(
-        number: usize,
-        poll: Poll,
-        letters: Receiver<Letter>,
-        post: Post,
-        disposal: Disposal,
-    ) -> Self {
+    fn new(number: usize, poll: Poll, letters: Receiver<Letter>, post: Post, disposal: Disposal) -> Self {
         Self {
             number,
             poll,
