@@ -6,6 +6,7 @@ pub mod arrival;
 pub mod connections;
 mod listen;
 pub mod logs;
+pub mod metrics;
 pub mod middleware;
 pub mod rate_limit;
 mod sites;

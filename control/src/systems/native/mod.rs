@@ -10,8 +10,8 @@ use axum::http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::server::App;
 use crate::server::system::{Routes, System, no_cors, unsigned};
+use crate::server::{App, metrics};
 use crate::systems::bearer;
 use crate::systems::error::{ApiError, enveloped};
 
@@ -19,7 +19,7 @@ use crate::systems::error::{ApiError, enveloped};
 pub static SYSTEM: System = System {
     name: "native",
     bases: &[],
-    prefixes: &["/v1"],
+    prefixes: &["/v1", "/metrics"],
     open: |_| OpenApiRouter::new(),
     guarded,
     guard,
@@ -40,6 +40,7 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(simulations::list))
         .routes(routes!(simulations::one))
         .routes(routes!(simulations::stop))
+        .routes(routes!(metrics::metrics))
 }
 
 fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {
