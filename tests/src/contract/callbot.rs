@@ -135,7 +135,6 @@ impl System for Callbot {
                         Ask::form("", format!("CallSid={call}&CallStatus=completed&CallDuration=0"))
                     })
                 },
-                bad: || vec![(Ask::form("", "CallSid=CA1&CallStatus=dancing"), 400)],
                 ..Case::GET
             },
             "callbot.ws.api_callbot_audio_stream" => {
@@ -297,53 +296,50 @@ async fn a_call(site: &Site<'_>, mut socket: WebSocketStream<TcpStream>) -> Vec<
     send(&mut socket, &mut out).await;
 
     let mut told = Vec::new();
-    let mut seen = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
     let mut chunk = 0;
     let give_up = Instant::now() + PATIENCE;
-    let mut broke = false;
-    // The fault comes once the agent was heard; then all that the contract names has been seen.
-    while !["media", "mark", "error"].iter().all(|event| seen.iter().any(|seen| seen == event)) {
+    let has = |seen: &[String], event: &str| seen.iter().any(|seen| seen == event);
+    // Silence, until the agent was heard and its mark came.
+    while !(has(&seen, "media") && has(&seen, "mark")) {
         if Instant::now() > give_up {
-            told.push(format!("frames that came: {seen:?}; what is missing never came"));
-            break;
+            return vec![format!("only {seen:?} came")];
         }
         chunk += 1;
         let place = Place { sequence: chunk + 1, chunk, timestamp_ms: (chunk - 1) * 20 };
         twilio::write_inbound_media(&mut out, &stream, place, &QUIET);
         send(&mut socket, &mut out).await;
         let until = Instant::now() + Duration::from_millis(20);
-        while let Ok(Some(message)) = tokio::time::timeout_at(until, socket.next()).await {
-            let Ok(Message::Text(text)) = message else {
+        while let Ok(message) = tokio::time::timeout_at(until, socket.next()).await {
+            let Some(Ok(Message::Text(text))) = message else {
                 return vec![format!("instead of a frame: {message:?}")];
             };
             let frame: Value = serde_json::from_str(&text).unwrap_or_default();
             told.extend(frame_complaints(site, &stream, &frame));
-            let event = frame["event"].as_str().unwrap_or_default().to_owned();
-            if event == "mark" {
-                let name = frame["mark"]["name"].as_str().unwrap_or_default().to_owned();
-                twilio::write_mark_echo(&mut out, &stream, chunk + 2, &name);
+            if let Some(name) = frame["mark"]["name"].as_str() {
+                twilio::write_mark_echo(&mut out, &stream, chunk + 2, name);
                 send(&mut socket, &mut out).await;
             }
-            if event == "mark" && !broke {
-                broke = true;
-                out.extend_from_slice(
-                    format!(
-                        r#"{{"event":"media","streamSid":"{stream}","media":{{"payload":"not base64!"}}}}"#
-                    )
-                    .as_bytes(),
-                );
-                send(&mut socket, &mut out).await;
-                // Whether the fault is told is known once what was sent after it is answered.
-            }
-            if !seen.contains(&event) {
-                seen.push(event);
-            }
-        }
-        if broke && chunk > 3_000 {
-            told.push(format!("frames that came: {seen:?}; a fault is not told"));
-            break;
+            seen.push(frame["event"].as_str().unwrap_or_default().to_owned());
         }
     }
+    // A fault. A server answers in order: what it has to say of the fault comes before the pong.
+    let broken = format!(r#"{{"event":"media","streamSid":"{stream}","media":{{"payload":"not base64!"}}}}"#);
+    out.extend_from_slice(broken.as_bytes());
+    send(&mut socket, &mut out).await;
+    let _ = socket.send(Message::Ping(Default::default())).await;
+    loop {
+        match timeout(PATIENCE, socket.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => {
+                let frame: Value = serde_json::from_str(&text).unwrap_or_default();
+                told.extend(frame_complaints(site, &stream, &frame));
+                seen.push(frame["event"].as_str().unwrap_or_default().to_owned());
+            }
+            Ok(Some(Ok(Message::Pong(_)))) => break,
+            other => return vec![format!("after a fault: {other:?}")],
+        }
+    }
+    told.extend(complaint(has(&seen, "error"), || "a fault is not told by an error frame".into()));
     twilio::write_stop(&mut out, &stream, chunk + 3, &start);
     send(&mut socket, &mut out).await;
     let goodbye = timeout(PATIENCE, async {
