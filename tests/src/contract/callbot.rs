@@ -82,7 +82,7 @@ impl System for Callbot {
         let signed = endpoint.auth.scheme == "twilio_signature"
             && site.world == World::Production
             && with == Credentials::Right;
-        endpoint.rate_limit.as_ref().filter(|_| !signed).map(|limit| limit.requests)
+        endpoint.rate_limit.as_ref().filter(|_| !signed).and_then(|limit| limit.requests)
     }
 
     fn error_complaints(&self, _: &Inventory, status: u16, answer: &Answer) -> Vec<String> {

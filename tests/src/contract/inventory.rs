@@ -114,10 +114,10 @@ pub struct RequestField {
 /// How often one client may ask.
 #[derive(Debug, Deserialize)]
 pub struct Limit {
-    /// How many requests.
-    pub requests: u32,
+    /// How many requests; none: the document has no number.
+    pub requests: Option<u32>,
     /// In how long.
-    pub window_seconds: u32,
+    pub window_seconds: Option<u32>,
     /// The paths that are counted together.
     pub scope: String,
 }
