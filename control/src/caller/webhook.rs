@@ -165,6 +165,9 @@ impl Webhooks {
         if let Some(token) = bearer {
             request = request.header(hyper::header::AUTHORIZATION, format!("Bearer {token}"));
         }
+        if let Some(token) = &self.simulator_token {
+            request = request.header(SIMULATOR_HEADER, token);
+        }
         self.send(path, request.body(Full::default())).await
     }
 

@@ -16,7 +16,7 @@ use crate::caller::time::parse_duration;
 use crate::caller::webhook::Webhooks;
 use crate::caller::{
     self, CallPlan, CallReport, CallerError, EndedBy, Happening, HeardTurn, Keep, LineTime, Recording, Step,
-    What,
+    What, token,
 };
 
 /// How long the server is given to write down a turn that was just heard.
@@ -52,6 +52,9 @@ pub struct Args {
     /// Bearer token for the server's API, which has the agent's words.
     #[arg(long, value_name = "TOKEN", env = "OFFHOOK_BEARER_TOKEN", hide_env_values = true)]
     bearer_token: Option<String>,
+    /// The data folder of a server on this machine: with the simulator token in it, calls are not counted by rate limits.
+    #[arg(long, value_name = "DIR", env = "OFFHOOK_DATA_DIR", default_value = "offhook-data")]
+    data_dir: PathBuf,
     /// Hang up after this at the latest.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     max_duration: Duration,
@@ -173,6 +176,7 @@ async fn call(args: &Args, out: &mut Printer) -> Result<bool, Failed> {
         to: args.to.clone(),
         auth_token: args.auth_token.clone().filter(|token| !token.is_empty()),
         public_url: args.public_url.clone().filter(|url| !url.is_empty()),
+        simulator_token: token::find(&args.url, &args.data_dir),
         max_duration: args.max_duration,
         keep: Keep { recording: args.record.is_some(), log: false },
         ..CallPlan::new(args.url.clone(), script)

@@ -14,12 +14,19 @@
 //! | `dial.rs` | when calls are placed | virtual time |
 //! | `progress.rs` | counters while it runs | |
 //! | `measures.rs` | histograms, and what counts for answers that never came | |
-//! | `own.rs` | what the test costs its own process | |
+//! | `slo.rs` | objectives, and what a test says to them | |
+//! | `expect.rs` | what the agent recorded, against what it should have | |
+//! | `search.rs` | the most calls that hold an objective | |
+//! | `own.rs`, `cost.rs` | what the test costs its own process, and the server | |
 
+pub mod cost;
 pub mod dial;
+pub mod expect;
 pub mod measures;
 pub mod own;
 pub mod progress;
+pub mod search;
+pub mod slo;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -34,8 +41,10 @@ use super::report::{CallReport, EndedBy};
 use super::scenario::CallerScenario;
 use super::{CallPlan, CallerError, INCOMING_PATH, Keep};
 pub use dial::Schedule;
+pub use expect::Expectations;
 pub use measures::{Measures, Timed};
 pub use progress::{Counts, Progress};
+pub use slo::{Slo, Verdict};
 
 /// Frames of the test itself that are later than this, for one in a hundred: it was the bottleneck. One frame's time.
 pub const LATENESS_MAX: Duration = Duration::from_millis(20);
@@ -95,7 +104,11 @@ impl LoadRun {
 /// Errors if the server's address or a token is not one: then nothing was dialled. Calls that fail are part of the result.
 pub fn start(plan: LoadPlan) -> Result<LoadRun, CallerError> {
     let carrier = Carrier::of(&plan.call)?;
-    let (progress, stop) = (Arc::new(Progress::default()), Stop::default());
+    let progress = match plan.schedule {
+        Schedule::Once { .. } => Progress::keeping_calls(),
+        Schedule::Hold { .. } => Progress::default(),
+    };
+    let (progress, stop) = (Arc::new(progress), Stop::default());
     let task = tokio::spawn(run(plan, carrier, progress.clone(), stop.clone()));
     Ok(LoadRun { progress, stop, task })
 }
@@ -287,7 +300,7 @@ async fn run(plan: LoadPlan, carrier: Carrier, progress: Arc<Progress>, stop: St
                     (None, Some(waited)) => result.measures.add_unanswered(waited),
                     (None, None) => {}
                 }
-                progress.on_over(&placed.outcome.fate);
+                progress.on_over(&placed.outcome);
                 result.calls.push(placed.outcome);
                 dialer.on_ended(dial.line, began.elapsed());
             }
@@ -425,7 +438,44 @@ fn broken(planned: Planned) -> Placed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::script::{Manners, Script};
     use super::*;
+
+    /// A test with these response times in ms, and so many calls, of which some failed.
+    pub(super) fn result(responses_ms: &[u64], calls: usize, failed: usize) -> LoadResult {
+        let scenario = CallerScenario::of_one("one", Script::default(), Manners::default());
+        let mut measures = Measures::default();
+        responses_ms.iter().for_each(|ms| measures.response.record(Duration::from_millis(*ms)));
+        let call = |nth: usize| {
+            let planned = Planned {
+                call_sid: format!("CA{nth:032}"),
+                variant: 0,
+                from: "+15005550009".into(),
+                intended: Duration::ZERO,
+            };
+            let failure = Failure { reason: "it rained".into(), detail: format!("it rained on call {nth}") };
+            planned.outcome(if nth < failed { Fate::Failed(failure) } else { Fate::Completed })
+        };
+        LoadResult {
+            scenario: Arc::new(scenario),
+            calls: (0..calls).map(call).collect(),
+            measures,
+            took: Duration::from_secs(10),
+            peak: calls as u64,
+            stopped: false,
+            own_cores: Some(0.1),
+            cores: 2,
+        }
+    }
+
+    #[test]
+    fn failures_are_counted_by_reason() {
+        let result = result(&[], 5, 3);
+        let failures = result.failures();
+        assert_eq!(failures.len(), 1);
+        assert_eq!((failures[0].0.reason.as_str(), failures[0].1), ("it rained", 3));
+        assert_eq!((result.completed(), result.failed()), (2, 3));
+    }
 
     #[test]
     fn a_test_that_was_late_or_out_of_breath_itself_says_what_to_do() {

@@ -1,11 +1,15 @@
-//! Callbot, the system at the root: a carrier's webhooks, its media socket, and health.
+//! Callbot, the system at the root: a carrier's webhooks, its media socket, the log, health and status.
 
 mod audio_stream;
 mod call_status;
 mod health;
 mod incoming_call;
+pub mod log_stream;
+mod logs;
 mod seen;
 pub mod signature;
+mod simulations;
+mod status;
 mod webhook;
 
 use std::sync::Arc;
@@ -53,6 +57,12 @@ fn open(app: &Arc<App>) -> Routes {
 
 fn guarded(_: &Arc<App>) -> Routes {
     OpenApiRouter::new()
+        .routes(routes!(simulations::start))
+        .routes(routes!(simulations::one))
+        .routes(routes!(simulations::results))
+        .routes(routes!(logs::latest))
+        .routes(routes!(logs::stream))
+        .routes(routes!(status::handle))
 }
 
 fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {
