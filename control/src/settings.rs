@@ -62,7 +62,7 @@ pub struct Settings {
     /// How many calls are taken at once; none: as many as the media threads can bear. Default none.
     pub calls_max: Option<usize>,
     /// New calls are refused while frames are later than this, by the media threads' own measurement; zero: never.
-    /// Default 20 ms, the length of a frame.
+    /// Default [`OVERLOAD_LATENESS`].
     pub overload_lateness: Duration,
     /// How long calls may go on after SIGTERM. Default [`DRAIN`].
     pub drain: Duration,
@@ -82,6 +82,10 @@ pub struct Settings {
 
 /// Connections of one address, where nothing else is set: above what one carrier's or one load tester's bursts need.
 pub const CONNECTIONS_PER_ADDRESS: usize = 2_048;
+
+/// How late frames may be before new calls are refused, where nothing else is set: half the lead that playout has, so that
+/// callers do not hear it yet.
+pub const OVERLOAD_LATENESS: Duration = Duration::from_millis(50);
 
 /// How long calls may go on after SIGTERM, where nothing else is set.
 pub const DRAIN: Duration = Duration::from_secs(60);
@@ -120,7 +124,7 @@ impl Settings {
             connections_per_address: CONNECTIONS_PER_ADDRESS,
             test_endpoints: true,
             calls_max: None,
-            overload_lateness: Duration::from_millis(20),
+            overload_lateness: OVERLOAD_LATENESS,
             drain: DRAIN,
             busy_sentence: BUSY_SENTENCE.into(),
             busy_redirect: None,
@@ -173,7 +177,7 @@ impl Settings {
                 .filter(|calls| *calls > 0),
             overload_lateness: layers
                 .read::<Millis>("overload_lateness_ms", None)?
-                .map_or(Duration::from_millis(20), |time| time.0),
+                .map_or(OVERLOAD_LATENESS, |time| time.0),
             drain: layers.read::<Seconds>("drain_seconds", None)?.map_or(DRAIN, |time| time.0),
             busy_sentence: layers
                 .text("busy_sentence", None)

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use offhook_engine::{CallHandle, CallId, Engine, EngineError, EngineSettings, NewCall, NewLeg};
@@ -124,10 +124,16 @@ impl App {
         if self.is_draining() {
             return Err(Busy::Draining);
         }
-        match self.settings.calls_max {
-            Some(most) if self.calls.expected() >= most => Err(Busy::Full(most)),
-            _ => Ok(()),
+        if let Some(most) = self.settings.calls_max.filter(|most| self.calls.expected() >= *most) {
+            return Err(Busy::Full(most));
         }
+        let most = self.settings.overload_lateness;
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let late = engine.as_ref().map_or(Duration::ZERO, |engine| engine.lateness().p99);
+        if !most.is_zero() && late > most {
+            return Err(Busy::Overloaded(late.as_millis() as u64));
+        }
+        Ok(())
     }
 
     /// True once new calls are refused because the server is about to stop.
