@@ -13,19 +13,37 @@ use crate::server::App;
 
 /// The answer, field by field as documented.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({
+    "status": "healthy",
+    "timestamp": "2024-01-01T12:00:00Z",
+    "version": "1.0.0",
+    "uptime_seconds": 3600,
+    "active_calls": 2,
+})))]
 pub(super) struct Health {
+    /// `healthy`.
     status: &'static str,
+    /// UTC, in whole seconds.
+    #[schema(format = DateTime)]
     timestamp: String,
+    /// The server's.
     version: &'static str,
     uptime_seconds: u64,
+    /// Calls that are running.
     active_calls: usize,
 }
 
+/// Is the server alive
+///
+/// For load balancers: 200 as long as new calls are taken.
 #[utoipa::path(
     get,
     path = "/health",
     tag = "health",
-    responses((status = 200, body = Health), (status = 503, body = Health, description = "Draining: takes no new calls"))
+    responses(
+        (status = 200, body = Health, description = "New calls are taken"),
+        (status = 503, description = "Draining: no new calls are taken")
+    )
 )]
 pub(super) async fn handle(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     // A load balancer sends no new calls to a server that drains.

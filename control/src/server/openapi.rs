@@ -1,0 +1,306 @@
+//! The OpenAPI document of a system: what its routes say of themselves, completed with what the [`System`] value settles.
+//!
+//! A handler's attribute says what is its own: summary, parameters, bodies, what each answer means. All that holds for
+//! every route is written here, from the values that the server runs with, so that neither can be forgotten or go stale:
+//!
+//! | | from |
+//! |---|---|
+//! | `operationId`: method and path | the route |
+//! | security and 401 | whether the route is a guarded one |
+//! | `X-RateLimit-…`, 429, `Retry-After`, `x-rate-limit` | [`System::limits`] |
+//! | the body of every error, with an example | [`System::error_body`] |
+//! | 400, 404, 413, 415, 426, 500 | parameters, path, body and upgrade of the route |
+//! | `X-Request-Id` on every answer | the server |
+//! | the form's fields as query of a GET | the form of the POST |
+//! | the messages of a socket, in words | `x-websocket` in the attribute: names of schemas that it `receives` and `sends` |
+//!
+//! OpenAPI 3.1.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+use utoipa::openapi::{ObjectBuilder, OpenApi, RefOr, Schema, Type};
+
+use super::middleware::too_many;
+use super::rate_limit::{Limit, Quota};
+use super::system::System;
+use crate::systems::error::{ApiError, of_status};
+
+/// What the document of a system says of it as a whole.
+pub struct About {
+    /// The API's name.
+    pub title: &'static str,
+    /// What a client has to know before its first request. Markdown.
+    pub description: &'static str,
+    /// Groups of routes: name, and what they are for.
+    pub tags: &'static [(&'static str, &'static str)],
+    /// The security schemes, by their names.
+    pub schemes: fn() -> Value,
+    /// The schemes that open guarded routes: any of them does.
+    pub guarded_by: &'static [&'static str],
+    /// The schemes that open guarded sockets, where a web page cannot set headers.
+    pub guarded_sockets_by: &'static [&'static str],
+    /// The schema of an error's body.
+    pub error: fn() -> RefOr<Schema>,
+}
+
+/// What the routes of a system say of themselves.
+pub(super) struct Described {
+    pub(super) system: &'static System,
+    pub(super) open: OpenApi,
+    pub(super) guarded: OpenApi,
+}
+
+/// The name of the schema of errors.
+const ERROR: &str = "Error";
+
+/// The time in examples, as documented.
+const EXAMPLE_TIME: &str = "2024-01-01T12:00:00Z";
+
+/// How long the client of the example has to wait.
+const EXAMPLE_WAIT: Duration = Duration::from_secs(20);
+
+/// A string that is one of `words`.
+pub fn words(words: &[&str]) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().copied()))
+}
+
+/// The document of the system `own`, asked for below `base`. `guests` stand at the root of the same origin.
+pub(super) fn document(about: &About, own: &Described, guests: &[&Described], base: &str) -> Value {
+    let mut paths = Map::new();
+    let mut schemas = Map::new();
+    schemas.insert(ERROR.to_owned(), json(&(about.error)()));
+    for part in std::iter::once(&own).chain(guests) {
+        let is_guest = !std::ptr::eq(part.system, own.system);
+        for (routes, guarded) in [(&part.open, false), (&part.guarded, true)] {
+            let mut routes = json(routes);
+            let own_schemas = routes["components"]["schemas"].take();
+            let Value::Object(described) = routes["paths"].take() else { continue };
+            for (path, mut item) in described {
+                let Some(methods) = item.as_object_mut() else { continue };
+                for (method, operation) in methods.iter_mut().filter(|(_, value)| value.is_object()) {
+                    let route = Route { system: part.system, about, path: &path, method, guarded };
+                    route.complete(operation, &own_schemas);
+                }
+                if is_guest && !base.is_empty() {
+                    item["servers"] = json!([{ "url": "/", "description": "At the root, whatever the base" }]);
+                }
+                match paths.get_mut(&path).and_then(Value::as_object_mut) {
+                    Some(known) => known.extend(item.as_object().cloned().unwrap_or_default()),
+                    None => drop(paths.insert(path, item)),
+                }
+            }
+            schemas.extend(own_schemas.as_object().cloned().unwrap_or_default());
+        }
+    }
+    schemas.sort_keys();
+    let tags = about.tags.iter().map(|(name, description)| json!({ "name": name, "description": description }));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": about.title,
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": about.description,
+            "license": { "name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE") },
+        },
+        "servers": [{ "url": if base.is_empty() { "/" } else { base }, "description": "This server" }],
+        "tags": tags.collect::<Vec<_>>(),
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "headers": headers(),
+            "securitySchemes": (about.schemes)(),
+        },
+    })
+}
+
+/// One method of one path.
+struct Route<'a> {
+    system: &'a System,
+    about: &'a About,
+    path: &'a str,
+    method: &'a str,
+    guarded: bool,
+}
+
+impl Route<'_> {
+    fn complete(&self, operation: &mut Value, schemas: &Value) {
+        operation["operationId"] = self.id().into();
+        if self.method == "get" {
+            form_into_query(operation, schemas);
+        }
+        let is_socket = operation["responses"].get("101").is_some();
+        if self.guarded {
+            let schemes = if is_socket { self.about.guarded_sockets_by } else { self.about.guarded_by };
+            let alternatives = schemes.iter().map(|name| json!({ *name: [] }));
+            operation["security"] = alternatives.collect();
+        }
+        if is_socket {
+            tell_messages(operation, schemas);
+        }
+        if let Some(limit) = self.limit() {
+            let requests = limit.requests;
+            operation["x-rate-limit"] =
+                json!({ "requests": requests, "window_seconds": 60, "per": "client address" });
+            append(operation, &format!("At most {requests} requests a minute below `{}`.", limit.prefix));
+        }
+        let expected = self.expected_errors(operation, is_socket);
+        let Some(responses) = operation["responses"].as_object_mut() else { return };
+        for status in expected {
+            responses.entry(status.as_str()).or_insert_with(|| json!({}));
+        }
+        responses.sort_keys();
+        for (status, response) in responses.iter_mut() {
+            if let Ok(status) = status.parse() {
+                self.complete_response(status, response);
+            }
+        }
+    }
+
+    /// As the method and the path: `get_v1_calls_call`.
+    fn id(&self) -> String {
+        let plain = self.path.replace(['{', '}'], "").replace(['/', '-', '.'], "_");
+        format!("{}_{}", self.method, plain.trim_matches('_'))
+    }
+
+    fn limit(&self) -> Option<&Limit> {
+        self.system.limits.iter().find(|limit| self.path.starts_with(limit.prefix))
+    }
+
+    /// Errors that the server or the framework makes, of which the handler need not speak.
+    fn expected_errors(&self, operation: &Value, is_socket: bool) -> Vec<StatusCode> {
+        let has_parameter = |place: &str| {
+            let parameters = operation["parameters"].as_array();
+            parameters.is_some_and(|all| all.iter().any(|parameter| parameter["in"] == place))
+        };
+        let has_body = operation.get("requestBody").is_some();
+        let candidates = [
+            (StatusCode::BAD_REQUEST, has_parameter("query") || has_body || is_socket),
+            (StatusCode::UNAUTHORIZED, self.guarded),
+            (StatusCode::NOT_FOUND, self.path.contains('{')),
+            (StatusCode::PAYLOAD_TOO_LARGE, has_body),
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, has_body),
+            (StatusCode::UPGRADE_REQUIRED, is_socket),
+            (StatusCode::TOO_MANY_REQUESTS, self.limit().is_some()),
+            (StatusCode::INTERNAL_SERVER_ERROR, true),
+        ];
+        candidates.into_iter().filter(|(_, expected)| *expected).map(|(status, _)| status).collect()
+    }
+
+    fn complete_response(&self, status: StatusCode, response: &mut Value) {
+        let header = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+        response["headers"]["X-Request-Id"] = header("X-Request-Id");
+        if self.limit().is_some() {
+            for name in ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"] {
+                response["headers"][name] = header(name);
+            }
+        }
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => response["headers"]["Retry-After"] = header("Retry-After"),
+            StatusCode::UNAUTHORIZED => response["headers"]["WWW-Authenticate"] = header("WWW-Authenticate"),
+            _ => {}
+        }
+        let error = self.example_error(status, response["description"].as_str().unwrap_or_default());
+        if response["description"].as_str().unwrap_or_default().is_empty() {
+            response["description"] = match status {
+                StatusCode::BAD_REQUEST => "Something is missing or malformed: `details` names it".into(),
+                StatusCode::SWITCHING_PROTOCOLS => "The connection is a WebSocket from here on".into(),
+                _ if status.is_success() => "Done".into(),
+                _ => Value::from(error.message.as_str()),
+            };
+        }
+        if (status.is_client_error() || status.is_server_error()) && response.get("content").is_none() {
+            let mut body = (self.system.error_body)(&error, "req_123");
+            if let Some(time) = body.get_mut("timestamp") {
+                *time = EXAMPLE_TIME.into();
+            }
+            response["content"]["application/json"] =
+                json!({ "schema": { "$ref": format!("#/components/schemas/{ERROR}") }, "example": body });
+        }
+    }
+
+    /// An error of this status as the server makes it. `told`: what the handler says of it.
+    fn example_error(&self, status: StatusCode, told: &str) -> ApiError {
+        match (status, self.limit()) {
+            (StatusCode::BAD_REQUEST, _) => ApiError::missing("CallSid"),
+            (StatusCode::TOO_MANY_REQUESTS, Some(limit)) => too_many(&Quota {
+                limit: limit.requests,
+                remaining: 0,
+                reset_unix_s: 0,
+                reset_in: EXAMPLE_WAIT,
+                exceeded: true,
+            }),
+            _ if !told.is_empty() => ApiError::new(status, told),
+            (StatusCode::UNAUTHORIZED, _) => ApiError::new(status, "A valid bearer token is required"),
+            _ => of_status(status),
+        }
+    }
+}
+
+/// A GET of a webhook takes in its query what a POST takes in its form.
+fn form_into_query(operation: &mut Value, schemas: &Value) {
+    let Some(operation) = operation.as_object_mut() else { return };
+    let Some(body) = operation.remove("requestBody") else { return };
+    let schema = resolved(&body["content"]["application/x-www-form-urlencoded"]["schema"], schemas);
+    let required = schema["required"].as_array();
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    let (Some(fields), Some(parameters)) = (schema["properties"].as_object(), parameters.as_array_mut()) else {
+        return;
+    };
+    for (name, field) in fields {
+        let mut field = field.clone();
+        let description = field.as_object_mut().and_then(|field| field.shift_remove("description"));
+        parameters.push(json!({
+            "name": name,
+            "in": "query",
+            "description": description,
+            "required": required.is_some_and(|names| names.iter().any(|required| required == name)),
+            "schema": field,
+        }));
+    }
+}
+
+/// Turns the names in `x-websocket` into references, and tells of the messages in the description, by their examples.
+fn tell_messages(operation: &mut Value, schemas: &Value) {
+    let mut text = String::new();
+    for (direction, heading) in [("receives", "Messages to the server"), ("sends", "Messages from the server")] {
+        let Some(name) = operation["x-websocket"][direction].as_str().map(str::to_owned) else { continue };
+        text += &format!("\n\n**{heading}** (schema `{name}`), one JSON object in each text message:\n");
+        for example in schemas[&name]["examples"].as_array().into_iter().flatten() {
+            text += &format!("\n```json\n{example}\n```\n");
+        }
+        operation["x-websocket"][direction] = json!({ "$ref": format!("#/components/schemas/{name}") });
+    }
+    append(operation, text.trim_start());
+}
+
+fn append(operation: &mut Value, paragraph: &str) {
+    let before = operation["description"].as_str().unwrap_or_default();
+    operation["description"] = format!("{before}\n\n{paragraph}").trim().into();
+}
+
+/// The schema itself, if `schema` is a reference to one of `schemas`.
+fn resolved<'a>(schema: &'a Value, schemas: &'a Value) -> &'a Value {
+    let name = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
+    name.map_or(schema, |name| &schemas[name])
+}
+
+fn headers() -> Value {
+    let header = |description: &str, kind: &str, example: Value| {
+        json!({ "description": description, "schema": { "type": kind }, "example": example })
+    };
+    json!({
+        "X-Request-Id": header("Names the request, as in the log and in an error's body", "string", "req_123".into()),
+        "X-RateLimit-Limit": header("Requests that a client may make in a minute", "integer", 100.into()),
+        "X-RateLimit-Remaining": header("How many of them are left", "integer", 95.into()),
+        "X-RateLimit-Reset":
+            header("When the next minute begins, in seconds since 1970", "integer", 1_640_995_200.into()),
+        "Retry-After": header("Seconds to wait before the next request", "integer", 20.into()),
+        "WWW-Authenticate": header("How to say who asks", "string", "Bearer".into()),
+    })
+}
+
+fn json(described: &impl serde::Serialize) -> Value {
+    serde_json::to_value(described).expect("a description has string keys only")
+}
