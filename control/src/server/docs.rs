@@ -277,3 +277,49 @@ impl Documents {
         if alone { self.alone.clone() } else { shared() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a page loads: `src` of scripts, `href` of links.
+    fn loaded(page: &str) -> Vec<&str> {
+        let after = |mark| page.split(mark).skip(1).filter_map(|rest: &str| rest.split('"').next());
+        after("src=\"").chain(after("<link rel=\"stylesheet\" href=\"")).chain(after("sizes=\"32x32\" href=\"")).collect()
+    }
+
+    #[test]
+    fn pages_load_what_is_there_and_nothing_else() {
+        for page in [SWAGGER_UI, REDOC] {
+            let names = loaded(page);
+            assert!(names.len() >= 4, "{names:?}");
+            for name in names {
+                let file = name.strip_prefix("docs/").expect("assets stand below docs/");
+                assert!(FILES.contains_key(file), "{name}");
+            }
+            assert!(!page.contains("<script>") && !page.contains("://"), "the policy lets neither through");
+        }
+    }
+
+    #[test]
+    fn redocs_program_is_whole_and_asks_nobody_for_its_logo() {
+        let script = &FILES["redoc.standalone.js"].bytes;
+        let script = std::str::from_utf8(script).unwrap();
+        assert!(script.len() > 1_000_000 && script.starts_with("/*!"), "{}", &script[..40]);
+        assert!(!script.contains("</html>") && script.contains(NO_IMAGE) && !script.contains("cdn.redoc.ly"));
+    }
+
+    #[test]
+    fn what_a_client_has_is_not_sent_again() {
+        let file = File::new(STYLE, "a {}");
+        let mut headers = HeaderMap::new();
+        assert_eq!(file.answer(&headers).status(), StatusCode::OK);
+        for (tags, status) in [("\"other\"", 200), ("*", 304), (file.etag.to_str().unwrap(), 304)] {
+            headers.insert(header::IF_NONE_MATCH, tags.parse().unwrap());
+            assert_eq!(file.answer(&headers).status().as_u16(), status, "{tags}");
+        }
+        let weak = format!("\"x\", W/{}", file.etag.to_str().unwrap());
+        headers.insert(header::IF_NONE_MATCH, weak.parse().unwrap());
+        assert_eq!(file.answer(&headers).status(), StatusCode::NOT_MODIFIED);
+    }
+}

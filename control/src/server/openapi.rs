@@ -304,3 +304,259 @@ fn headers() -> Value {
 fn json(described: &impl serde::Serialize) -> Value {
     serde_json::to_value(described).expect("a description has string keys only")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::super::sites::taken_apart;
+    use super::*;
+    use crate::server::App;
+    use crate::settings::{Settings, Speech};
+    use crate::systems::{callbot, native};
+
+    /// What is mounted without being part of the API: the files that the pages load.
+    const UNDOCUMENTED: [&str; 1] = ["/docs/{file}"];
+
+    struct Documented {
+        own: Described,
+        guest: Described,
+        /// Paths that are mounted.
+        mounted: BTreeSet<String>,
+    }
+
+    impl Documented {
+        async fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let settings = Settings { speech: Speech::Canned, ..Settings::local(dir.path().into()) };
+            let app = tokio::task::spawn_blocking(|| App::start(settings)).await.unwrap().unwrap();
+            let app = Arc::new(app);
+            let ((open, guarded), own) = taken_apart(&callbot::SYSTEM, &app);
+            let ((guests_open, guests_guarded), guest) = taken_apart(&native::SYSTEM, &app);
+            let routers = [open, guarded, guests_open, guests_guarded];
+            Self { own, guest, mounted: routers.iter().flat_map(paths_of).collect() }
+        }
+
+        fn document(&self, base: &str) -> Value {
+            document(callbot::SYSTEM.about.unwrap(), &self.own, &[&self.guest], base)
+        }
+
+        /// The system of a path, and whether the path is guarded.
+        fn place_of(&self, path: &str) -> (&'static System, bool) {
+            for part in [&self.own, &self.guest] {
+                for (routes, guarded) in [(&part.open, false), (&part.guarded, true)] {
+                    if routes.paths.paths.contains_key(path) {
+                        return (part.system, guarded);
+                    }
+                }
+            }
+            panic!("{path} is documented, but no route");
+        }
+    }
+
+    /// The paths of a router, which it shows to those who debug.
+    fn paths_of(router: &axum::Router<Arc<App>>) -> Vec<String> {
+        let shown = format!("{router:?}");
+        shown.split('"').filter(|piece| piece.starts_with('/')).map(str::to_owned).collect()
+    }
+
+    fn operations(document: &Value) -> Vec<(String, String, Value)> {
+        let paths = document["paths"].as_object().unwrap();
+        let methods = |item: &Value| item.as_object().unwrap().clone().into_iter();
+        paths
+            .iter()
+            .flat_map(|(path, item)| methods(item).map(move |(method, value)| (path.clone(), method, value)))
+            .filter(|(_, method, _)| method != "servers")
+            .collect()
+    }
+
+    /// True for what can be shown as text.
+    fn is_readable(mime: &str) -> bool {
+        ["application/json", "application/xml", "application/x-www-form-urlencoded"].contains(&mime)
+            || mime.starts_with("text/")
+    }
+
+    fn has_example(content: &Value, document: &Value) -> bool {
+        let schema = resolved(&content["schema"], &document["components"]["schemas"]);
+        let told = |value: &Value| value.get("example").is_some() || value.get("examples").is_some();
+        told(content) || told(schema)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_mounted_route_is_described() {
+        let documented = Documented::new().await;
+        let document = documented.document("");
+        let described = document["paths"].as_object().unwrap();
+        assert!(documented.mounted.contains("/health"), "a router shows its paths: {:?}", documented.mounted);
+        let absent = documented.mounted.iter().filter(|path| !described.contains_key(*path));
+        let absent: Vec<_> = absent.filter(|path| !UNDOCUMENTED.contains(&path.as_str())).collect();
+        assert!(absent.is_empty(), "mounted with `route`, not with `routes!`, and so undocumented: {absent:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_operation_says_what_a_client_must_know() {
+        let documented = Documented::new().await;
+        let document = documented.document("");
+        let tags: Vec<&str> =
+            document["tags"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
+        let mut complaints = Vec::new();
+        for (path, method, operation) in operations(&document) {
+            let mut expect = |is_so: bool, what: &str| {
+                if !is_so {
+                    complaints.push(format!("{method} {path}: {what}"));
+                }
+            };
+            let text = |value: &Value| !value.as_str().unwrap_or_default().is_empty();
+            expect(text(&operation["summary"]), "no summary: the first line of the handler's doc comment");
+            expect(text(&operation["description"]), "no description: the rest of the handler's doc comment");
+            let own_tags = operation["tags"].as_array();
+            let is_known = |tag: &Value| tags.contains(&tag.as_str().unwrap());
+            expect(own_tags.is_some_and(|own| own.iter().all(is_known)), "its tag is none of the system's");
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            for parameter in &parameters {
+                expect(text(&parameter["description"]), &format!("what is {}?", parameter["name"]));
+            }
+            for name in path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name) {
+                let named = |p: &Value| p["in"] == "path" && p["name"] == name;
+                expect(parameters.iter().any(named), &format!("{{{name}}} is not among its params"));
+            }
+            let responses = operation["responses"].as_object().unwrap();
+            let bodies = std::iter::once(&operation["requestBody"]).chain(responses.values());
+            for (mime, content) in bodies.filter_map(|body| body["content"].as_object()).flatten() {
+                expect(!is_readable(mime) || has_example(content, &document), &format!("no example of {mime}"));
+                expect(!is_readable(mime) || content.get("schema").is_some(), &format!("no schema of {mime}"));
+            }
+            let (system, guarded) = documented.place_of(&path);
+            let limit = system.limits.iter().find(|limit| path.starts_with(limit.prefix));
+            let needs_bearer = operation["security"].as_array().is_some_and(|all| {
+                !all.is_empty() && all.iter().all(|one| one.get("bearer").or(one.get("socketToken")).is_some())
+            });
+            expect(needs_bearer == guarded, "its security is not the system's");
+            expect(!guarded || responses.contains_key("401"), "no 401");
+            expect(responses.contains_key("429") == limit.is_some(), "429 where there is no limit, or none");
+            let told = operation["x-rate-limit"]["requests"].as_u64();
+            expect(told == limit.map(|limit| limit.requests.into()), "its limit is not the system's");
+            for (status, response) in responses {
+                expect(text(&response["description"]), &format!("{status} without a description"));
+                let headers = response["headers"].as_object().unwrap();
+                expect(headers.contains_key("X-Request-Id"), &format!("{status} without X-Request-Id"));
+                let limited = headers.contains_key("X-RateLimit-Limit")
+                    && headers.contains_key("X-RateLimit-Remaining")
+                    && headers.contains_key("X-RateLimit-Reset");
+                expect(limited == limit.is_some(), &format!("{status}: the headers of its limit"));
+                expect(headers.contains_key("Retry-After") == (status == "429"), "Retry-After is for 429");
+                if status.starts_with(['4', '5']) {
+                    let schema = &response["content"]["application/json"]["schema"]["$ref"];
+                    expect(schema == "#/components/schemas/Error", &format!("{status} is no Error"));
+                }
+            }
+        }
+        assert!(complaints.is_empty(), "{complaints:#?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn webhooks_are_signed_forms_and_may_be_asked_by_get() {
+        let document = Documented::new().await.document("");
+        for path in ["/api/callbot/incoming-call", "/api/callbot/call-status"] {
+            let item = &document["paths"][path];
+            for method in ["get", "post"] {
+                let operation = &item[method];
+                assert_eq!(operation["security"], json!([{ "twilioSignature": [] }]), "{method} {path}");
+                for status in ["400", "403"] {
+                    assert!(operation["responses"].get(status).is_some(), "{method} {path}: {status}");
+                }
+            }
+            let form = &item["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"];
+            let form = resolved(form, &document["components"]["schemas"]);
+            let fields: Vec<&String> = form["properties"].as_object().unwrap().keys().collect();
+            let in_query = item["get"]["parameters"].as_array().unwrap();
+            for field in fields {
+                assert!(in_query.iter().any(|p| p["name"] == *field && p["in"] == "query"), "{path}: {field}");
+            }
+            assert!(item["get"].get("requestBody").is_none());
+        }
+        let missing = &document["paths"]["/api/callbot/incoming-call"]["post"]["responses"]["400"];
+        let example = &missing["content"]["application/json"]["example"];
+        assert_eq!(*example, document["components"]["schemas"]["Error"]["examples"][0], "as documented");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_sockets_messages_are_shown() {
+        let document = Documented::new().await.document("");
+        let socket = &document["paths"]["/api/callbot/audio-stream"]["get"];
+        assert!(socket["responses"].get("101").is_some());
+        for (direction, events) in [
+            ("receives", &["connected", "start", "media", "mark", "dtmf", "stop"][..]),
+            ("sends", &["media", "mark", "clear", "error"]),
+        ] {
+            let schema = resolved(&socket["x-websocket"][direction], &document["components"]["schemas"]);
+            let examples = schema["examples"].as_array().unwrap();
+            let told: Vec<&str> = examples.iter().map(|e| e["event"].as_str().unwrap()).collect();
+            assert_eq!(told, events);
+            for example in examples {
+                let text = socket["description"].as_str().unwrap();
+                assert!(text.contains(&example.to_string()), "{text}");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn names_are_unique_and_references_lead_somewhere() {
+        let documented = Documented::new().await;
+        let document = documented.document("/callbot");
+        let ids: Vec<_> = operations(&document).into_iter().map(|(_, _, o)| o["operationId"].clone()).collect();
+        let different: BTreeSet<String> = ids.iter().map(Value::to_string).collect();
+        assert_eq!(different.len(), ids.len(), "{ids:?}");
+        assert!(ids.contains(&"get_v1_calls_call_timeline".into()), "{ids:?}");
+
+        let names = |part: &Described| -> BTreeSet<String> {
+            let all = [&part.open, &part.guarded];
+            let schemas = all.into_iter().filter_map(|routes| routes.components.as_ref());
+            schemas.flat_map(|components| components.schemas.keys().cloned()).collect()
+        };
+        let (own, guest) = (names(&documented.own), names(&documented.guest));
+        let both: Vec<_> = own.intersection(&guest).collect();
+        assert!(both.is_empty(), "two systems have schemas of one name: {both:?}");
+
+        let text = document.to_string();
+        for (at, _) in text.match_indices("\"$ref\":\"#") {
+            let pointer = text[at + 9..].split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_server_is_the_base_that_was_asked_and_guests_stay_at_the_root() {
+        let documented = Documented::new().await;
+        for (base, server, guests_server) in [("", "/", Value::Null), ("/callbot", "/callbot", "/".into())] {
+            let document = documented.document(base);
+            assert_eq!(document["servers"][0]["url"], server);
+            assert_eq!(document["paths"]["/v1/calls"]["servers"][0]["url"], guests_server);
+            assert!(document["paths"]["/health"].get("servers").is_none());
+        }
+        let alone = document(callbot::SYSTEM.about.unwrap(), &documented.own, &[], "");
+        assert!(alone["paths"].get("/v1/calls").is_none(), "an origin of callbot's own has no /v1");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn examples_of_errors_have_the_shape_that_is_promised() {
+        let document = Documented::new().await.document("");
+        let keys = |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+        let schema = &document["components"]["schemas"]["Error"]["properties"];
+        let codes = schema["error"]["properties"]["code"]["enum"].as_array().unwrap();
+        let mut seen = 0;
+        for (path, method, operation) in operations(&document) {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let Some(example) = response["content"]["application/json"].get("example") else { continue };
+                if status.starts_with(['4', '5']) {
+                    assert_eq!(keys(example), keys(schema), "{method} {path} {status}");
+                    assert_eq!(keys(&example["error"]), keys(&schema["error"]["properties"]));
+                    assert!(codes.contains(&example["error"]["code"]), "{example}");
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 20, "{seen}");
+    }
+}

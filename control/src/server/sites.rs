@@ -150,10 +150,10 @@ impl Sites {
 }
 
 /// The open and the guarded routes of a system.
-type Routers = (Router<Arc<App>>, Router<Arc<App>>);
+pub(super) type Routers = (Router<Arc<App>>, Router<Arc<App>>);
 
 /// A system's routes, and what they say of themselves.
-fn taken_apart(system: &'static System, app: &Arc<App>) -> (Routers, Described) {
+pub(super) fn taken_apart(system: &'static System, app: &Arc<App>) -> (Routers, Described) {
     let mut open = (system.open)(app);
     if system.about.is_some() {
         open = open.merge(docs::routes());
