@@ -119,7 +119,10 @@ pub(super) fn routes() -> Routes {
         example = json!({ "openapi": "3.1.0", "info": { "title": "Offhook callbot", "version": "0.1.0" }, "paths": {} }),
     ))
 )]
-async fn openapi(document: Option<Extension<Arc<File>>>, headers: HeaderMap) -> Result<Response<Body>, ApiError> {
+async fn openapi(
+    document: Option<Extension<Arc<File>>>,
+    headers: HeaderMap,
+) -> Result<Response<Body>, ApiError> {
     let Extension(document) = document.ok_or_else(|| ApiError::not_found("This system has no document"))?;
     Ok(document.answer(&headers))
 }
@@ -285,7 +288,10 @@ mod tests {
     /// What a page loads: `src` of scripts, `href` of links.
     fn loaded(page: &str) -> Vec<&str> {
         let after = |mark| page.split(mark).skip(1).filter_map(|rest: &str| rest.split('"').next());
-        after("src=\"").chain(after("<link rel=\"stylesheet\" href=\"")).chain(after("sizes=\"32x32\" href=\"")).collect()
+        after("src=\"")
+            .chain(after("<link rel=\"stylesheet\" href=\""))
+            .chain(after("sizes=\"32x32\" href=\""))
+            .collect()
     }
 
     #[test]

@@ -84,7 +84,8 @@ pub(super) fn document(about: &About, own: &Described, guests: &[&Described], ba
                     route.complete(operation, &own_schemas);
                 }
                 if is_guest && !base.is_empty() {
-                    item["servers"] = json!([{ "url": "/", "description": "At the root, whatever the base" }]);
+                    item["servers"] =
+                        json!([{ "url": "/", "description": "At the root, whatever the base" }]);
                 }
                 match paths.get_mut(&path).and_then(Value::as_object_mut) {
                     Some(known) => known.extend(item.as_object().cloned().unwrap_or_default()),
@@ -95,7 +96,8 @@ pub(super) fn document(about: &About, own: &Described, guests: &[&Described], ba
         }
     }
     schemas.sort_keys();
-    let tags = about.tags.iter().map(|(name, description)| json!({ "name": name, "description": description }));
+    let tags =
+        about.tags.iter().map(|(name, description)| json!({ "name": name, "description": description }));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -245,7 +247,8 @@ fn form_into_query(operation: &mut Value, schemas: &Value) {
     let schema = resolved(&body["content"]["application/x-www-form-urlencoded"]["schema"], schemas);
     let required = schema["required"].as_array();
     let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
-    let (Some(fields), Some(parameters)) = (schema["properties"].as_object(), parameters.as_array_mut()) else {
+    let (Some(fields), Some(parameters)) = (schema["properties"].as_object(), parameters.as_array_mut())
+    else {
         return;
     };
     for (name, field) in fields {
@@ -264,7 +267,9 @@ fn form_into_query(operation: &mut Value, schemas: &Value) {
 /// Turns the names in `x-websocket` into references, and tells of the messages in the description, by their examples.
 fn tell_messages(operation: &mut Value, schemas: &Value) {
     let mut text = String::new();
-    for (direction, heading) in [("receives", "Messages to the server"), ("sends", "Messages from the server")] {
+    for (direction, heading) in
+        [("receives", "Messages to the server"), ("sends", "Messages from the server")]
+    {
         let Some(name) = operation["x-websocket"][direction].as_str().map(str::to_owned) else { continue };
         text += &format!("\n\n**{heading}** (schema `{name}`), one JSON object in each text message:\n");
         for example in schemas[&name]["examples"].as_array().into_iter().flatten() {
@@ -287,9 +292,7 @@ fn resolved<'a>(schema: &'a Value, schemas: &'a Value) -> &'a Value {
 }
 
 fn headers() -> Value {
-    let header = |description: &str, kind: &str, example: Value| {
-        json!({ "description": description, "schema": { "type": kind }, "example": example })
-    };
+    let header = |description: &str, kind: &str, example: Value| json!({ "description": description, "schema": { "type": kind }, "example": example });
     json!({
         "X-Request-Id": header("Names the request, as in the log and in an error's body", "string", "req_123".into()),
         "X-RateLimit-Limit": header("Requests that a client may make in a minute", "integer", 100.into()),
@@ -316,8 +319,8 @@ mod tests {
     use crate::settings::{Settings, Speech};
     use crate::systems::{callbot, native};
 
-    /// What is mounted without being part of the API: the files that the pages load.
-    const UNDOCUMENTED: [&str; 1] = ["/docs/{file}"];
+    /// What is mounted without being part of the API: the files that the pages load, and what axum answers the rest with.
+    const UNDOCUMENTED: [&str; 3] = ["/docs/{file}", "/", "/{*__private__axum_fallback}"];
 
     struct Documented {
         own: Described,
@@ -391,7 +394,10 @@ mod tests {
         assert!(documented.mounted.contains("/health"), "a router shows its paths: {:?}", documented.mounted);
         let absent = documented.mounted.iter().filter(|path| !described.contains_key(*path));
         let absent: Vec<_> = absent.filter(|path| !UNDOCUMENTED.contains(&path.as_str())).collect();
-        assert!(absent.is_empty(), "mounted with `route`, not with `routes!`, and so undocumented: {absent:?}");
+        assert!(
+            absent.is_empty(),
+            "mounted with `route`, not with `routes!`, and so undocumented: {absent:?}"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -417,20 +423,28 @@ mod tests {
             for parameter in &parameters {
                 expect(text(&parameter["description"]), &format!("what is {}?", parameter["name"]));
             }
-            for name in path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name) {
+            for name in path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+            {
                 let named = |p: &Value| p["in"] == "path" && p["name"] == name;
                 expect(parameters.iter().any(named), &format!("{{{name}}} is not among its params"));
             }
             let responses = operation["responses"].as_object().unwrap();
             let bodies = std::iter::once(&operation["requestBody"]).chain(responses.values());
             for (mime, content) in bodies.filter_map(|body| body["content"].as_object()).flatten() {
-                expect(!is_readable(mime) || has_example(content, &document), &format!("no example of {mime}"));
-                expect(!is_readable(mime) || content.get("schema").is_some(), &format!("no schema of {mime}"));
+                expect(
+                    !is_readable(mime) || has_example(content, &document),
+                    &format!("no example of {mime}"),
+                );
+                expect(
+                    !is_readable(mime) || content.get("schema").is_some(),
+                    &format!("no schema of {mime}"),
+                );
             }
             let (system, guarded) = documented.place_of(&path);
             let limit = system.limits.iter().find(|limit| path.starts_with(limit.prefix));
             let needs_bearer = operation["security"].as_array().is_some_and(|all| {
-                !all.is_empty() && all.iter().all(|one| one.get("bearer").or(one.get("socketToken")).is_some())
+                !all.is_empty()
+                    && all.iter().all(|one| one.get("bearer").or(one.get("socketToken")).is_some())
             });
             expect(needs_bearer == guarded, "its security is not the system's");
             expect(!guarded || responses.contains_key("401"), "no 401");
@@ -472,7 +486,10 @@ mod tests {
             let fields: Vec<&String> = form["properties"].as_object().unwrap().keys().collect();
             let in_query = item["get"]["parameters"].as_array().unwrap();
             for field in fields {
-                assert!(in_query.iter().any(|p| p["name"] == *field && p["in"] == "query"), "{path}: {field}");
+                assert!(
+                    in_query.iter().any(|p| p["name"] == *field && p["in"] == "query"),
+                    "{path}: {field}"
+                );
             }
             assert!(item["get"].get("requestBody").is_none());
         }
@@ -505,7 +522,8 @@ mod tests {
     async fn names_are_unique_and_references_lead_somewhere() {
         let documented = Documented::new().await;
         let document = documented.document("/callbot");
-        let ids: Vec<_> = operations(&document).into_iter().map(|(_, _, o)| o["operationId"].clone()).collect();
+        let ids: Vec<_> =
+            operations(&document).into_iter().map(|(_, _, o)| o["operationId"].clone()).collect();
         let different: BTreeSet<String> = ids.iter().map(Value::to_string).collect();
         assert_eq!(different.len(), ids.len(), "{ids:?}");
         assert!(ids.contains(&"get_v1_calls_call_timeline".into()), "{ids:?}");

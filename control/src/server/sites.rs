@@ -59,7 +59,8 @@ pub(super) struct Mount {
 impl Sites {
     /// Mounts `systems`.
     pub(super) fn new(app: &Arc<App>, systems: &[&'static System]) -> Arc<Self> {
-        let (routers, described): (Vec<_>, Vec<_>) = systems.iter().map(|system| taken_apart(system, app)).unzip();
+        let (routers, described): (Vec<_>, Vec<_>) =
+            systems.iter().map(|system| taken_apart(system, app)).unzip();
         let mut first_scope = 0;
         let mut mounted = Vec::new();
         for (&system, routers) in systems.iter().zip(routers) {

@@ -55,7 +55,10 @@ static ABOUT: About = About {
         ("test", "Simulated callers against this server, and what was measured."),
         ("health", "How the server and what it needs are doing."),
         ("documentation", "This document, and the pages that show it."),
-        ("calls", "Offhook's own API: calls, what was said on them, and their files. It is at the root, whatever the base."),
+        (
+            "calls",
+            "Offhook's own API: calls, what was said on them, and their files. It is at the root, whatever the base.",
+        ),
     ],
     schemes,
     guarded_by: &["bearer"],

@@ -472,12 +472,7 @@ impl From<CallRecord> for Call {
 
 impl From<TimelineEntry> for Entry {
     fn from(entry: TimelineEntry) -> Self {
-        Self {
-            text: timeline::stored_line(&entry),
-            at_us: entry.at_us,
-            kind: entry.kind,
-            data: entry.data,
-        }
+        Self { text: timeline::stored_line(&entry), at_us: entry.at_us, kind: entry.kind, data: entry.data }
     }
 }
 
