@@ -75,6 +75,7 @@ pub(super) fn document(about: &About, own: &Described, guests: &[&Described], ba
         let is_guest = !std::ptr::eq(part.system, own.system);
         for (routes, guarded) in [(&part.open, false), (&part.guarded, true)] {
             let mut routes = json(routes);
+            unwrap_lines(&mut routes);
             let own_schemas = routes["components"]["schemas"].take();
             let Value::Object(described) = routes["paths"].take() else { continue };
             for (path, mut item) in described {
@@ -96,8 +97,12 @@ pub(super) fn document(about: &About, own: &Described, guests: &[&Described], ba
         }
     }
     schemas.sort_keys();
-    let tags =
-        about.tags.iter().map(|(name, description)| json!({ "name": name, "description": description }));
+    let used = |name: &str| {
+        let mut operations = paths.values().filter_map(Value::as_object).flat_map(Map::values);
+        operations.any(|operation| operation["tags"].as_array().is_some_and(|tags| tags.contains(&name.into())))
+    };
+    let tags = about.tags.iter().filter(|(name, _)| used(name));
+    let tags = tags.map(|(name, description)| json!({ "name": name, "description": description }));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -278,6 +283,25 @@ fn tell_messages(operation: &mut Value, schemas: &Value) {
         operation["x-websocket"][direction] = json!({ "$ref": format!("#/components/schemas/{name}") });
     }
     append(operation, text.trim_start());
+}
+
+/// Joins the lines of descriptions, which are as long as those of the source: some viewers would break them there.
+fn unwrap_lines(described: &mut Value) {
+    match described {
+        Value::Array(items) => items.iter_mut().for_each(unwrap_lines),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == "description" => {
+                        let paragraphs = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+                        *text = paragraphs.collect::<Vec<_>>().join("\n\n");
+                    }
+                    _ => unwrap_lines(value),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn append(operation: &mut Value, paragraph: &str) {

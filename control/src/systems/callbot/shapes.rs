@@ -74,7 +74,7 @@ pub struct MediaMessages;
 
 /// A message from the carrier. `sequenceNumber` may be missing from any; unknown events are counted and ignored.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[serde(tag = "event", rename_all = "lowercase")]
 #[schema(examples(
     json!({ "event": "connected", "protocol": "Call", "version": "1.0.0" }),
     json!({
@@ -129,8 +129,10 @@ pub enum CarrierMessage {
     /// The stream begins. It must come within 10 s, and show the token that the TwiML gave.
     Start {
         /// Among all messages of the stream, from 1.
+        #[serde(rename = "sequenceNumber")]
         sequence_number: Option<String>,
         /// The carrier's name for the stream.
+        #[serde(rename = "streamSid")]
         stream_sid: String,
         /// What the stream is of.
         start: StreamStart,
@@ -138,8 +140,10 @@ pub enum CarrierMessage {
     /// A piece of the caller's audio: 20 ms as a rule.
     Media {
         /// Among all messages of the stream.
+        #[serde(rename = "sequenceNumber")]
         sequence_number: Option<String>,
         /// The carrier's name for the stream.
+        #[serde(rename = "streamSid")]
         stream_sid: String,
         /// The audio.
         media: CallerAudio,
@@ -147,8 +151,10 @@ pub enum CarrierMessage {
     /// All audio before a mark of ours was played, or dropped at our `clear`.
     Mark {
         /// Among all messages of the stream.
+        #[serde(rename = "sequenceNumber")]
         sequence_number: Option<String>,
         /// The carrier's name for the stream.
+        #[serde(rename = "streamSid")]
         stream_sid: String,
         /// The mark.
         mark: MarkName,
@@ -156,8 +162,10 @@ pub enum CarrierMessage {
     /// The caller pressed a key.
     Dtmf {
         /// Among all messages of the stream.
+        #[serde(rename = "sequenceNumber")]
         sequence_number: Option<String>,
         /// The carrier's name for the stream.
+        #[serde(rename = "streamSid")]
         stream_sid: String,
         /// The key.
         dtmf: Key,
@@ -165,8 +173,10 @@ pub enum CarrierMessage {
     /// The call is over.
     Stop {
         /// Among all messages of the stream.
+        #[serde(rename = "sequenceNumber")]
         sequence_number: Option<String>,
         /// The carrier's name for the stream.
+        #[serde(rename = "streamSid")]
         stream_sid: String,
         /// What the stream was of.
         stop: StreamStop,
@@ -175,7 +185,7 @@ pub enum CarrierMessage {
 
 /// A message to the carrier.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[serde(tag = "event", rename_all = "lowercase")]
 #[schema(examples(
     json!({
         "event": "media",
@@ -197,6 +207,7 @@ pub enum BotMessage {
     /// A piece of the agent's audio, to be played after what came before.
     Media {
         /// The carrier's name for the stream.
+        #[serde(rename = "streamSid")]
         stream_sid: String,
         /// The audio.
         media: AgentAudio,
@@ -204,6 +215,7 @@ pub enum BotMessage {
     /// To be sent back once all audio before it was played.
     Mark {
         /// The carrier's name for the stream.
+        #[serde(rename = "streamSid")]
         stream_sid: String,
         /// The mark.
         mark: MarkName,
@@ -211,6 +223,7 @@ pub enum BotMessage {
     /// Drop what was not played yet: the caller took the floor.
     Clear {
         /// The carrier's name for the stream.
+        #[serde(rename = "streamSid")]
         stream_sid: String,
     },
     /// Something that was sent could not be used. The stream goes on, if it is recoverable.
