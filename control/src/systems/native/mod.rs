@@ -27,6 +27,7 @@ pub static SYSTEM: System = System {
     limits: &[],
     claims_signature: unsigned,
     cors: no_cors,
+    about: None,
 };
 
 fn guarded(_: &Arc<App>) -> Routes {
