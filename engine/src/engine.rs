@@ -190,6 +190,7 @@ impl Engine {
         post.hand_over(Box::new(Seat::new(NewSeat {
             number,
             leg: Leg::new(mio::net::TcpStream::from_std(leg.socket), leg.already_read),
+            tells_faults: call.settings.error_frames,
             call: Call::new(call.settings),
             speech: call_end,
             journal,
