@@ -132,7 +132,8 @@ impl Carrier {
         let (stream_url, parameters, webhook_took, socket) = tokio::select! {
             up = setup => up?,
             () = stop.stopped() => {
-                ending.tell(Duration::ZERO).await;
+                // Who stops a test does not wait for a server that answers nothing.
+                let _ = timeout(CLOSE_TIMEOUT, ending.tell(Duration::ZERO)).await;
                 return Err(CallerError::Stopped);
             }
         };

@@ -296,8 +296,8 @@ async fn run(plan: LoadPlan, carrier: Carrier, progress: Arc<Progress>, stop: St
                     (None, None) => {}
                 }
                 progress.on_over(&placed.outcome.fate);
+                dialer.on_ended(dial.line, placed.report.is_some(), began.elapsed());
                 result.calls.push(placed.outcome);
-                dialer.on_ended(dial.line, began.elapsed());
             }
             () = &mut stopped, if !result.stopped => {
                 result.stopped = true;
