@@ -245,7 +245,7 @@ fn no_answer(base: &str, error: &hyper_util::client::legacy::Error) -> CallerErr
             if io.kind() == std::io::ErrorKind::ConnectionRefused {
                 return CallerError::Refused { base: base.to_owned() };
             }
-            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            if is_of_tls(io) {
                 return CallerError::NoAnswer { url: base.to_owned(), why: format!("TLS failed: {error}") };
             }
         }
@@ -253,6 +253,13 @@ fn no_answer(base: &str, error: &hyper_util::client::legacy::Error) -> CallerErr
         cause = error.source();
     }
     CallerError::NoAnswer { url: base.to_owned(), why }
+}
+
+/// True if TLS is the cause: connectors wrap it in I/O errors, once or twice.
+fn is_of_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<std::io::Error>().is_some_and(is_of_tls)
+    })
 }
 
 /// `X-Twilio-Signature`: HMAC-SHA1 over the URL and then each distinct name and value of the form, by ascending name and
