@@ -896,6 +896,7 @@ mod tests {
                     }
                     Outgoing::Mark { .. } => "bot mark",
                     Outgoing::Clear { .. } => "bot clear",
+                    Outgoing::Error => panic!("the bot could use all that it got"),
                     Outgoing::Unknown { event } => panic!("{event}"),
                 },
                 other => panic!("direction {other}"),
