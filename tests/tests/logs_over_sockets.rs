@@ -111,9 +111,9 @@ async fn latest(server: &Server, query: &str) -> Value {
         answer.text()
     );
     let latest = answer.json();
-    let keys: Vec<_> = latest.as_object().unwrap().keys().collect();
+    let keys: Vec<_> = latest.as_object().expect("the answer is an object").keys().collect();
     assert_eq!(keys, ["logs", "total_lines", "filtered_lines"]);
-    latest["logs"].as_array().unwrap().iter().for_each(assert_documented);
+    latest["logs"].as_array().expect("the answer has logs").iter().for_each(assert_documented);
     latest
 }
 
@@ -164,7 +164,6 @@ async fn the_latest_entries_are_cut_and_filtered_as_documented() {
     assert_eq!((&two["total_lines"], &two["filtered_lines"]), (&json!(held), &json!(held)));
     assert_eq!(latest(&server, "?lines=123456789012345678901234567890").await["total_lines"], held);
 
-    // A media socket with a wrong token is worth a warning, and it is the only one.
     let mut call = RawCall::open(&server).await;
     call.hang_up().await;
     server.record(&call.call_sid).await;
