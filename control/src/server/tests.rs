@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::settings::{MediaAuth, PublicUrl, Secret, Speech};
+use crate::store::Store;
 use crate::systems::callbot::signature;
 
 struct Running {

@@ -1,6 +1,7 @@
-//! The one shape of every error, also of those that no route made: `{"error":{code,message,details},timestamp,request_id}`.
+//! Errors as clients see them, also those that no route made.
 //!
-//! A route returns an [`ApiError`]; [`render`] writes it down on the way out, where the request's id is known.
+//! A route returns an [`ApiError`]; [`render`] writes it down on the way out, where the request's id is known, in the
+//! shape of the system that was asked.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -95,22 +96,29 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// The body that callbot and Offhook's own API have for an error: `{"error":{code,message,details},timestamp,request_id}`.
+pub fn enveloped(error: &ApiError, request_id: &str) -> Value {
+    json!({
+        "error": { "code": error.code(), "message": error.message, "details": error.details },
+        "timestamp": UnixMs::now().to_seconds_text(),
+        "request_id": request_id,
+    })
+}
+
 /// Gives an error response its body, whoever made it; leaves other responses as they are.
-pub fn render(response: Response<Body>, request_id: &str) -> Response<Body> {
+pub fn render(
+    response: Response<Body>,
+    request_id: &str,
+    body: fn(&ApiError, &str) -> Value,
+) -> Response<Body> {
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return response;
     }
     let error =
         response.extensions().get::<ApiError>().cloned().unwrap_or_else(|| of_status(response.status()));
-    let body = json!({
-        "error": { "code": error.code(), "message": error.message, "details": error.details },
-        "timestamp": UnixMs::now().to_seconds_text(),
-        "request_id": request_id,
-    });
-    let kept = kept_headers(response.headers());
-    let mut rendered = Response::new(Body::from(body.to_string()));
+    let mut rendered = Response::new(Body::from(body(&error, request_id).to_string()));
     *rendered.status_mut() = error.status;
-    *rendered.headers_mut() = kept;
+    *rendered.headers_mut() = kept_headers(response.headers());
     rendered.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if error.status == StatusCode::UNAUTHORIZED {
         rendered.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -118,16 +126,15 @@ pub fn render(response: Response<Body>, request_id: &str) -> Response<Body> {
     rendered
 }
 
-/// Headers that say something of the error itself.
+/// All headers but those of the body that is replaced.
 fn kept_headers(headers: &HeaderMap) -> HeaderMap {
-    let kept = [
-        header::ALLOW,
-        header::CONTENT_RANGE,
-        header::RETRY_AFTER,
-        header::SEC_WEBSOCKET_VERSION,
-        header::UPGRADE,
-    ];
-    kept.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value))).collect()
+    let mut kept = headers.clone();
+    for of_the_body in
+        [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING, header::ETAG]
+    {
+        kept.remove(of_the_body);
+    }
+    kept
 }
 
 /// What is said of an error that the router made.
@@ -155,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_call_sid_is_told_as_the_contract_shows_it() {
-        let response = render(ApiError::missing("CallSid").into_response(), "req_123");
+        let response = render(ApiError::missing("CallSid").into_response(), "req_123", enveloped);
         assert_eq!(response.status(), 400);
         assert_eq!(response.headers()["content-type"], "application/json");
         let body = body(response).await;
@@ -189,7 +196,7 @@ mod tests {
         ] {
             let mut made_by_router = Response::new(Body::from("a framework's text"));
             *made_by_router.status_mut() = StatusCode::from_u16(status).unwrap();
-            let body = body(render(made_by_router, "req_1")).await;
+            let body = body(render(made_by_router, "req_1", enveloped)).await;
             assert_eq!(body["error"]["code"], code, "{status}");
             assert!(body["error"]["details"].is_object());
         }
@@ -197,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_success_is_left_as_it_is() {
-        let response = render(Response::new(Body::from("x")), "req_1");
+        let response = render(Response::new(Body::from("x")), "req_1", enveloped);
         assert!(response.headers().is_empty());
     }
 }

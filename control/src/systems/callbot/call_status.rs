@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::Extension;
 use axum::extract::State;
-use axum::http::{Method, Request, StatusCode};
+use axum::http::StatusCode;
 
-use super::{Seen, check_webhook};
+use super::webhook::Webhook;
 use crate::domain::call::StatusReport;
 use crate::domain::time::UnixMs;
 use crate::server::App;
@@ -14,16 +14,17 @@ use crate::store::StoreError;
 use crate::systems::error::ApiError;
 use crate::systems::form::Form;
 
+#[utoipa::path(
+    method(get, post),
+    path = "/api/callbot/call-status",
+    tag = "callbot",
+    responses((status = 200))
+)]
 pub(super) async fn handle(
     State(app): State<Arc<App>>,
-    request: Request<Body>,
+    Extension(webhook): Extension<Webhook>,
 ) -> Result<StatusCode, ApiError> {
-    let seen = Seen::of(&app, request.headers(), request.uri())?;
-    let headers = request.headers().clone();
-    let is_post = request.method() == Method::POST;
-    let form = Form::read(request).await?;
-    check_webhook(&app, &headers, &seen, if is_post { form.fields() } else { &[] })?;
-    let report = report(&form)?;
+    let report = report(&webhook.form)?;
     let (carrier_call_id, status) = (report.carrier_call_id.clone(), report.status.clone());
     match app.calls.report(report).await {
         Ok(outcome) => tracing::info!(carrier_call_id, status, ?outcome, "call status"),

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::log_stream;
 use crate::server::logs::{self, Entry, Filter, Level};
@@ -23,9 +24,10 @@ const LINES: (usize, usize) = (100, 1_000);
 type Parameters = Query<HashMap<String, String>>;
 
 /// The answer, field by field as documented.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Latest {
     /// The newest, in the order in which they came.
+    #[schema(value_type = Vec<LogEntry>)]
     logs: Vec<Arc<Entry>>,
     /// How many entries are held.
     total_lines: usize,
@@ -33,6 +35,27 @@ pub(super) struct Latest {
     filtered_lines: usize,
 }
 
+/// One entry of the log, as [`Entry`] serializes.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the entry to the document")]
+pub(super) struct LogEntry {
+    /// ISO 8601, whole seconds.
+    #[schema(example = "2024-01-01T12:00:00Z")]
+    timestamp: String,
+    /// DEBUG, INFO, WARNING or ERROR.
+    #[schema(example = "INFO")]
+    level: String,
+    #[schema(example = "Call initiated from +1234567890")]
+    message: String,
+    /// The call that it is about.
+    #[schema(example = "call_123")]
+    call_id: Option<String>,
+    /// Which part of the server says it.
+    #[schema(example = "callbot")]
+    module: String,
+}
+
+#[utoipa::path(get, path = "/api/logs/latest", tag = "logs", responses((status = 200, body = Latest)))]
 pub(super) async fn latest(Query(parameters): Parameters) -> Result<Json<Latest>, ApiError> {
     let lines = lines(&parameters)?;
     let filter = Filter { level: level(&parameters)?, since: since(&parameters)? };
@@ -40,6 +63,7 @@ pub(super) async fn latest(Query(parameters): Parameters) -> Result<Json<Latest>
     Ok(Json(Latest { logs: latest.entries, total_lines: latest.held, filtered_lines: latest.wanted }))
 }
 
+#[utoipa::path(get, path = "/api/logs/stream", tag = "logs", responses((status = 101)))]
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
     Query(parameters): Parameters,

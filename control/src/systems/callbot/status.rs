@@ -16,14 +16,14 @@ use crate::server::App;
 use crate::systems::error::ApiError;
 
 /// The answer, field by field as documented.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Status {
     application: Application,
     services: ServiceStates,
     metrics: Metrics,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Application {
     status: &'static str,
     version: &'static str,
@@ -31,7 +31,7 @@ struct Application {
     environment: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct ServiceStates {
     twilio: Twilio,
     google_cloud: GoogleCloud,
@@ -39,33 +39,33 @@ struct ServiceStates {
     calendar: Calendar,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Twilio {
     /// `connected`, `disconnected`, `not_configured`; `unknown` until the first answer after the start.
     status: &'static str,
     last_check: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct GoogleCloud {
     status: &'static str,
     speech_api: &'static str,
     tts_api: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Salesforce {
     status: &'static str,
     api_version: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Calendar {
     provider: &'static str,
     status: &'static str,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, utoipa::ToSchema)]
 struct Metrics {
     active_calls: usize,
     total_calls_today: u64,
@@ -75,6 +75,7 @@ struct Metrics {
     success_rate: f64,
 }
 
+#[utoipa::path(get, path = "/status", tag = "health", responses((status = 200, body = Status)))]
 pub(super) async fn handle(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError> {
     let figures = app.store.figures(UnixMs::now().day()).await?;
     Ok(Json(Status {

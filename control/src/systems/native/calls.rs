@@ -1,6 +1,5 @@
 //! Calls: the list, one of them, its timeline, its files, and its end.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,7 +12,9 @@ use offhook_engine::call::{By, EndReason, Speaker};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tower_http::services::ServeFile;
+use utoipa::ToSchema;
 
+use super::page::{Parameters, count};
 use crate::domain::call::{CallRecord, TurnRecord};
 use crate::domain::timeline;
 use crate::server::App;
@@ -26,7 +27,7 @@ const PAGE: (usize, usize) = (50, 500);
 const ENTRIES: (usize, usize) = (1_000, 10_000);
 
 /// A call, as in the list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Call {
     id: String,
     carrier: String,
@@ -53,7 +54,7 @@ struct Call {
     links: Links,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Links {
     call: String,
     timeline: String,
@@ -61,26 +62,28 @@ struct Links {
     journal: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Turn {
     turn: u32,
+    #[schema(value_type = String)]
     speaker: Speaker,
     started_ms: u64,
     ended_ms: u64,
     text: String,
     unheard: String,
+    #[schema(value_type = String)]
     by: By,
     response_ms: Option<u32>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct List {
     calls: Vec<Call>,
     /// Give it as `cursor` to get what follows; null on the last page.
     next_cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Whole {
     #[serde(flatten)]
     call: Call,
@@ -88,7 +91,7 @@ pub(super) struct Whole {
     recorded: Map<String, Value>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Timeline {
     call_id: String,
     events: Vec<Entry>,
@@ -96,7 +99,7 @@ pub(super) struct Timeline {
     next_after: i64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Entry {
     at_us: u64,
     kind: String,
@@ -105,8 +108,7 @@ struct Entry {
     text: Option<String>,
 }
 
-type Parameters = Query<HashMap<String, String>>;
-
+#[utoipa::path(get, path = "/v1/calls", tag = "calls", responses((status = 200, body = List)))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Query(parameters): Parameters,
@@ -124,6 +126,7 @@ pub(super) async fn list(
     Ok(Json(List { calls: records.into_iter().map(Call::from).collect(), next_cursor }))
 }
 
+#[utoipa::path(get, path = "/v1/calls/{call}", tag = "calls", responses((status = 200, body = Whole)))]
 pub(super) async fn one(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -136,6 +139,7 @@ pub(super) async fn one(
     }))
 }
 
+#[utoipa::path(get, path = "/v1/calls/{call}/timeline", tag = "calls", responses((status = 200, body = Timeline)))]
 pub(super) async fn call_timeline(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -163,6 +167,7 @@ pub(super) async fn call_timeline(
     }))
 }
 
+#[utoipa::path(get, path = "/v1/calls/{call}/recording", tag = "calls", responses((status = 200, content_type = "audio/wav")))]
 pub(super) async fn recording(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -173,6 +178,7 @@ pub(super) async fn recording(
     serve(&app, &file, "audio/wav", request).await
 }
 
+#[utoipa::path(get, path = "/v1/calls/{call}/journal", tag = "calls", responses((status = 200, content_type = "application/octet-stream")))]
 pub(super) async fn journal(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -183,6 +189,7 @@ pub(super) async fn journal(
     serve(&app, &file, "application/octet-stream", request).await
 }
 
+#[utoipa::path(post, path = "/v1/calls/{call}/hangup", tag = "calls", responses((status = 202)))]
 pub(super) async fn hang_up(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -257,19 +264,6 @@ impl From<TurnRecord> for Turn {
     }
 }
 
-/// A count between 1 and the greatest: more is cut, none is refused.
-fn count(
-    parameters: &HashMap<String, String>,
-    name: &str,
-    (default, greatest): (usize, usize),
-) -> Result<usize, ApiError> {
-    let Some(text) = parameters.get(name) else { return Ok(default) };
-    match text.parse::<usize>() {
-        Ok(number) if number > 0 => Ok(number.min(greatest)),
-        _ => Err(ApiError::bad_parameter(name, "integer")),
-    }
-}
-
 fn unknown() -> ApiError {
     ApiError::not_found("There is no call of this name")
 }
@@ -280,20 +274,4 @@ fn no_file(running: bool, what: &str) -> ApiError {
     } else {
         format!("The call has no {what}")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_cut_at_the_greatest_and_refused_below_one() {
-        let with = |text: &str| HashMap::from([("limit".to_owned(), text.to_owned())]);
-        assert_eq!(count(&HashMap::new(), "limit", PAGE).unwrap(), 50);
-        assert_eq!(count(&with("7"), "limit", PAGE).unwrap(), 7);
-        assert_eq!(count(&with("100000"), "limit", PAGE).unwrap(), 500);
-        for bad in ["0", "-1", "many", ""] {
-            assert_eq!(count(&with(bad), "limit", PAGE).unwrap_err().status, 400, "{bad}");
-        }
-    }
 }
