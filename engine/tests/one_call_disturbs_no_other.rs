@@ -19,7 +19,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 /// Longer than any test here lasts: a tenth of a second per letter.
-const STORY: &str = "A story that goes on and on, so that there is always something to send, whatever else may happen.";
+const STORY: &str =
+    "A story that goes on and on, so that there is always something to send, whatever else may happen.";
 /// Audio messages that each caller gets while all else hangs: 2.2 s.
 const FRAMES: usize = 110;
 

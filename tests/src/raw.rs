@@ -208,6 +208,17 @@ impl RawCall {
         self.over.clone().expect("that is what was waited for")
     }
 
+    /// Says nothing more, and waits until the server has let go of the connection.
+    pub async fn listen_until_gone(&mut self) {
+        timeout(PATIENCE, async {
+            while self.over.is_none() {
+                self.take().await;
+            }
+        })
+        .await
+        .expect("the server lets go");
+    }
+
     /// Sends audio at once, with its place in the stream.
     pub async fn media(&mut self, ulaw: &[u8]) {
         self.sequence += 1;

@@ -362,7 +362,11 @@ impl Stream<'_> {
             if self.line.over().is_some() {
                 return;
             }
-            timer.as_mut().reset(self.instant(self.line.next_deadline()));
+            // What comes in seldom changes what is due next, and setting a timer takes a lock.
+            let due = self.instant(self.line.next_deadline());
+            if timer.deadline() != due || timer.is_elapsed() {
+                timer.as_mut().reset(due);
+            }
             tokio::select! {
                 biased;
                 () = &mut timer => self.on_time(),

@@ -46,6 +46,17 @@ pub enum CallStatus {
 }
 
 impl CallStatus {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Announced,
+        Self::InProgress,
+        Self::Completed,
+        Self::Busy,
+        Self::Failed,
+        Self::NoAnswer,
+        Self::Canceled,
+    ];
+
     /// As it stands in records and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,16 +72,7 @@ impl CallStatus {
 
     /// The reverse of [`CallStatus::as_str`].
     pub fn from_text(text: &str) -> Option<Self> {
-        let all = [
-            Self::Announced,
-            Self::InProgress,
-            Self::Completed,
-            Self::Busy,
-            Self::Failed,
-            Self::NoAnswer,
-            Self::Canceled,
-        ];
-        all.into_iter().find(|status| status.as_str() == text)
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 
     /// True if nothing follows it.

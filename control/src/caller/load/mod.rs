@@ -292,7 +292,6 @@ async fn run(plan: LoadPlan, carrier: Carrier, progress: Arc<Progress>, stop: St
                     Ok((id, placed)) => (id, Some(placed)),
                     Err(error) => (error.id(), None),
                 };
-                result.peak = result.peak.max(progress.counts().running);
                 let Some((dial, planned)) = dials.remove(&id) else { continue };
                 let placed = placed.unwrap_or_else(|| broken(planned));
                 match (&placed.report, placed.waited) {
@@ -309,8 +308,8 @@ async fn run(plan: LoadPlan, carrier: Carrier, progress: Arc<Progress>, stop: St
                 dialer.stop();
             }
         }
-        result.peak = result.peak.max(progress.counts().running);
     }
+    result.peak = progress.counts().peak;
     result.took = began.elapsed();
     result.own_cores = own::Usage::now().cores_since(&before);
     result
