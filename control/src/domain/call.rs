@@ -130,6 +130,26 @@ pub enum ReportOutcome {
     Ended(CallId),
 }
 
+impl ReportOutcome {
+    /// The call that the report was about, if it is known.
+    pub fn call(&self) -> Option<&CallId> {
+        match self {
+            Self::UnknownCall => None,
+            Self::Ignored(call) | Self::Recorded(call) | Self::Ended(call) => Some(call),
+        }
+    }
+
+    /// In a word.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::UnknownCall => "unknown-call",
+            Self::Ignored(_) => "ignored",
+            Self::Recorded(_) => "recorded",
+            Self::Ended(_) => "ended",
+        }
+    }
+}
+
 /// A call's record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallRecord {

@@ -37,7 +37,10 @@ pub(super) async fn handle(
     let report = report(&webhook.form)?;
     let (carrier_call_id, status) = (report.carrier_call_id.clone(), report.status.clone());
     match app.calls.report(report).await {
-        Ok(outcome) => tracing::info!(carrier_call_id, status, ?outcome, "call status"),
+        Ok(outcome) => {
+            let call_id = outcome.call().map(tracing::field::display);
+            tracing::info!(call_id, carrier_call_id, status, outcome = outcome.as_str(), "call status");
+        }
         // It is kept and written later: to have it sent again would not help.
         Err(StoreError::Delayed(_)) => {
             tracing::warn!(carrier_call_id, status, "call status is written later")
