@@ -16,7 +16,7 @@ use offhook_engine::call::CallSettings;
 
 pub use layers::SystemPlace;
 use layers::{Layers, read_file};
-use values::{Address, Count, Millis, Proxies, Redirect, Seconds, Switch, Threads};
+use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
 
 /// How a server runs.
@@ -62,7 +62,7 @@ pub struct Settings {
     /// How many calls are taken at once; none: as many as the media threads can bear. Default none.
     pub calls_max: Option<usize>,
     /// New calls are refused while frames are later than this, by the media threads' own measurement; zero: never.
-    /// Default 20 ms, the length of a frame.
+    /// Default [`OVERLOAD_LATENESS`].
     pub overload_lateness: Duration,
     /// How long calls may go on after SIGTERM. Default [`DRAIN`].
     pub drain: Duration,
@@ -72,12 +72,20 @@ pub struct Settings {
     pub busy_redirect: Option<String>,
     /// Where systems stand beside their bases: the file's `[systems.<name>]` tables.
     pub systems: BTreeMap<String, SystemPlace>,
+    /// The account whose token that is: `AC…`. With both, the server looks whether Twilio knows them. Default none.
+    pub twilio_account_sid: Option<String>,
+    /// Where Twilio's REST API is. Default [`TWILIO_API`].
+    pub twilio_base_url: PublicUrl,
     /// The numbers that calls decide by: the file's `[call]` table.
     pub call: CallSettings,
 }
 
 /// Connections of one address, where nothing else is set: above what one carrier's or one load tester's bursts need.
 pub const CONNECTIONS_PER_ADDRESS: usize = 2_048;
+
+/// How late frames may be before new calls are refused, where nothing else is set: half the lead that playout has, so that
+/// callers do not hear it yet.
+pub const OVERLOAD_LATENESS: Duration = Duration::from_millis(50);
 
 /// How long calls may go on after SIGTERM, where nothing else is set.
 pub const DRAIN: Duration = Duration::from_secs(60);
@@ -87,6 +95,9 @@ pub const BUSY_SENTENCE: &str = "We are sorry, all our lines are busy. Please ca
 
 /// The scenario of calls when none is configured.
 pub const DEFAULT_SCENARIO: &str = "lead_qualification";
+
+/// The host of Twilio's REST API.
+pub const TWILIO_API: &str = "api.twilio.com";
 
 /// The settings file that is read when none is named.
 pub const DEFAULT_FILE: &str = "offhook.toml";
@@ -113,11 +124,13 @@ impl Settings {
             connections_per_address: CONNECTIONS_PER_ADDRESS,
             test_endpoints: true,
             calls_max: None,
-            overload_lateness: Duration::from_millis(20),
+            overload_lateness: OVERLOAD_LATENESS,
             drain: DRAIN,
             busy_sentence: BUSY_SENTENCE.into(),
             busy_redirect: None,
             systems: BTreeMap::new(),
+            twilio_account_sid: None,
+            twilio_base_url: twilio_api(),
             call: CallSettings::default(),
         }
     }
@@ -164,13 +177,17 @@ impl Settings {
                 .filter(|calls| *calls > 0),
             overload_lateness: layers
                 .read::<Millis>("overload_lateness_ms", None)?
-                .map_or(Duration::from_millis(20), |time| time.0),
+                .map_or(OVERLOAD_LATENESS, |time| time.0),
             drain: layers.read::<Seconds>("drain_seconds", None)?.map_or(DRAIN, |time| time.0),
             busy_sentence: layers
                 .text("busy_sentence", None)
                 .map_or_else(|| BUSY_SENTENCE.into(), |given| given.text),
             busy_redirect: layers.read::<Redirect>("busy_redirect", None)?.map(|url| url.0),
             systems: layers.systems(&["callbot"])?,
+            twilio_account_sid: layers.plain("twilio_account_sid", "TWILIO_ACCOUNT_SID"),
+            twilio_base_url: layers
+                .read::<ServiceUrl>("twilio_base_url", None)?
+                .map_or_else(twilio_api, |url| url.0),
             call: file.call.clone().unwrap_or_default(),
         };
         settings.check()?;
@@ -257,6 +274,10 @@ impl Settings {
     pub fn log_file(&self) -> PathBuf {
         self.data_dir.join("logs").join("offhook.log")
     }
+}
+
+fn twilio_api() -> PublicUrl {
+    PublicUrl { tls: true, authority: TWILIO_API.into() }
 }
 
 /// Settings as flags, shared by the commands that serve.
@@ -456,6 +477,19 @@ mod tests {
         .unwrap();
         assert_eq!(settings.bearer_tokens.iter().map(Secret::reveal).collect::<Vec<_>>(), ["one", "two"]);
         assert!(!settings.api_is_open());
+    }
+
+    #[test]
+    fn twilio_is_asked_at_its_own_host_unless_another_is_named() {
+        let settings = with(Flags::default(), &[("TWILIO_ACCOUNT_SID", " AC1 ")], None).unwrap();
+        assert_eq!(settings.twilio_account_sid.as_deref(), Some("AC1"));
+        assert_eq!(settings.twilio_base_url.to_string(), "https://api.twilio.com");
+        let fake = ("OFFHOOK_TWILIO_BASE_URL", "http://127.0.0.1:9");
+        let settings = with(Flags::default(), &[fake], Some("twilio_account_sid = 'AC2'")).unwrap();
+        assert_eq!(settings.twilio_account_sid.as_deref(), Some("AC2"));
+        assert_eq!(settings.twilio_base_url.to_string(), "http://127.0.0.1:9");
+        let text = refusal(&[("OFFHOOK_TWILIO_BASE_URL", "https://api.twilio.com/2010-04-01")], "");
+        assert!(text.contains("OFFHOOK_TWILIO_BASE_URL") && text.contains("without a path"), "{text}");
     }
 
     #[test]

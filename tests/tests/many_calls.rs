@@ -83,8 +83,11 @@ fn print_figures(reports: &[offhook::caller::CallReport]) {
     };
     let mut late: Vec<_> = reports
         .iter()
-        .flat_map(|report| report.lateness.sorted_us())
-        .map(|us| Duration::from_micros((*us).into()))
+        .flat_map(|report| report.lateness.histogram().iter_recorded())
+        .flat_map(|late| {
+            let frames = late.count_at_value() as usize;
+            std::iter::repeat_n(Duration::from_micros(late.value_iterated_to()), frames)
+        })
         .collect();
     let mut response: Vec<_> = reports.iter().flat_map(|report| report.response_times()).collect();
     let longest = reports.iter().map(|report| report.duration).max().unwrap_or_default();

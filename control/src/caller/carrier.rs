@@ -3,12 +3,16 @@
 //! One task per call and one timer per task. The clock is absolute: frame n is due 20 ms × (n + 1) after the stream began,
 //! so that lateness never adds up; frames that are late leave together, as carriers' bursts do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::Uri;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -20,7 +24,8 @@ use super::line::{Happening, Line, Names, What};
 use super::report::{CallReport, EndedBy, Lateness};
 use super::time::{FRAME, HZ, LineTime, duration_of};
 use super::twiml::{self, Answer};
-use super::webhook::{Form, SIGNATURE_HEADER, Webhooks};
+use super::webhook::{self, Form, SIGNATURE_HEADER, SIMULATOR_HEADER, Webhooks};
+use super::wire::Wire;
 use super::{CallPlan, CallerError};
 
 /// A media socket must be open by then.
@@ -44,80 +49,165 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 /// [`CallPlan::max_duration`] at the latest. Errors if no conversation came about; a conversation that broke off is a report.
 pub async fn place(
     plan: CallPlan,
-    mut observer: impl FnMut(&Happening) + Send,
+    observer: impl FnMut(&Happening) + Send,
 ) -> Result<CallReport, CallerError> {
-    let webhooks = Webhooks::new(&plan.base, plan.auth_token.as_deref(), plan.public_url.as_deref())?;
-    let call_sid = plan.call_sid.clone().unwrap_or_else(new_call_sid);
-    let announced = Instant::now();
-    let (stream_url, parameters) = announce(&plan, &webhooks, &call_sid).await?;
-    let webhook_took = announced.elapsed();
-    let mut ending = Ending { plan: &plan, webhooks: &webhooks, call_sid: &call_sid };
-    let socket = match timeout(SOCKET_TIMEOUT, open(&webhooks, &stream_url)).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => {
-            ending.tell(Duration::ZERO).await;
-            return Err(error);
-        }
-        Err(_) => {
-            ending.tell(Duration::ZERO).await;
-            let why = format!("not open after {} s", SOCKET_TIMEOUT.as_secs());
-            return Err(CallerError::Socket { url: stream_url, why });
-        }
-    };
-    let socket_took = announced.elapsed() - webhook_took;
-    let names = Names {
-        account_sid: plan.account_sid.clone(),
-        call_sid: call_sid.clone(),
-        stream_sid: format!("MZ{}", Uuid::new_v4().simple()),
-        parameters,
-    };
-    let stream_sid = names.stream_sid.clone();
-    let what = What::Answered { call_sid: call_sid.clone(), stream_url: stream_url.clone() };
-    observer(&Happening { at: LineTime::ZERO, what });
+    Carrier::of(&plan)?.place(plan, Instant::now(), &Stop::default(), observer).await
+}
 
-    let ends_at = LineTime::from_duration(plan.max_duration);
-    let line = Line::begin(names, plan.script.clone(), plan.manners, plan.keep, ends_at);
-    let mut stream = Stream { line, socket, began: Instant::now(), late_us: Vec::new() };
-    let frames_expected = plan.max_duration.as_millis() / 20;
-    stream.late_us.reserve(usize::try_from(frames_expected.min(60 * 50)).unwrap_or(0));
-    let longest = plan.max_duration + STUCK_AFTER;
-    if timeout(longest, stream.run(&mut observer)).await.is_err() {
-        let why = "the server stopped reading from it".into();
-        stream.line.end(stream.now(), EndedBy::Lost(why));
+/// Ends calls that are running. Clones are one switch.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<watch::Sender<bool>>);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
     }
-    let end = stream.now();
-    stream.observe(&mut observer);
-    // A server that closes late, or not at all, changes nothing about the call.
-    let _ = timeout(CLOSE_TIMEOUT, stream.close()).await;
-    let status_failed = ending.tell(end.as_duration()).await;
+}
 
-    let Stream { line, late_us, .. } = stream;
-    let ended_by = line.over().cloned().unwrap_or(EndedBy::MaxDuration);
-    let seen = line.into_seen(end);
-    Ok(CallReport {
-        call_sid,
-        stream_sid,
-        stream_url,
-        webhook_took,
-        socket_took,
-        duration: end.as_duration(),
-        ended_by,
-        turns: seen.turns,
-        said: seen.said,
-        unsaid: seen.unsaid,
-        barge_ins: seen.barge_ins,
-        playout: seen.playout,
-        frames_sent: seen.frames_sent,
-        media_received: seen.media_received,
-        samples_received: seen.samples_received,
-        lateness: Lateness::new(late_us),
-        faults: seen.faults,
-        fault_count: seen.fault_count,
-        log: seen.log,
-        log_dropped: seen.log_dropped,
-        recording: seen.recording,
-        status_failed,
-    })
+impl Stop {
+    /// Ends all calls that look at this switch, within a frame; those that are not up yet are given up.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// True once it was used.
+    pub fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Until it is used.
+    pub async fn stopped(&self) {
+        // The sender is here, so waiting cannot fail.
+        let _ = self.0.subscribe().wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// A carrier that places calls with one server, any number at once, over shared connections for its webhooks.
+#[derive(Clone)]
+pub struct Carrier {
+    webhooks: Webhooks,
+    tls: TlsConnector,
+}
+
+impl Carrier {
+    /// For the server of `plan` and of others like it.
+    pub fn of(plan: &CallPlan) -> Result<Self, CallerError> {
+        Ok(Self { webhooks: Webhooks::of(plan)?, tls: TlsConnector::from(Arc::new(webhook::tls_config())) })
+    }
+
+    /// Its HTTP side.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
+    }
+
+    /// Places one call, as [`place`] does. `plan` names the server that this carrier is for. `intended`: when the call was to
+    /// be placed, from which its setup counts.
+    pub async fn place(
+        &self,
+        plan: CallPlan,
+        intended: Instant,
+        stop: &Stop,
+        mut observer: impl FnMut(&Happening) + Send,
+    ) -> Result<CallReport, CallerError> {
+        let call_sid = plan.call_sid.clone().unwrap_or_else(new_call_sid);
+        let announced = Instant::now();
+        let ending = Ending { plan: &plan, webhooks: &self.webhooks, call_sid: &call_sid };
+        let setup = async {
+            let (url, parameters) = announce(&plan, &self.webhooks, &call_sid).await?;
+            let webhook_took = announced.elapsed();
+            match self.open_in_time(&plan, &url).await {
+                Ok(socket) => Ok((url, parameters, webhook_took, socket)),
+                Err(error) => {
+                    ending.tell(Duration::ZERO).await;
+                    Err(error)
+                }
+            }
+        };
+        let (stream_url, parameters, webhook_took, socket) = tokio::select! {
+            up = setup => up?,
+            () = stop.stopped() => {
+                ending.tell(Duration::ZERO).await;
+                return Err(CallerError::Stopped);
+            }
+        };
+        let socket_took = announced.elapsed() - webhook_took;
+        let names = Names {
+            account_sid: plan.account_sid.clone(),
+            call_sid: call_sid.clone(),
+            stream_sid: format!("MZ{}", Uuid::new_v4().simple()),
+            parameters,
+        };
+        let stream_sid = names.stream_sid.clone();
+        let what = What::Answered { call_sid: call_sid.clone(), stream_url: stream_url.clone() };
+        observer(&Happening { at: LineTime::ZERO, what });
+
+        let ends_at = LineTime::from_duration(plan.max_duration);
+        let line = Line::begin(names, plan.script.clone(), plan.manners, plan.keep, ends_at);
+        let mut stream = Stream { line, socket, began: Instant::now(), lateness: Lateness::default(), stop };
+        let longest = plan.max_duration + STUCK_AFTER;
+        if timeout(longest, stream.run(&mut observer)).await.is_err() {
+            let why = "the server stopped reading from it".into();
+            stream.line.end(stream.now(), EndedBy::Lost(why));
+        }
+        let end = stream.now();
+        stream.observe(&mut observer);
+        // A server that closes late, or not at all, changes nothing about the call.
+        let _ = timeout(CLOSE_TIMEOUT, stream.close()).await;
+        let Stream { line, lateness, .. } = stream;
+        let status_failed = ending.tell(end.as_duration()).await;
+
+        let ended_by = line.over().cloned().unwrap_or(EndedBy::MaxDuration);
+        let seen = line.into_seen(end);
+        Ok(CallReport {
+            call_sid,
+            stream_sid,
+            stream_url,
+            announced_late: announced.saturating_duration_since(intended),
+            webhook_took,
+            socket_took,
+            duration: end.as_duration(),
+            ended_by,
+            turns: seen.turns,
+            unanswered: seen.unanswered.into_iter().map(duration_of).collect(),
+            said: seen.said,
+            unsaid: seen.unsaid,
+            barge_ins: seen.barge_ins,
+            playout: seen.playout,
+            frames_sent: seen.frames_sent,
+            media_received: seen.media_received,
+            samples_received: seen.samples_received,
+            lateness,
+            faults: seen.faults,
+            fault_count: seen.fault_count,
+            log: seen.log,
+            log_dropped: seen.log_dropped,
+            recording: seen.recording,
+            status_failed,
+        })
+    }
+
+    async fn open_in_time(&self, plan: &CallPlan, url: &str) -> Result<Socket, CallerError> {
+        let dialled = plan.stream_url.clone().unwrap_or_else(|| plainly(self.webhooks.base(), url));
+        timeout(SOCKET_TIMEOUT, open(&self.webhooks, &self.tls, url, &dialled)).await.unwrap_or_else(|_| {
+            let why = format!("not open after {} s", SOCKET_TIMEOUT.as_secs());
+            Err(CallerError::Socket { url: dialled.clone(), why })
+        })
+    }
+}
+
+/// The stream's address as it is dialled. A server that is called plainly, at `http://`, and names a secure stream at its own
+/// address has taken that address from the request's `Host` and the scheme from its examples: no TLS answers there.
+fn plainly(base: &str, stream_url: &str) -> String {
+    let same = |base: &str, url: &str| {
+        let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
+        base.strip_prefix("http://")
+            .and_then(|rest| rest.split('/').next())
+            .is_some_and(|own| own.eq_ignore_ascii_case(authority))
+    };
+    match stream_url.strip_prefix("wss://") {
+        Some(rest) if same(base, rest) => format!("ws://{rest}"),
+        _ => stream_url.to_owned(),
+    }
 }
 
 /// A fresh name for a call: `CA` and 32 hex digits.
@@ -167,7 +257,7 @@ struct Ending<'a> {
 
 impl Ending<'_> {
     /// Posts the status; returns why that failed, if it did.
-    async fn tell(&mut self, duration: Duration) -> Option<String> {
+    async fn tell(&self, duration: Duration) -> Option<String> {
         let path = self.plan.status_path.as_deref()?;
         let mut form = call_form(self.plan, self.call_sid);
         form.push(("CallStatus", "completed".into()));
@@ -188,31 +278,47 @@ impl Ending<'_> {
     }
 }
 
-/// Opens the media socket.
-async fn open(webhooks: &Webhooks, url: &str) -> Result<WebSocketStream<TcpStream>, CallerError> {
-    let failed = |why: String| CallerError::Socket { url: url.to_owned(), why };
-    let uri: Uri = url.parse().map_err(|e| failed(format!("not a URL: {e}")))?;
-    match uri.scheme_str() {
-        Some("ws") => {}
-        Some("wss") => return Err(CallerError::Tls { url: url.to_owned() }),
+/// Opens the media socket at `dialled`. `url`: as the server named it, which is what a signature is made for.
+async fn open(
+    webhooks: &Webhooks,
+    tls: &TlsConnector,
+    url: &str,
+    dialled: &str,
+) -> Result<Socket, CallerError> {
+    let failed = |why: String| CallerError::Socket { url: dialled.to_owned(), why };
+    let uri: Uri = dialled.parse().map_err(|e| failed(format!("not a URL: {e}")))?;
+    let (secure, usual_port) = match uri.scheme_str() {
+        Some("ws") => (false, 80),
+        Some("wss") => (true, 443),
         _ => return Err(failed("a media stream's URL begins with wss:// or ws://".into())),
-    }
+    };
     let host = uri.host().ok_or_else(|| failed("it names no host".into()))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let mut request = url.into_client_request().map_err(|e| failed(e.to_string()))?;
+    let mut request = dialled.into_client_request().map_err(|e| failed(e.to_string()))?;
     if let Some(signature) = webhooks.sign_socket(url) {
         let signature = HeaderValue::try_from(signature).expect("base64 is printable ASCII");
         request.headers_mut().insert(SIGNATURE_HEADER, signature);
     }
-    let tcp =
-        TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await.map_err(|e| failed(e.to_string()))?;
+    if let Some(token) = webhooks.simulator_token() {
+        request.headers_mut().insert(SIMULATOR_HEADER, token.clone());
+    }
+    let tcp = TcpStream::connect((host, uri.port_u16().unwrap_or(usual_port)))
+        .await
+        .map_err(|e| failed(e.to_string()))?;
     tcp.set_nodelay(true).map_err(|e| failed(e.to_string()))?;
+    let wire = if secure {
+        let name = ServerName::try_from(host.to_owned()).map_err(|e| failed(e.to_string()))?;
+        let stream = tls.connect(name, tcp).await.map_err(|e| failed(format!("TLS failed: {e}")))?;
+        Wire::Tls(Box::new(stream))
+    } else {
+        Wire::Plain(tcp)
+    };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX));
-    match tokio_tungstenite::client_async_with_config(request, tcp, Some(config)).await {
+    match tokio_tungstenite::client_async_with_config(request, wire, Some(config)).await {
         Ok((socket, _)) => Ok(socket),
         Err(WsError::Http(response)) => {
             let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
@@ -224,15 +330,18 @@ async fn open(webhooks: &Webhooks, url: &str) -> Result<WebSocketStream<TcpStrea
     }
 }
 
+type Socket = WebSocketStream<Wire>;
+
 /// A line and its socket.
-struct Stream {
+struct Stream<'a> {
     line: Line,
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     began: Instant,
-    late_us: Vec<u32>,
+    lateness: Lateness,
+    stop: &'a Stop,
 }
 
-impl Stream {
+impl Stream<'_> {
     fn now(&self) -> LineTime {
         LineTime::from_duration(self.began.elapsed())
     }
@@ -253,7 +362,11 @@ impl Stream {
             if self.line.over().is_some() {
                 return;
             }
-            timer.as_mut().reset(self.instant(self.line.next_deadline()));
+            // What comes in seldom changes what is due next, and setting a timer takes a lock.
+            let due = self.instant(self.line.next_deadline());
+            if timer.deadline() != due || timer.is_elapsed() {
+                timer.as_mut().reset(due);
+            }
             tokio::select! {
                 biased;
                 () = &mut timer => self.on_time(),
@@ -268,8 +381,10 @@ impl Stream {
         self.line.on_time(LineTime::from_duration(woke - self.began));
         for frame in sent..self.line.frames_sent() {
             let due = self.began + duration_of((frame + 1) * FRAME as u64);
-            let late = woke.saturating_duration_since(due).as_micros();
-            self.late_us.push(u32::try_from(late).unwrap_or(u32::MAX));
+            self.lateness.record(woke.saturating_duration_since(due));
+        }
+        if self.stop.is_stopped() {
+            self.line.end(LineTime::from_duration(woke - self.began), EndedBy::Stopped);
         }
     }
 
@@ -335,8 +450,7 @@ mod tests {
 
     fn script() -> Script {
         let speech = Speech::Audio(vec![TONE; 2_400].into());
-        let item = Item { label: "hello".into(), speech, pause: Duration::ZERO, barge_in_after: None };
-        Script { items: vec![item].into(), last_pause: Duration::ZERO }
+        Script { items: vec![Item::new("hello", speech)].into(), ..Script::default() }
     }
 
     /// Answers one HTTP request with `body`, and returns the request.
@@ -448,10 +562,26 @@ mod tests {
         assert!(report.turns[1].response().is_some());
         assert_eq!((report.playout.underruns, report.fault_count), (0, 0), "{:?}", report.faults);
         assert_eq!(report.samples_received, 4_800);
-        assert_eq!(report.lateness.sorted_us().len() as u64, report.frames_sent);
+        assert_eq!(report.lateness.frames(), report.frames_sent);
         assert!(report.recording.unwrap().agent.len() as u64 >= 4_800);
         assert!(report.status_failed.is_none());
         assert!(observed >= 6, "{observed}");
+    }
+
+    #[test]
+    fn a_secure_stream_at_the_address_of_a_plain_server_is_dialled_plainly() {
+        let base = "http://127.0.0.1:8080";
+        for (url, dialled) in [
+            ("wss://127.0.0.1:8080/media", "ws://127.0.0.1:8080/media"),
+            ("wss://127.0.0.1:8080?a=b", "ws://127.0.0.1:8080?a=b"),
+            ("ws://127.0.0.1:8080/media", "ws://127.0.0.1:8080/media"),
+            ("wss://127.0.0.1:80801/media", "wss://127.0.0.1:80801/media"),
+            ("wss://voice.example.com/media", "wss://voice.example.com/media"),
+        ] {
+            assert_eq!(plainly(base, url), dialled);
+        }
+        assert_eq!(plainly("https://host", "wss://host/media"), "wss://host/media");
+        assert_eq!(plainly("http://HOST:1", "wss://host:1/m"), "ws://host:1/m");
     }
 
     #[tokio::test]
@@ -471,7 +601,7 @@ mod tests {
             ("200 OK", "hello", "no XML"),
             ("403 Forbidden", "{\"error\":1}", "TWILIO_AUTH_TOKEN"),
             ("500 Oops", "", "an empty body"),
-            ("200 OK", "<Response><Connect><Stream url=\"wss://a/b\"/></Connect></Response>", "TLS"),
+            ("429 Too Many Requests", "{}", "OFFHOOK_RATE_LIMITS=off"),
             ("200 OK", "<Response><Connect><Stream url=\"tel:1\"/></Connect></Response>", "ws://"),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

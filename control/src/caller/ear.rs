@@ -110,6 +110,11 @@ impl Ear {
         self.unanswered = Some(end);
     }
 
+    /// The end of the caller's speech, if it waits for an answer.
+    pub fn unanswered_since(&self) -> Option<LineTime> {
+        self.unanswered
+    }
+
     /// The turn that the agent is in, if it has one. A pause shorter than a turn's end is part of it.
     pub fn speaking(&self) -> Option<HeardTurn> {
         self.turn

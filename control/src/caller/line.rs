@@ -124,6 +124,8 @@ pub struct Keep {
 pub struct Seen {
     /// The agent's turns.
     pub turns: Vec<HeardTurn>,
+    /// How long the caller waited for each answer that did not come, in samples.
+    pub unanswered: Vec<u64>,
     /// The caller's items.
     pub said: Vec<Said>,
     /// The caller's interruptions.
@@ -290,10 +292,11 @@ impl Line {
             return;
         }
         self.listen(now);
-        if matches!(by, EndedBy::Caller | EndedBy::MaxDuration) {
+        if matches!(by, EndedBy::Caller | EndedBy::MaxDuration | EndedBy::Stopped) {
             let sequence = self.next_sequence();
             self.post(|out, names| twilio::write_stop(out, &names.stream_sid, sequence, &names.start()));
         }
+        self.give_up_waiting(now);
         self.ear.on_end(&mut self.noticed);
         self.take_notice(now);
         self.happenings.push(Happening { at: now, what: What::Ended(by.clone()) });
@@ -328,15 +331,29 @@ impl Line {
             Act::Begin { item, barge_in } => {
                 let said = self.speaker.said(item, now, barge_in);
                 self.seen.said.push(said);
-                self.ear.on_caller_spoke(said.to);
-                if barge_in && self.seen.barge_ins.len() < TURNS_MAX {
-                    self.seen.barge_ins.push(BargeIn { from: said.from, silent_at: None, cleared: false });
+                if self.script.items[item].wants_answer {
+                    self.give_up_waiting(said.from);
+                    self.ear.on_caller_spoke(said.to);
+                    if barge_in && self.seen.barge_ins.len() < TURNS_MAX {
+                        let (silent_at, cleared) = (None, false);
+                        self.seen.barge_ins.push(BargeIn { from: said.from, silent_at, cleared });
+                    }
                 }
                 let item_data = &self.script.items[item];
                 let keys = matches!(item_data.speech, Speech::Keys(_));
                 let what = What::CallerSpeaks { item, label: item_data.label.clone(), keys, barge_in };
                 self.happenings.push(Happening { at: said.from, what });
             }
+        }
+    }
+
+    /// An answer that has not come by now does not come to what was asked.
+    fn give_up_waiting(&mut self, now: LineTime) {
+        if let Some(since) = self.ear.unanswered_since()
+            && now > since
+            && self.seen.unanswered.len() < TURNS_MAX
+        {
+            self.seen.unanswered.push(now.since(since));
         }
     }
 
@@ -496,7 +513,7 @@ mod tests {
 
     fn say(ms: usize) -> Item {
         let speech = Speech::Audio(vec![TONE; ms * 8].into());
-        Item { label: "something".into(), speech, pause: Duration::ZERO, barge_in_after: None }
+        Item::new("something", speech)
     }
 
     impl Sim {
@@ -507,7 +524,7 @@ mod tests {
                 stream_sid: "MZ1".into(),
                 parameters: vec![("token".into(), "a\"b".into())],
             };
-            let script = Script { items: items.into(), last_pause: Duration::ZERO };
+            let script = Script { items: items.into(), ..Script::default() };
             let keep = Keep { recording: true, log: true };
             let line = Line::begin(names, script, Manners::default(), keep, at(60_000));
             let mut sim = Self { line, now: at(0), sent: Vec::new(), happenings: Vec::new() };

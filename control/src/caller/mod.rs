@@ -6,38 +6,46 @@
 //!
 //! | file | is | |
 //! |---|---|---|
-//! | `webhook.rs`, `twiml.rs` | the carrier's HTTP side | |
+//! | `webhook.rs`, `twiml.rs`, `token.rs`, `wire.rs` | the carrier's HTTP side; plain sockets and TLS | |
 //! | `carrier.rs` | socket, timer, and the order of a call | the only clock |
 //! | `line.rs` | the media stream without its socket | virtual time |
 //! | `playout.rs` | what the carrier plays to the caller, and when marks come back | virtual time |
 //! | `ear.rs` | from what is heard to the agent's turns | virtual time |
 //! | `script.rs` | what the caller says, and when | virtual time |
-//! | `voice.rs` | texts and files to audio for the line | |
+//! | `voice.rs`, `sound.rs` | texts, files, coughs and noise to audio for the line | |
 //! | `report.rs` | what became of a call | |
+//! | `scenario.rs` | who calls and what they say, as data files | |
+//! | `load/` | many calls at once, by a schedule | the schedule: virtual time |
 //! | `record.rs` | what the server wrote down about it | |
 
 pub mod carrier;
 pub mod ear;
 pub mod line;
+pub mod load;
 pub mod playout;
 pub mod record;
 pub mod report;
+pub mod scenario;
 pub mod script;
+pub mod sound;
 pub mod time;
+pub mod token;
 pub mod twiml;
 pub mod voice;
 pub mod webhook;
+mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use carrier::{new_call_sid, place};
+pub use carrier::{Carrier, Stop, new_call_sid, place};
 pub use ear::HeardTurn;
 pub use line::{Happening, Keep, What};
 pub use report::{BargeIn, CallReport, EndedBy, Lateness, LogEntry, LogMessage, Recording};
+pub use scenario::{CallerScenario, ScenarioError, Variant};
 pub use script::{Item, Manners, Said, Script, Speech, Step};
 pub use time::LineTime;
-pub use voice::prepare;
+pub use voice::{Surroundings, Voice, prepare};
 
 /// Where a server takes announcements of calls.
 pub const INCOMING_PATH: &str = "/api/callbot/incoming-call";
@@ -66,6 +74,10 @@ pub struct CallPlan {
     pub auth_token: Option<String>,
     /// The origin that signatures are made for, where the server knows itself by another than `base`.
     pub public_url: Option<String>,
+    /// The token by which a server knows a simulator on its own machine, if it has one.
+    pub simulator_token: Option<String>,
+    /// Where the media stream is, whatever the server's answer names.
+    pub stream_url: Option<String>,
     /// What the caller says.
     pub script: Script,
     /// How the caller behaves.
@@ -89,6 +101,8 @@ impl CallPlan {
             call_sid: None,
             auth_token: None,
             public_url: None,
+            simulator_token: None,
+            stream_url: None,
             script,
             manners: Manners::default(),
             max_duration: Duration::from_secs(120),
@@ -119,15 +133,6 @@ pub enum CallerError {
         url: String,
         /// What is wrong with it.
         why: String,
-    },
-    /// The address needs TLS.
-    #[error(
-        "{url} needs TLS, which this caller does not speak: call the server directly, as http://127.0.0.1:8080, and start \
-         it without a public URL so that its stream is ws:// too"
-    )]
-    Tls {
-        /// The address.
-        url: String,
     },
     /// Nothing listens there.
     #[error("nothing answers at {base}: start the server with `offhook serve`, or name another address")]
@@ -175,6 +180,15 @@ pub enum CallerError {
         /// What happened.
         why: String,
     },
+    /// It was stopped before the stream was open.
+    #[error("the call was stopped before it was answered")]
+    Stopped,
+    /// The caller itself broke down.
+    #[error("the caller broke down, which is a bug in offhook: {why}")]
+    Broken {
+        /// What happened.
+        why: String,
+    },
     /// A step of the script cannot be made into something to say.
     #[error("{what:?} cannot be said: {why}")]
     Step {
@@ -193,11 +207,24 @@ pub enum CallerError {
     },
 }
 
+impl CallerError {
+    /// The error without what differs from call to call, so that equal ones can be counted.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Status { url, status, .. } => format!("{url} answered {status}{}", hint(*status)),
+            error => error.to_string(),
+        }
+    }
+}
+
 fn hint(status: u16) -> &'static str {
     match status {
         401 | 403 => " (it wants signed calls: give its token with --auth-token or TWILIO_AUTH_TOKEN)",
-        404 => " (is this an Offhook server?)",
-        429 => " (too many calls in a short time)",
+        404 => " (nothing takes calls there: name the webhook's path with --path)",
+        429 => {
+            " (too many calls in a short time: start the server with OFFHOOK_RATE_LIMITS=off for a load test, or sign \
+             the calls with --auth-token, or give the server's own --data-dir)"
+        }
         503 => " (it takes no more calls just now)",
         _ => "",
     }

@@ -47,13 +47,32 @@ impl ServerTurn {
     }
 }
 
+/// What a server shows of a call.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Its record.
+    Record(ServerRecord),
+    /// Nothing just now: it has had too many requests, or is busy.
+    Later,
+    /// It has none to show.
+    Nothing,
+}
+
+/// Looks up the record of a call by the carrier's name for it.
+pub async fn look_up(server: &Webhooks, call_sid: &str, bearer: Option<&str>) -> Found {
+    match server.get(&format!("/v1/calls/{call_sid}"), bearer).await {
+        Ok(reply) if reply.status.is_success() => read(&reply.body).map_or(Found::Nothing, Found::Record),
+        Ok(reply) if matches!(reply.status.as_u16(), 429 | 503) => Found::Later,
+        Ok(_) | Err(_) => Found::Nothing,
+    }
+}
+
 /// Fetches the record of a call by the carrier's name for it; none if the server has none to show.
 pub async fn fetch(server: &Webhooks, call_sid: &str, bearer: Option<&str>) -> Option<ServerRecord> {
-    let reply = server.get(&format!("/v1/calls/{call_sid}"), bearer).await.ok()?;
-    if !reply.status.is_success() {
-        return None;
+    match look_up(server, call_sid, bearer).await {
+        Found::Record(record) => Some(record),
+        Found::Later | Found::Nothing => None,
     }
-    read(&reply.body)
 }
 
 /// Fetches a call's timeline, one line per event; none if the server has none to show.

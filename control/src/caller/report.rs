@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use offhook_codecs::g711;
 
 use super::ear::HeardTurn;
@@ -18,6 +19,8 @@ pub struct CallReport {
     pub stream_sid: String,
     /// Where the server wanted the audio.
     pub stream_url: String,
+    /// From when the call was to be placed to the announcement: how late the caller itself was with it.
+    pub announced_late: Duration,
     /// From the announcement to the server's complete answer to it.
     pub webhook_took: Duration,
     /// From there to the open media socket.
@@ -28,6 +31,9 @@ pub struct CallReport {
     pub ended_by: EndedBy,
     /// The agent's turns, as heard.
     pub turns: Vec<HeardTurn>,
+    /// How long the caller waited for each answer that did not come: until it spoke again, or the call was over. The true
+    /// times are longer by an unknown amount.
+    pub unanswered: Vec<Duration>,
     /// The caller's items, as said.
     pub said: Vec<Said>,
     /// How many of the script's items were not said.
@@ -64,6 +70,16 @@ impl CallReport {
         self.turns.iter().filter_map(HeardTurn::response)
     }
 
+    /// From when the call was to be placed to its open media stream.
+    pub fn setup_took(&self) -> Duration {
+        self.announced_late + self.webhook_took + self.socket_took
+    }
+
+    /// From the stream's beginning to the agent's first audible sample; none if the agent was not heard.
+    pub fn first_audio(&self) -> Option<Duration> {
+        self.turns.first().map(|turn| turn.from.as_duration())
+    }
+
     /// True if the call went to its end as calls should: not lost, and not cut by its limit.
     pub fn is_complete(&self) -> bool {
         matches!(self.ended_by, EndedBy::Caller | EndedBy::Server)
@@ -79,6 +95,8 @@ pub enum EndedBy {
     Server,
     /// The caller, because the call was as long as the plan allows.
     MaxDuration,
+    /// Whoever runs the caller, before the script was at its end.
+    Stopped,
     /// Nobody: the connection broke, or the server stopped reading from it.
     Lost(String),
 }
@@ -89,6 +107,7 @@ impl std::fmt::Display for EndedBy {
             Self::Caller => f.write_str("the caller hung up"),
             Self::Server => f.write_str("the agent hung up"),
             Self::MaxDuration => f.write_str("the call reached its longest duration"),
+            Self::Stopped => f.write_str("the call was stopped from outside"),
             Self::Lost(why) => write!(f, "the connection was lost: {why}"),
         }
     }
@@ -113,23 +132,27 @@ impl BargeIn {
 }
 
 /// How late frames left, against the absolute clock that started with the stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// A histogram of microseconds with two significant figures: a few KB however long the call, and nothing is allocated for
+/// a frame that was no later than one before it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Lateness {
-    sorted_us: Vec<u32>,
+    us: Histogram<u32>,
 }
 
 impl Lateness {
-    /// Of frames that were this late, in microseconds, in any order.
-    pub fn new(mut late_us: Vec<u32>) -> Self {
-        late_us.sort_unstable();
-        Self { sorted_us: late_us }
+    /// One frame was this late.
+    pub fn record(&mut self, late: Duration) {
+        let us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX).min(LATENESS_MAX_US);
+        self.us.record(us).expect("the histogram grows with its values");
     }
 
     /// No more than this for `share` (0 to 1) of the frames; zero if there are none.
     pub fn quantile(&self, share: f64) -> Duration {
-        let rank = (share.clamp(0.0, 1.0) * self.sorted_us.len() as f64).ceil() as usize;
-        let us = self.sorted_us.get(rank.saturating_sub(1)).copied().unwrap_or(0);
-        Duration::from_micros(us.into())
+        if self.us.is_empty() {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(self.us.value_at_quantile(share.clamp(0.0, 1.0)).min(self.us.max()))
     }
 
     /// The latest.
@@ -137,11 +160,27 @@ impl Lateness {
         self.quantile(1.0)
     }
 
-    /// Every frame's, ascending, in microseconds.
-    pub fn sorted_us(&self) -> &[u32] {
-        &self.sorted_us
+    /// How many frames there were.
+    pub fn frames(&self) -> u64 {
+        self.us.len()
+    }
+
+    /// Microseconds.
+    pub fn histogram(&self) -> &Histogram<u32> {
+        &self.us
     }
 }
+
+impl Default for Lateness {
+    fn default() -> Self {
+        let mut us = Histogram::new(2).expect("two figures are possible");
+        us.auto(true);
+        Self { us }
+    }
+}
+
+/// No frame counts as later than this: an hour.
+const LATENESS_MAX_US: u64 = 3_600_000_000;
 
 /// One message on the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,13 +252,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quantile_is_a_value_that_occurred() {
-        let lateness = Lateness::new((1..=100).rev().collect());
-        assert_eq!(lateness.quantile(0.5), Duration::from_micros(50));
-        assert_eq!(lateness.quantile(0.99), Duration::from_micros(99));
-        assert_eq!(lateness.max(), Duration::from_micros(100));
-        assert_eq!(lateness.quantile(0.0), Duration::from_micros(1));
+    fn lateness_is_known_to_a_hundredth() {
+        let mut lateness = Lateness::default();
+        for ms in 1..=100 {
+            lateness.record(Duration::from_millis(ms));
+        }
+        for (share, ms) in [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0), (0.0, 1.0)] {
+            let got = lateness.quantile(share).as_secs_f64() * 1_000.0;
+            assert!((got / ms - 1.0).abs() < 0.01, "{share}: {got} ms");
+        }
+        assert_eq!(lateness.frames(), 100);
         assert_eq!(Lateness::default().max(), Duration::ZERO);
+        lateness.record(Duration::MAX);
+        assert!(lateness.max() > Duration::from_secs(3_000));
     }
 
     #[test]

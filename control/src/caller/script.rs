@@ -33,6 +33,8 @@ pub enum Step {
     Wav(PathBuf),
     /// Press keys: `0`-`9`, `*`, `#`, `A`-`D`.
     Keys(String),
+    /// Cough, which wants no answer. Said as any other step: on the agent's turn being over, or across it after a `BargeIn`.
+    Cough,
     /// Wait this long on top of good manners before the next step; at the end, before hanging up.
     Pause(Duration),
     /// The next step interrupts the agent this long after it begins to speak.
@@ -46,10 +48,26 @@ pub struct Item {
     pub label: Arc<str>,
     /// Its audio or keys.
     pub speech: Speech,
+    /// From the first loud sample of the audio to the one after the last; empty for keys.
+    pub voiced: Range<usize>,
+    /// True if it wants an answer; false for a cough.
+    pub wants_answer: bool,
     /// How long to wait on top of good manners.
     pub pause: Duration,
     /// Interrupt the agent this long after it begins to speak, instead of waiting for its turn to end.
     pub barge_in_after: Option<Duration>,
+}
+
+impl Item {
+    /// Something that is said on its usual cue and wants an answer.
+    pub fn new(label: impl Into<Arc<str>>, speech: Speech) -> Self {
+        let voiced = match &speech {
+            Speech::Audio(ulaw) => voiced(ulaw),
+            Speech::Keys(_) => 0..0,
+        };
+        let label = label.into();
+        Self { label, speech, voiced, wants_answer: true, pause: Duration::ZERO, barge_in_after: None }
+    }
 }
 
 /// What goes down the line.
@@ -68,6 +86,9 @@ pub struct Script {
     pub items: Arc<[Item]>,
     /// How long to wait, on top of good manners, before hanging up.
     pub last_pause: Duration,
+    /// What is heard of the caller's surroundings while the caller says nothing: 8 kHz µ-law, whole frames, played over and over.
+    /// None, or empty: silence.
+    pub noise: Option<Arc<[u8]>>,
 }
 
 /// How a caller behaves.
@@ -159,7 +180,15 @@ impl Speaker {
 
     /// Fills the frame that begins at `now`, by what the ear has heard until then.
     pub fn next_frame(&mut self, now: LineTime, ear: &Ear, frame: &mut [u8; FRAME]) -> Act {
-        *frame = [SILENCE; FRAME];
+        match self.script.noise.as_deref() {
+            Some(noise) if noise.len() >= FRAME => {
+                let from = now.samples() as usize % (noise.len() / FRAME * FRAME);
+                let part = (noise.len() - from).min(FRAME);
+                frame[..part].copy_from_slice(&noise[from..from + part]);
+                frame[part..].copy_from_slice(&noise[..FRAME - part]);
+            }
+            _ => *frame = [SILENCE; FRAME],
+        }
         match self.phase {
             Phase::Listening => self.listen(now, ear, frame),
             Phase::Speaking { item, offset } => {
@@ -176,8 +205,8 @@ impl Speaker {
     /// When an item that begins at `now` is voiced.
     pub fn said(&self, item: usize, now: LineTime, barge_in: bool) -> Said {
         let (from, to) = match &self.script.items[item].speech {
-            Speech::Audio(ulaw) => {
-                let voiced = voiced(ulaw);
+            Speech::Audio(_) => {
+                let voiced = &self.script.items[item].voiced;
                 (now + voiced.start as u64, now + voiced.end as u64)
             }
             Speech::Keys(keys) => {
@@ -226,9 +255,11 @@ impl Speaker {
     fn begin(&mut self, now: LineTime, barge_in: bool, frame: &mut [u8; FRAME]) -> Act {
         let item = self.next;
         self.next += 1;
-        let said = self.said(item, now, barge_in);
-        self.began = now;
-        self.ended = said.to;
+        // A cough changes nothing about who waits for whom.
+        if self.script.items[item].wants_answer {
+            self.began = now;
+            self.ended = self.said(item, now, barge_in).to;
+        }
         match &self.script.items[item].speech {
             Speech::Audio(_) => self.speak(item, 0, now, frame),
             Speech::Keys(_) => self.phase = Phase::Pressing { item, pressed: 0, next_at: now + FRAME as u64 },
@@ -247,7 +278,9 @@ impl Speaker {
         self.phase = if rest.len() > FRAME {
             Phase::Speaking { item, offset: offset + FRAME }
         } else {
-            self.ended = self.ended.max(now + part as u64);
+            if self.script.items[item].wants_answer {
+                self.ended = self.ended.max(now + part as u64);
+            }
             Phase::Listening
         };
     }
@@ -300,7 +333,7 @@ mod tests {
 
     impl Line {
         fn new(items: Vec<Item>) -> Self {
-            let script = Script { items: items.into(), last_pause: Duration::ZERO };
+            let script = Script { items: items.into(), ..Script::default() };
             let manners = Manners::default();
             let ear = Ear::new(manners.quiet);
             let speaker = Speaker::new(script, manners);
@@ -336,13 +369,11 @@ mod tests {
     }
 
     fn audio(ulaw: Vec<u8>) -> Item {
-        let speech = Speech::Audio(ulaw.into());
-        Item { label: "something".into(), speech, pause: Duration::ZERO, barge_in_after: None }
+        Item::new("something", Speech::Audio(ulaw.into()))
     }
 
     fn keys(keys: &str) -> Item {
-        let speech = Speech::Keys(keys.chars().collect());
-        Item { label: keys.into(), speech, pause: Duration::ZERO, barge_in_after: None }
+        Item::new(keys, Speech::Keys(keys.chars().collect()))
     }
 
     fn begin(item: usize) -> Act {
@@ -442,7 +473,7 @@ mod tests {
         ulaw.extend([TONE; 50]);
         ulaw.extend([SILENCE; 400]);
         let speaker = Speaker::new(
-            Script { items: vec![audio(ulaw), audio(vec![SILENCE; 9])].into(), last_pause: Duration::ZERO },
+            Script { items: vec![audio(ulaw), audio(vec![SILENCE; 9])].into(), ..Script::default() },
             Manners::default(),
         );
         let said = speaker.said(0, LineTime::from_samples(1_000), false);

@@ -70,6 +70,25 @@ pub const fn duration_of(samples: u64) -> Duration {
     Duration::from_micros(samples * 125)
 }
 
+/// Reads `700ms`, `1.5s` or `2m`; at most four hours, which is a carrier's own limit on a call. The error says what to write.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let help = || "write a time such as 700ms, 1.5s or 2m".to_owned();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(help)?;
+    let (number, unit) = text.split_at(split);
+    let seconds: f64 = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err(help()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| help())?;
+    let seconds = number * seconds;
+    if !(0.0..=4.0 * 3_600.0).contains(&seconds) {
+        return Err("it is longer than four hours, or shorter than nothing".into());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +98,16 @@ mod tests {
         assert_eq!(duration_of(1), Duration::from_micros(125));
         assert_eq!(samples_in(Duration::from_micros(249)), 1);
         assert_eq!(LineTime::from_duration(Duration::from_millis(20)).samples(), FRAME as u64);
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, expected) in [("700ms", 700), ("1.5s", 1_500), ("2m", 120_000), ("0s", 0)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(expected)), "{text}");
+        }
+        for text in ["", "700", "ms", "-1s", "5h", "1e9m", "nan s", "NaNs"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The caller's voice: texts and files become audio for the line, once for all calls that share a script.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use offhook_codecs::resample::Resampler;
@@ -11,8 +13,8 @@ use offhook_codecs::{SampleRate, g711, wav};
 use offhook_engine::speech::TextToSpeech;
 use offhook_engine::speech::tts::flite::Flite;
 
-use super::CallerError;
 use super::script::{Item, Script, Speech, Step};
+use super::{CallerError, sound};
 
 /// The caller's pitch over the agent's, so that the two can be told apart: a fourth higher.
 pub const PITCH: f32 = 4.0 / 3.0;
@@ -20,42 +22,124 @@ pub const PITCH: f32 = 4.0 / 3.0;
 /// One thing said lasts no longer.
 pub const ITEM_MAX: Duration = Duration::from_secs(300);
 
+/// The seed of the one cough there is.
+const COUGH_SEED: u64 = 7;
+
 /// Makes a script that calls can be placed with. Files are read and texts are spoken here, so this may take a while:
 /// on an async task, wrap it in `spawn_blocking`.
 ///
 /// Errors name the step and what is wrong with it.
 pub fn prepare(steps: &[Step]) -> Result<Script, CallerError> {
-    let mut voice = None;
-    let mut items = Vec::new();
-    let mut pause = Duration::ZERO;
-    let mut barge_in_after = None;
-    for step in steps {
-        let (label, speech) = match step {
-            Step::Pause(duration) => {
-                pause += *duration;
-                continue;
+    Voice::default().prepare(steps, None)
+}
+
+/// What is heard behind a caller.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Surroundings {
+    /// How loud the noise is, in dB below full scale (RMS). A quiet office on a telephone is at −55, a street at −30.
+    pub noise_dbfs: f32,
+    /// The same seed gives the same noise.
+    pub seed: u64,
+}
+
+/// The caller's voice. It speaks a text once and remembers it, so that scripts share their audio.
+#[derive(Default)]
+pub struct Voice {
+    engine: Option<Flite>,
+    spoken: HashMap<String, Arc<[u8]>>,
+    played: HashMap<PathBuf, Arc<[u8]>>,
+    cough: Option<Arc<[u8]>>,
+}
+
+impl Voice {
+    /// Makes a script, as [`prepare`] does, with noise behind all of it if there are `surroundings`.
+    pub fn prepare(
+        &mut self,
+        steps: &[Step],
+        surroundings: Option<Surroundings>,
+    ) -> Result<Script, CallerError> {
+        let mut items = Vec::new();
+        let mut pause = Duration::ZERO;
+        let mut barge_in_after = None;
+        for step in steps {
+            let (label, speech) = match step {
+                Step::Pause(duration) => {
+                    pause += *duration;
+                    continue;
+                }
+                Step::BargeIn(after) => {
+                    barge_in_after = Some(*after);
+                    continue;
+                }
+                Step::Say(text) => (text.clone(), Speech::Audio(self.say(text)?)),
+                Step::Wav(path) => {
+                    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+                    (name, Speech::Audio(self.play(path)?))
+                }
+                Step::Keys(keys) => (keys.clone(), Speech::Keys(self::keys(keys)?.into())),
+                Step::Cough => ("(coughs)".into(), Speech::Audio(self.cough())),
+            };
+            items.push(Item {
+                pause: std::mem::take(&mut pause),
+                barge_in_after: barge_in_after.take(),
+                wants_answer: *step != Step::Cough,
+                ..Item::new(label, speech)
+            });
+        }
+        let mut noise = None;
+        if let Some(Surroundings { noise_dbfs, seed }) = surroundings {
+            let samples = sound::noise(seed, noise_dbfs);
+            for item in &mut items {
+                if let Speech::Audio(ulaw) = &mut item.speech {
+                    *ulaw = over(ulaw, &samples);
+                }
             }
-            Step::BargeIn(after) => {
-                barge_in_after = Some(*after);
-                continue;
-            }
-            Step::Say(text) => {
-                let voice = match &voice {
-                    Some(voice) => voice,
-                    None => voice.insert(Flite::at_pitch(PITCH).map_err(|e| step_error(text, e))?),
-                };
-                (text.clone(), Speech::Audio(say(voice, text)?.into()))
-            }
-            Step::Wav(path) => {
-                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-                (name, Speech::Audio(read(path)?.into()))
-            }
-            Step::Keys(keys) => (keys.clone(), Speech::Keys(self::keys(keys)?.into())),
-        };
-        let pause = std::mem::take(&mut pause);
-        items.push(Item { label: label.into(), speech, pause, barge_in_after: barge_in_after.take() });
+            noise = Some(encode(&samples));
+        }
+        Ok(Script { items: items.into(), last_pause: pause, noise })
     }
-    Ok(Script { items: items.into(), last_pause: pause })
+
+    fn say(&mut self, text: &str) -> Result<Arc<[u8]>, CallerError> {
+        if let Some(ulaw) = self.spoken.get(text) {
+            return Ok(ulaw.clone());
+        }
+        let engine = match &self.engine {
+            Some(engine) => engine,
+            None => self.engine.insert(Flite::at_pitch(PITCH).map_err(|e| step_error(text, e))?),
+        };
+        let ulaw: Arc<[u8]> = say(engine, text)?.into();
+        self.spoken.insert(text.to_owned(), ulaw.clone());
+        Ok(ulaw)
+    }
+
+    fn play(&mut self, path: &Path) -> Result<Arc<[u8]>, CallerError> {
+        if let Some(ulaw) = self.played.get(path) {
+            return Ok(ulaw.clone());
+        }
+        let ulaw: Arc<[u8]> = read(path)?.into();
+        self.played.insert(path.to_owned(), ulaw.clone());
+        Ok(ulaw)
+    }
+
+    fn cough(&mut self) -> Arc<[u8]> {
+        self.cough.get_or_insert_with(|| encode(&sound::cough(COUGH_SEED))).clone()
+    }
+}
+
+/// `ulaw` with `noise` behind it.
+fn over(ulaw: &[u8], noise: &[i16]) -> Arc<[u8]> {
+    let mut samples = vec![0; ulaw.len()];
+    g711::decode_ulaw(ulaw, &mut samples);
+    for (sample, noise) in samples.iter_mut().zip(noise.iter().cycle()) {
+        *sample = sample.saturating_add(*noise);
+    }
+    encode(&samples)
+}
+
+fn encode(samples: &[i16]) -> Arc<[u8]> {
+    let mut ulaw = vec![0; samples.len()];
+    g711::encode_ulaw(samples, &mut ulaw);
+    ulaw.into()
 }
 
 /// Speaks `text` with `voice`, as 8 kHz µ-law.
@@ -190,6 +274,32 @@ mod tests {
         let script = prepare(&[Step::Wav(path)]).unwrap();
         assert_eq!(labels(&script), [("tone.wav", 0, None)]);
         assert!(matches!(&script.items[0].speech, Speech::Audio(ulaw) if ulaw.len() == 8_000));
+    }
+
+    #[test]
+    fn noise_is_behind_all_that_is_said_and_changes_nothing_about_when_it_is_said() {
+        let mut voice = Voice::default();
+        let steps = [Step::Say("hello".into()), Step::Keys("1".into())];
+        let quiet = voice.prepare(&steps, None).unwrap();
+        let surroundings = Surroundings { noise_dbfs: -30.0, seed: 1 };
+        let noisy = voice.prepare(&steps, Some(surroundings)).unwrap();
+        let audio = |script: &Script| match &script.items[0].speech {
+            Speech::Audio(ulaw) => ulaw.clone(),
+            Speech::Keys(_) => panic!("a text is spoken"),
+        };
+        assert_ne!(audio(&quiet), audio(&noisy));
+        assert_eq!(audio(&quiet).len(), audio(&noisy).len());
+        assert_eq!(quiet.items[0].voiced, noisy.items[0].voiced);
+        assert!(noisy.noise.is_some_and(|noise| !noise.is_empty()));
+        let again = voice.prepare(&steps, None).unwrap();
+        assert!(Arc::ptr_eq(&audio(&quiet), &audio(&again)), "a text is spoken once");
+    }
+
+    #[test]
+    fn a_cough_wants_no_answer() {
+        let script = prepare(&[Step::BargeIn(Duration::from_millis(500)), Step::Cough]).unwrap();
+        let cough = &script.items[0];
+        assert!(!cough.wants_answer && cough.barge_in_after.is_some() && cough.voiced.len() > 1_000);
     }
 
     #[test]

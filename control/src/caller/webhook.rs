@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,14 +13,17 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use sha1::Sha1;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{self, ClientConfig};
 
-use super::CallerError;
+use super::{CallPlan, CallerError};
 
 /// A server must have answered by then: Twilio waits 15 s for a webhook's complete reply.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
@@ -29,6 +33,16 @@ pub const BODY_MAX: usize = 256 * 1024;
 
 /// The header that carries the signature.
 pub const SIGNATURE_HEADER: &str = "x-twilio-signature";
+
+/// The header by which a server knows a simulator on its own machine: the token that it keeps in its data folder.
+pub const SIMULATOR_HEADER: &str = "x-offhook-simulator";
+
+/// Connections to a server that are kept open though nobody uses them: enough for calls that begin and end in bursts, and few
+/// beside the media sockets of a thousand calls.
+const IDLE_MAX: usize = 32;
+
+/// … and for so long. Shorter than servers keep theirs, so that a request seldom meets a connection that is just being closed.
+const IDLE_TIME: Duration = Duration::from_secs(4);
 
 /// A form, in the order in which it is sent.
 pub type Form = Vec<(&'static str, String)>;
@@ -42,12 +56,13 @@ pub struct Reply {
     pub body: String,
 }
 
-/// Talks HTTP to one server.
-#[derive(Clone, Debug)]
+/// Talks HTTP to one server. Clones share their connections.
+#[derive(Clone)]
 pub struct Webhooks {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
     signing: Option<Signing>,
+    simulator_token: Option<HeaderValue>,
 }
 
 #[derive(Clone)]
@@ -62,7 +77,33 @@ impl std::fmt::Debug for Signing {
     }
 }
 
+impl std::fmt::Debug for Webhooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhooks")
+            .field("base", &self.base)
+            .field("signing", &self.signing)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Webhooks {
+    /// For the server of `plan`, with what it says of signatures and tokens.
+    pub fn of(plan: &CallPlan) -> Result<Self, CallerError> {
+        let mut webhooks = Self::new(&plan.base, plan.auth_token.as_deref(), plan.public_url.as_deref())?;
+        webhooks.simulator_token = match &plan.simulator_token {
+            None => None,
+            Some(token) => {
+                let mut value = HeaderValue::from_str(token).map_err(|_| CallerError::Url {
+                    url: webhooks.base.clone(),
+                    why: "the simulator token is not one: it has characters that no header can carry".into(),
+                })?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        Ok(webhooks)
+    }
+
     /// For the server at `base` (`http://127.0.0.1:8080`). With an `auth_token` everything is signed, for the same paths
     /// under `public_base`, which is the server's own idea of its address; `base` where that is none.
     pub fn new(base: &str, auth_token: Option<&str>, public_base: Option<&str>) -> Result<Self, CallerError> {
@@ -70,22 +111,31 @@ impl Webhooks {
         let uri: Uri =
             base.parse().map_err(|e| CallerError::Url { url: base.clone(), why: format!("{e}") })?;
         match uri.scheme_str() {
-            Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => {}
-            Some("https") => return Err(CallerError::Tls { url: base }),
+            Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => {}
             _ => {
-                let why = "write it as http://host:port".into();
+                let why = "write it as http://host:port or https://host".into();
                 return Err(CallerError::Url { url: base, why });
             }
         }
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(Duration::from_secs(5)));
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls_config())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE_MAX)
+            .pool_idle_timeout(IDLE_TIME)
+            .build(connector);
         let signing = auth_token.map(|token| Signing {
             auth_token: token.to_owned(),
             public_base: public_base.map_or_else(|| base.clone(), |url| url.trim_end_matches('/').to_owned()),
         });
-        Ok(Self { client, base, signing })
+        Ok(Self { client, base, signing, simulator_token: None })
     }
 
     /// Posts a form, signed if there is a token. Any status is a reply; an error means that there was none.
@@ -100,6 +150,9 @@ impl Webhooks {
             let url = format!("{}{path}", signing.public_base);
             request = request.header(SIGNATURE_HEADER, signature(&signing.auth_token, &url, form));
         }
+        if let Some(token) = &self.simulator_token {
+            request = request.header(SIMULATOR_HEADER, token);
+        }
         self.send(path, request.body(Full::from(body))).await
     }
 
@@ -112,12 +165,20 @@ impl Webhooks {
         if let Some(token) = bearer {
             request = request.header(hyper::header::AUTHORIZATION, format!("Bearer {token}"));
         }
+        if let Some(token) = &self.simulator_token {
+            request = request.header(SIMULATOR_HEADER, token);
+        }
         self.send(path, request.body(Full::default())).await
     }
 
     /// The signature for a media socket at `url`, if there is a token: over the URL as the answer had it.
     pub fn sign_socket(&self, url: &str) -> Option<String> {
         self.signing.as_ref().map(|signing| signature(&signing.auth_token, url, &Form::new()))
+    }
+
+    /// The value of [`SIMULATOR_HEADER`], if there is one.
+    pub fn simulator_token(&self) -> Option<&HeaderValue> {
+        self.simulator_token.as_ref()
     }
 
     /// The server's address, without a slash at its end.
@@ -152,6 +213,15 @@ impl Webhooks {
     }
 }
 
+/// TLS as a client speaks it: TLS 1.2 and 1.3, with Mozilla's list of authorities.
+pub(super) fn tls_config() -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has ciphers for TLS 1.2 and 1.3")
+        .with_webpki_roots()
+        .with_no_client_auth()
+}
+
 fn no_answer(base: &str, error: &hyper_util::client::legacy::Error) -> CallerError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
     let mut why = error.to_string();
@@ -160,6 +230,9 @@ fn no_answer(base: &str, error: &hyper_util::client::legacy::Error) -> CallerErr
             && io.kind() == std::io::ErrorKind::ConnectionRefused
         {
             return CallerError::Refused { base: base.to_owned() };
+        }
+        if error.downcast_ref::<rustls::Error>().is_some() {
+            return CallerError::NoAnswer { url: base.to_owned(), why: format!("TLS failed: {error}") };
         }
         why = error.to_string();
         cause = error.source();
@@ -229,16 +302,27 @@ mod tests {
     #[test]
     fn addresses_that_cannot_be_called_say_why() {
         let refuse = |url: &str| Webhooks::new(url, None, None).unwrap_err();
-        assert!(matches!(refuse("https://voice.example.com"), CallerError::Tls { .. }));
         for url in ["", "127.0.0.1:8080", "ftp://host", "http://", "not a url"] {
             assert!(matches!(refuse(url), CallerError::Url { .. }), "{url}");
         }
         assert_eq!(Webhooks::new("http://host:1/", None, None).unwrap().base(), "http://host:1");
+        assert_eq!(Webhooks::new("https://host", None, None).unwrap().base(), "https://host");
     }
 
     #[test]
-    fn the_token_is_not_printed() {
-        let webhooks = Webhooks::new("http://host:1", Some(TOKEN), None).unwrap();
-        assert!(!format!("{webhooks:?}").contains(TOKEN));
+    fn tokens_are_not_printed() {
+        let plan = CallPlan {
+            auth_token: Some(TOKEN.into()),
+            simulator_token: Some("simulators_own".into()),
+            ..CallPlan::new("http://host:1", Default::default())
+        };
+        let webhooks = Webhooks::of(&plan).unwrap();
+        for text in
+            [format!("{webhooks:?}"), format!("{plan:?}"), format!("{:?}", webhooks.simulator_token())]
+        {
+            assert!(!text.contains(TOKEN) && !text.contains("simulators_own"), "{text}");
+        }
+        let plan = CallPlan { simulator_token: Some("a\nb".into()), ..plan };
+        assert!(matches!(Webhooks::of(&plan), Err(CallerError::Url { .. })));
     }
 }

@@ -12,10 +12,11 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::caller::record::{self, ServerRecord, ServerTurn};
+use crate::caller::time::parse_duration;
 use crate::caller::webhook::Webhooks;
 use crate::caller::{
     self, CallPlan, CallReport, CallerError, EndedBy, Happening, HeardTurn, Keep, LineTime, Recording, Step,
-    What,
+    What, token,
 };
 
 /// How long the server is given to write down a turn that was just heard.
@@ -51,8 +52,11 @@ pub struct Args {
     /// Bearer token for the server's API, which has the agent's words.
     #[arg(long, value_name = "TOKEN", env = "OFFHOOK_BEARER_TOKEN", hide_env_values = true)]
     bearer_token: Option<String>,
+    /// The data folder of a server on this machine: with the simulator token in it, calls are not counted by rate limits.
+    #[arg(long, value_name = "DIR", env = "OFFHOOK_DATA_DIR", default_value = "offhook-data")]
+    data_dir: PathBuf,
     /// Hang up after this at the latest.
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     max_duration: Duration,
     /// Print one JSON object at the end instead of the conversation.
     #[arg(long)]
@@ -91,10 +95,10 @@ impl clap::Args for Items {
             .arg(item("say", "TEXT", "Say a text, in a synthetic voice"))
             .arg(item("wav", "FILE", "Play a WAV file: any width and number of channels, 8 to 48 kHz"))
             .arg(item("keys", "KEYS", "Press keys: 0-9, *, #, A-D"))
-            .arg(item("pause", "TIME", "Wait this long before the next item, or before hanging up").value_parser(duration))
+            .arg(item("pause", "TIME", "Wait this long before the next item, or before hanging up").value_parser(parse_duration))
             .arg(
                 item("barge-in-after", "TIME", "Say the next item (after the last one: that one) this long after the agent begins to speak")
-                    .value_parser(duration),
+                    .value_parser(parse_duration),
             )
             .next_help_heading(None::<&str>)
     }
@@ -137,25 +141,6 @@ impl FromArgMatches for Items {
     }
 }
 
-/// `700ms`, `1.5s`, `2m`; at most four hours, which is a carrier's own limit.
-fn duration(text: &str) -> Result<Duration, String> {
-    let help = || "write a time such as 700ms, 1.5s or 2m".to_owned();
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(help)?;
-    let (number, unit) = text.split_at(split);
-    let seconds: f64 = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return Err(help()),
-    };
-    let number: f64 = number.trim().parse().map_err(|_| help())?;
-    let seconds = number * seconds;
-    if !(0.0..=4.0 * 3_600.0).contains(&seconds) {
-        return Err("it is longer than four hours, or shorter than nothing".into());
-    }
-    Ok(Duration::from_secs_f64(seconds))
-}
-
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
     let mut out = Printer::for_stdout(args.json);
@@ -191,6 +176,7 @@ async fn call(args: &Args, out: &mut Printer) -> Result<bool, Failed> {
         to: args.to.clone(),
         auth_token: args.auth_token.clone().filter(|token| !token.is_empty()),
         public_url: args.public_url.clone().filter(|url| !url.is_empty()),
+        simulator_token: token::find(&args.url, &args.data_dir),
         max_duration: args.max_duration,
         keep: Keep { recording: args.record.is_some(), log: false },
         ..CallPlan::new(args.url.clone(), script)
@@ -605,16 +591,6 @@ mod tests {
         let line = ["--say", "a", "--say", "b", "--barge-in-after", "700ms"];
         assert_eq!(steps(&line), [a, barge_in, b]);
         assert_eq!(steps(&["--barge-in-after", "1s"]), []);
-    }
-
-    #[test]
-    fn times_have_units() {
-        for (text, expected) in [("700ms", 700), ("1.5s", 1_500), ("2m", 120_000), ("0s", 0)] {
-            assert_eq!(duration(text), Ok(ms(expected)), "{text}");
-        }
-        for text in ["", "700", "ms", "-1s", "5h", "1e9m", "nan s", "NaNs"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod doctor;
 pub mod replay;
 pub mod serve;
+pub mod simulate;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,8 @@ enum Command {
     Serve(serve::Args),
     /// Call a server as a carrier would, and print the conversation.
     Call(call::Args),
+    /// Place many calls at once, and measure how they are answered.
+    Simulate(Box<simulate::Args>),
     /// Serve, place one call by itself, show what happened, and keep serving.
     Demo(demo::Args),
     /// Run a recorded call again in virtual time, and compare.
@@ -37,6 +40,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
         Command::Call(args) => call::run(args),
+        Command::Simulate(args) => simulate::run(*args),
         Command::Demo(args) => demo::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Doctor(args) => doctor::run(args),

@@ -210,6 +210,19 @@ pub struct WholeCall {
     pub answers: Vec<(String, String)>,
 }
 
+/// What became of the calls of some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// How many were announced.
+    pub announced: u64,
+    /// How many of them are over.
+    pub finished: u64,
+    /// How many of those took place and ended as they should.
+    pub completed: u64,
+    /// How long those lasted that were answered and are over, in ms; none if there are none.
+    pub duration_ms_average: Option<f64>,
+}
+
 /// One entry of a timeline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimelineEntry {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use offhook_engine::agent::Agent;
-use offhook_engine::agent::scenario::Scenario;
+use offhook_engine::agent::scenario::{Goal, Scenario};
 use offhook_engine::agent::scripted::ScriptedAgent;
 use offhook_engine::speech::canned::{CannedAgent, CannedEars, CannedVoice};
 use offhook_engine::speech::stt::none::NoRecogniser;
@@ -77,6 +77,14 @@ impl Answering {
                 scenarios.get_key_value(name).map(|(name, _)| name.clone())
             }
             (Minds::Canned, _) => Some(CANNED.into()),
+        }
+    }
+
+    /// What a call that went through `scenario` reached, by the outcome that was recorded.
+    pub fn goal_of(&self, scenario: &str, outcome: &str) -> Option<Goal> {
+        match &self.minds {
+            Minds::Scripted { scenarios, .. } => scenarios.get(scenario)?.goal_of(outcome),
+            Minds::Canned => None,
         }
     }
 

@@ -1,10 +1,11 @@
 //! What the routes work with: settings, store, calls, engine, and whether there is room for one more call.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use offhook_engine::{CallHandle, CallId, Engine, EngineError, EngineSettings, NewCall, NewLeg};
@@ -14,10 +15,15 @@ use uuid::Uuid;
 use super::rate_limit::RateLimiter;
 use super::{StartError, told};
 use crate::domain::calls::{Busy, Calls};
+use crate::domain::services::{PACE, Probe, Services};
+use crate::domain::simulations::Simulations;
 use crate::domain::speech::Answering;
 use crate::domain::time::UnixMs;
+use crate::integrations::http::HttpClient;
+use crate::integrations::twilio::TwilioProbe;
 use crate::settings::{Secret, Settings};
 use crate::store::Store;
+use crate::systems::callbot::log_stream::LogStreams;
 
 /// What the routes work with.
 pub struct App {
@@ -29,8 +35,14 @@ pub struct App {
     pub calls: Arc<Calls>,
     /// When the server started.
     pub started: Instant,
+    /// How the outside services stand.
+    pub services: Arc<Services>,
+    /// Who watches the log.
+    pub log_streams: LogStreams,
     /// What answers calls.
-    pub answering: Answering,
+    pub answering: Arc<Answering>,
+    /// Calls that the server places to itself.
+    pub simulations: Arc<Simulations>,
     /// Counts requests by client.
     pub limiter: RateLimiter,
     /// Known to this process, and to who may read its data folder.
@@ -44,9 +56,9 @@ pub struct App {
 pub const SIMULATOR_TOKEN_FILE: &str = "simulator.token";
 
 impl App {
-    /// Opens the store, loads speech and starts the engine.
-    pub(super) fn start(settings: Settings) -> Result<Self, StartError> {
-        let answering = Answering::from_settings(&settings).map_err(StartError)?;
+    /// Opens the store, loads speech and starts the engine, for a server that listens at `address`.
+    pub(super) fn start(settings: Settings, address: SocketAddr) -> Result<Self, StartError> {
+        let answering = Arc::new(Answering::from_settings(&settings).map_err(StartError)?);
         let store = Arc::new(Store::open(&settings.data_dir, UnixMs::now()).map_err(told)?);
         if store.restarted() > 0 {
             tracing::warn!(
@@ -71,14 +83,27 @@ impl App {
         write_token(&settings.data_dir.join(SIMULATOR_TOKEN_FILE), &simulator_token).map_err(|error| {
             StartError(format!("cannot write {SIMULATOR_TOKEN_FILE} in the data folder: {error}"))
         })?;
+        let simulator_token = Secret::new(simulator_token);
+        let goals = answering.clone();
+        let simulations = Arc::new(Simulations::new(
+            store.clone(),
+            address,
+            simulator_token.clone(),
+            Box::new(move |scenario, outcome| goals.goal_of(scenario, outcome)),
+        ));
+        let http = HttpClient::new().map_err(told)?;
+        let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
+            services,
+            log_streams: LogStreams::default(),
             store,
             calls,
             started: Instant::now(),
             answering,
+            simulations,
             limiter: RateLimiter::default(),
-            simulator_token: Secret::new(simulator_token),
+            simulator_token,
             draining: AtomicBool::new(false),
             engine: RwLock::new(Some(engine)),
         })
@@ -99,10 +124,16 @@ impl App {
         if self.is_draining() {
             return Err(Busy::Draining);
         }
-        match self.settings.calls_max {
-            Some(most) if self.calls.expected() >= most => Err(Busy::Full(most)),
-            _ => Ok(()),
+        if let Some(most) = self.settings.calls_max.filter(|most| self.calls.expected() >= *most) {
+            return Err(Busy::Full(most));
         }
+        let most = self.settings.overload_lateness;
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let late = engine.as_ref().map_or(Duration::ZERO, |engine| engine.lateness().p99);
+        if !most.is_zero() && late > most {
+            return Err(Busy::Overloaded(late.as_millis() as u64));
+        }
+        Ok(())
     }
 
     /// True once new calls are refused because the server is about to stop.
@@ -134,6 +165,12 @@ impl App {
         // The next start writes a new one: what is left of this one opens nothing.
         let _ = std::fs::remove_file(self.settings.data_dir.join(SIMULATOR_TOKEN_FILE));
     }
+}
+
+/// A probe for each outside service that is configured.
+fn probes(settings: &Settings, http: &HttpClient) -> Vec<Box<dyn Probe>> {
+    let twilio = TwilioProbe::from_settings(settings, http);
+    twilio.into_iter().map(|probe| Box::new(probe) as Box<dyn Probe>).collect()
 }
 
 /// Writes a file that its owner alone may read.

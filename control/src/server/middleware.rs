@@ -40,17 +40,15 @@ pub(super) async fn around(State(mount): State<Mount>, request: Request, next: N
         }
     };
     let mut response = render(response, &arrival.request_id, mount.system.error_body);
-    tracing::info!(
-        target: "offhook::access",
-        request_id = &*arrival.request_id,
-        client = %arrival.client,
-        system = mount.system.name,
-        %method,
-        path,
-        status = response.status().as_u16(),
-        took_us = started.elapsed().as_micros() as u64,
-        "request"
-    );
+    let status = response.status().as_u16();
+    let took_us = started.elapsed().as_micros() as u64;
+    let (request_id, client, system) = (&*arrival.request_id, arrival.client, mount.system.name);
+    // Who reads the log must not fill it by reading.
+    if path.contains("/api/logs/") {
+        tracing::debug!(target: "offhook::access", request_id, %client, system, %method, path, status, took_us, "request");
+    } else {
+        tracing::info!(target: "offhook::access", request_id, %client, system, %method, path, status, took_us, "request");
+    }
     if let Ok(value) = HeaderValue::from_str(&arrival.request_id) {
         response.headers_mut().insert("x-request-id", value);
     }

@@ -47,6 +47,7 @@ pub struct Server {
     own_addresses: Vec<(&'static str, SocketAddr)>,
     listeners: Vec<Listening>,
     sweeper: tokio::task::JoinHandle<()>,
+    asking: tokio::task::JoinHandle<()>,
 }
 
 /// Why a server could not start. Displays as what to do about it.
@@ -65,7 +66,8 @@ impl Server {
         let listener = listen_on(settings.listen, "--listen").await?;
         let address = listener.local_addr().map_err(told)?;
         // Loading speech and opening the store reads files.
-        let app = tokio::task::spawn_blocking(move || App::start(settings)).await.map_err(told)??;
+        let app =
+            tokio::task::spawn_blocking(move || App::start(settings, address)).await.map_err(told)??;
         let app = Arc::new(app);
         warn_of_openness(&app.settings);
         let sites = Sites::new(&app, &SYSTEMS);
@@ -82,7 +84,11 @@ impl Server {
             listeners.push(start(listener, place));
         }
         let sweeper = tokio::spawn(sweep(app.clone()));
-        Ok(Self { app, address, own_addresses, listeners, sweeper })
+        let asking = tokio::spawn({
+            let services = app.services.clone();
+            async move { services.keep_asking().await }
+        });
+        Ok(Self { app, address, own_addresses, listeners, sweeper, asking })
     }
 
     /// Where it listens; with port 0 in the settings, the port that it was given.
@@ -113,6 +119,8 @@ impl Server {
     async fn drain(&self, interrupt: &mut Signal, terminate: &mut Signal) {
         let app = &self.app;
         app.drain();
+        // Tests have no claim to the time that callers get.
+        app.simulations.stop_all().await;
         let time = app.settings.drain;
         tracing::info!(
             calls = app.calls.expected(),
@@ -137,11 +145,14 @@ impl Server {
     /// Ends all calls, completes their records, and closes the store.
     pub async fn shutdown(self) {
         self.sweeper.abort();
+        self.asking.abort();
         self.app.drain();
+        self.app.simulations.stop_all().await;
         self.listeners.iter().for_each(Listening::stop_accepting);
         let app = self.app.clone();
         // Waits for the calls' last journal blocks, and then for the last commit.
         let _ = tokio::task::spawn_blocking(move || app.stop_engine()).await;
+        self.app.log_streams.stop().await;
         for listener in self.listeners {
             listener.finish().await;
         }

@@ -99,7 +99,8 @@ pub(super) fn document(about: &About, own: &Described, guests: &[&Described], ba
     schemas.sort_keys();
     let used = |name: &str| {
         let mut operations = paths.values().filter_map(Value::as_object).flat_map(Map::values);
-        operations.any(|operation| operation["tags"].as_array().is_some_and(|tags| tags.contains(&name.into())))
+        operations
+            .any(|operation| operation["tags"].as_array().is_some_and(|tags| tags.contains(&name.into())))
     };
     let tags = about.tags.iter().filter(|(name, _)| used(name));
     let tags = tags.map(|(name, description)| json!({ "name": name, "description": description }));
@@ -357,7 +358,10 @@ mod tests {
         async fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let settings = Settings { speech: Speech::Canned, ..Settings::local(dir.path().into()) };
-            let app = tokio::task::spawn_blocking(|| App::start(settings)).await.unwrap().unwrap();
+            let app = tokio::task::spawn_blocking(|| App::start(settings, ([127, 0, 0, 1], 80).into()))
+                .await
+                .unwrap()
+                .unwrap();
             let app = Arc::new(app);
             let ((open, guarded), own) = taken_apart(&callbot::SYSTEM, &app);
             let ((guests_open, guests_guarded), guest) = taken_apart(&native::SYSTEM, &app);

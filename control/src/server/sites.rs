@@ -99,6 +99,7 @@ impl Sites {
         let (mounted, base, alone) = self.find(place, host_of(headers, request.uri()), request.uri().path());
         let trusted = settings.trusted_proxies.iter().any(|range| range.contains(&peer.ip().to_canonical()));
         let loopback = peer.ip().to_canonical().is_loopback();
+        let this_machine = loopback || peer.ip() == local.ip();
         let arrival = Arrival {
             request_id: format!("req_{}", Uuid::new_v4().simple()).into(),
             base,
@@ -106,7 +107,7 @@ impl Sites {
             client: client_of(peer.ip(), headers, &settings.trusted_proxies),
             forwarded_counts: trusted || loopback,
             local,
-            simulated: loopback && self.app.is_simulator(headers.get(SIMULATOR_HEADER)),
+            simulated: this_machine && self.app.is_simulator(headers.get(SIMULATOR_HEADER)),
             permit,
         };
         if !base.is_empty()
@@ -252,6 +253,8 @@ mod tests {
         about: None,
     };
 
+    const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
     struct Mounted {
         sites: Arc<Sites>,
         _dir: tempfile::TempDir,
@@ -265,7 +268,11 @@ mod tests {
             settings.trusted_proxies = vec!["10.0.0.1/32".parse().unwrap()];
             let place = SystemPlace { listen: None, hosts: vec!["odd.example.com".into()] };
             settings.systems.insert("odd".into(), place);
-            let app = tokio::task::spawn_blocking(|| App::start(settings)).await.unwrap().unwrap();
+            let app =
+                tokio::task::spawn_blocking(|| App::start(settings, SocketAddr::from(([127, 0, 0, 1], 1))))
+                    .await
+                    .unwrap()
+                    .unwrap();
             Self { sites: Sites::new(&Arc::new(app), &[&PLAIN, &ODD]), _dir: dir }
         }
 
@@ -286,7 +293,7 @@ mod tests {
             }
             let request = request.body(Body::empty()).unwrap();
             let peer = SocketAddr::new(peer.parse::<IpAddr>().unwrap(), 1);
-            let answer = self.sites.clone().answer(place, peer, peer, Permit::uncounted(), request);
+            let answer = self.sites.clone().answer(place, peer, LOCAL, Permit::uncounted(), request);
             let (head, body) = answer.await.unwrap().into_parts();
             let body = axum::body::to_bytes(body, 10_000).await.unwrap();
             (head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())

@@ -28,6 +28,8 @@ pub(super) struct File {
     bearer_token: Option<String>,
     bearer_tokens: Option<Vec<String>>,
     twilio_auth_token: Option<String>,
+    twilio_account_sid: Option<String>,
+    twilio_base_url: Option<String>,
     rate_limits: Option<String>,
     account_limit: Option<i64>,
     trusted_proxies: Option<String>,
@@ -76,6 +78,8 @@ impl File {
             "media_threads" => self.media_threads.map(|number| number.to_string()),
             "log" => self.log.clone(),
             "twilio_auth_token" => self.twilio_auth_token.clone(),
+            "twilio_account_sid" => self.twilio_account_sid.clone(),
+            "twilio_base_url" => self.twilio_base_url.clone(),
             "rate_limits" => self.rate_limits.clone(),
             "account_limit" => self.account_limit.map(|number| number.to_string()),
             "trusted_proxies" => self.trusted_proxies.clone(),
@@ -159,11 +163,15 @@ impl Layers<'_> {
     }
 
     pub(super) fn secret(&self, key: &str, variable: &str) -> Option<Secret> {
+        self.plain(key, variable).map(Secret::new)
+    }
+
+    /// A setting whose variable has the name that its vendor gave it.
+    pub(super) fn plain(&self, key: &str, variable: &str) -> Option<String> {
         (self.environment)(variable)
             .or_else(|| self.file.text(key))
             .map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty())
-            .map(Secret::new)
     }
 
     /// Where each of the `known` systems stands. A table of another name is refused.

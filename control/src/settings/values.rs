@@ -111,6 +111,19 @@ impl FromStr for Address {
     }
 }
 
+/// Where an outside service is asked.
+pub(super) struct ServiceUrl(pub(super) PublicUrl);
+
+impl FromStr for ServiceUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help =
+            |_| "write the origin of the service, such as https://api.example.com, without a path".into();
+        text.parse().map(Self).map_err(help)
+    }
+}
+
 pub(super) struct Switch(pub(super) bool);
 
 impl FromStr for Switch {

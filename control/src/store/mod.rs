@@ -5,6 +5,7 @@
 
 mod calls;
 mod migrations;
+mod simulations;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -92,6 +93,7 @@ impl Store {
             (there(format!("recordings/{call}.wav")), there(format!("journals/{call}.journal")))
         };
         let restarted = calls::close_running(&connection, now, &files).map_err(failed)?;
+        simulations::close_running(&connection, now).map_err(failed)?;
         let (queue, requests) = bounded(QUEUE_WRITES);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())

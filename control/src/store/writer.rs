@@ -14,8 +14,9 @@ use offhook_engine::CallId;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{StoreError, Unwritten, calls};
+use super::{StoreError, Unwritten, calls, simulations};
 use crate::domain::call::{Announcement, CallStatus, ReportOutcome, StatusReport, TurnRecord};
+use crate::domain::simulations::Simulation;
 use crate::domain::time::UnixMs;
 
 /// How long a write that nobody waits for waits for others, at most: what `kill -9` can lose.
@@ -90,6 +91,8 @@ pub enum Write {
         /// The journal's file, under the data folder.
         journal: Option<String>,
     },
+    /// A simulation started, or is over.
+    Simulation(Box<Simulation>),
     /// Something of a call could not be kept.
     Loss {
         /// The call.
@@ -326,6 +329,7 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<Written> {
             };
             calls::finish(connection, call, &end)?;
         }
+        Write::Simulation(simulation) => simulations::write(connection, simulation)?,
         Write::Loss { call, note, entries } => calls::add_loss(connection, call, note, *entries)?,
     }
     Ok(Written::Done)

@@ -4,5 +4,6 @@ pub mod bearer;
 pub mod callbot;
 pub mod error;
 pub mod form;
+pub mod json;
 pub mod native;
 pub mod twiml;

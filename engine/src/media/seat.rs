@@ -37,6 +37,7 @@ pub(super) struct Scratch {
     pub(super) payload: Vec<u8>,
     pub(super) frames_in: u64,
     pub(super) frames_out: u64,
+    pub(super) speech_dropped_bytes: u64,
 }
 
 pub(crate) struct Seat {
@@ -222,6 +223,7 @@ impl Seat {
         let at = self.time(now);
         let dropped = self.take(now, at, input, scratch);
         if dropped > 0 {
+            scratch.speech_dropped_bytes += u64::from(dropped);
             self.take(now, at, Input::SpeechDropped { bytes: dropped }, scratch);
         }
     }

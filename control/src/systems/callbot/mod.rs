@@ -1,12 +1,16 @@
-//! Callbot, the system at the root: a carrier's webhooks, its media socket, and health.
+//! Callbot, the system at the root: a carrier's webhooks, its media socket, the log, health and status.
 
 mod audio_stream;
 mod call_status;
 mod health;
 mod incoming_call;
+pub mod log_stream;
+mod logs;
 mod seen;
 pub mod shapes;
 pub mod signature;
+mod simulations;
+mod status;
 mod webhook;
 
 use std::sync::Arc;
@@ -59,6 +63,7 @@ static ABOUT: About = About {
             "calls",
             "Offhook's own API: calls, what was said on them, and their files. It is at the root, whatever the base.",
         ),
+        ("simulations", "Offhook's own API: simulations, all that was measured, and their end."),
     ],
     schemes,
     guarded_by: &["bearer"],
@@ -106,6 +111,12 @@ fn open(app: &Arc<App>) -> Routes {
 
 fn guarded(_: &Arc<App>) -> Routes {
     OpenApiRouter::new()
+        .routes(routes!(simulations::start))
+        .routes(routes!(simulations::one))
+        .routes(routes!(simulations::results))
+        .routes(routes!(logs::latest))
+        .routes(routes!(logs::stream))
+        .routes(routes!(status::handle))
 }
 
 fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {

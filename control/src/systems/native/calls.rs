@@ -1,6 +1,5 @@
 //! Calls: the list, one of them, its timeline, its files, and its end.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -16,6 +15,7 @@ use tower_http::services::ServeFile;
 use utoipa::ToSchema;
 use utoipa::openapi::ObjectBuilder;
 
+use super::page::{Parameters, count};
 use crate::domain::call::{CallRecord, CallStatus, TimelineEntry, TurnRecord};
 use crate::domain::timeline;
 use crate::server::App;
@@ -235,8 +235,6 @@ fn speakers() -> ObjectBuilder {
 fn ways_to_say() -> ObjectBuilder {
     words(&["voice", "keypad"])
 }
-
-type Parameters = Query<HashMap<String, String>>;
 
 /// List calls
 ///
@@ -483,19 +481,6 @@ impl From<TurnRecord> for Turn {
     }
 }
 
-/// A count between 1 and the greatest: more is cut, none is refused.
-fn count(
-    parameters: &HashMap<String, String>,
-    name: &str,
-    (default, greatest): (usize, usize),
-) -> Result<usize, ApiError> {
-    let Some(text) = parameters.get(name) else { return Ok(default) };
-    match text.parse::<usize>() {
-        Ok(number) if number > 0 => Ok(number.min(greatest)),
-        _ => Err(ApiError::bad_parameter(name, "integer")),
-    }
-}
-
 fn unknown() -> ApiError {
     ApiError::not_found("There is no call of this name")
 }
@@ -506,20 +491,4 @@ fn no_file(running: bool, what: &str) -> ApiError {
     } else {
         format!("The call has no {what}")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_cut_at_the_greatest_and_refused_below_one() {
-        let with = |text: &str| HashMap::from([("limit".to_owned(), text.to_owned())]);
-        assert_eq!(count(&HashMap::new(), "limit", PAGE).unwrap(), 50);
-        assert_eq!(count(&with("7"), "limit", PAGE).unwrap(), 7);
-        assert_eq!(count(&with("100000"), "limit", PAGE).unwrap(), 500);
-        for bad in ["0", "-1", "many", ""] {
-            assert_eq!(count(&with(bad), "limit", PAGE).unwrap_err().status, 400, "{bad}");
-        }
-    }
 }

@@ -1,6 +1,8 @@
-//! Offhook's own API, below `/v1`: what calls were, and what was said on them.
+//! Offhook's own API, below `/v1`: what calls were, what was said on them, and what simulations measured.
 
 mod calls;
+mod page;
+mod simulations;
 
 use std::sync::Arc;
 
@@ -36,6 +38,9 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(calls::recording))
         .routes(routes!(calls::journal))
         .routes(routes!(calls::hang_up))
+        .routes(routes!(simulations::list))
+        .routes(routes!(simulations::one))
+        .routes(routes!(simulations::stop))
 }
 
 fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {
