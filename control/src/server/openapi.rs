@@ -358,7 +358,7 @@ mod tests {
         async fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let settings = Settings { speech: Speech::Canned, ..Settings::local(dir.path().into()) };
-            let app = tokio::task::spawn_blocking(|| App::start(settings, ([127, 0, 0, 1], 1).into()))
+            let app = tokio::task::spawn_blocking(|| App::start(settings, ([127, 0, 0, 1], 80).into()))
                 .await
                 .unwrap()
                 .unwrap();
