@@ -310,7 +310,6 @@ async fn run(plan: LoadPlan, carrier: Carrier, progress: Arc<Progress>, stop: St
         }
     }
     result.peak = progress.counts().peak;
-    result.peak = progress.peak();
     result.took = began.elapsed();
     result.own_cores = own::Usage::now().cores_since(&before);
     result

@@ -18,7 +18,6 @@ pub struct Progress {
     agent_turns: AtomicU64,
     caller_turns: AtomicU64,
     clears: AtomicU64,
-    peak: AtomicU64,
     /// Calls that are over, where their number is known beforehand. Locked once per call, at its end.
     ended: Option<Mutex<Vec<CallOutcome>>>,
 }
@@ -75,11 +74,6 @@ impl Progress {
             caller_turns: read(&self.caller_turns),
             clears: read(&self.clears),
         }
-    }
-
-    /// The most media streams that were open together.
-    pub fn peak(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed)
     }
 
     pub(super) fn on_dialled(&self) {
