@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::domain::time::UnixMs;
@@ -64,7 +64,7 @@ impl Server {
         if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!(%error, "the limit of open files cannot be raised");
         }
-        let listener = listen_on(settings.listen, "--listen").await?;
+        let listener = listen_on(settings.listen, "--listen")?;
         let address = listener.local_addr().map_err(told)?;
         // Loading speech and opening the store reads files.
         let app =
@@ -80,7 +80,7 @@ impl Server {
         let mut listeners = vec![start(listener, Place::Main)];
         let mut own_addresses = Vec::new();
         for (place, name, listen) in sites.own_listeners() {
-            let listener = listen_on(listen, &format!("listen in [systems.{name}]")).await?;
+            let listener = listen_on(listen, &format!("listen in [systems.{name}]"))?;
             own_addresses.push((name, listener.local_addr().map_err(told)?));
             listeners.push(start(listener, place));
         }
@@ -161,8 +161,18 @@ impl Server {
     }
 }
 
-async fn listen_on(address: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| {
+/// Connections that may wait to be accepted: a burst of calls must not wait for a second packet. The system may allow fewer.
+const BACKLOG: u32 = 4_096;
+
+fn listen_on(address: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // So that a restart need not wait for the last connections of the process before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| {
         StartError(format!(
             "cannot listen on {address}: {error}; choose another address with {setting} (port 0 takes any free port)"
         ))
