@@ -181,7 +181,12 @@ impl Caller {
             recogniser: Box::new(NoRecogniser),
             voice,
             agent,
-            settings: CallSettings::default(),
+            // However slow the machine: no call here ends for want of anything.
+            settings: CallSettings {
+                agent_wait_ms: 600_000,
+                media_timeout_ms: 600_000,
+                ..CallSettings::default()
+            },
             answered_unix_us: 0,
         };
         let handle =
@@ -224,9 +229,9 @@ impl Caller {
 #[test]
 fn agent_log_and_sink_hang_and_no_other_call_has_a_late_frame() {
     let dir = tempfile::tempdir().unwrap();
-    let (agent, mut held_agent) = hanging();
-    let (log, mut held_log) = hanging();
-    let (sink, mut held_sink) = hanging();
+    let (agent, held_agent) = hanging();
+    let (log, held_log) = hanging();
+    let (sink, held_sink) = hanging();
     tracing::subscriber::set_global_default(HangingLog(log)).unwrap();
     let (finish, finished) = unbounded();
     let settings = EngineSettings {
@@ -237,6 +242,9 @@ fn agent_log_and_sink_hang_and_no_other_call_has_a_late_frame() {
         recording_dir: dir.path().join("recordings"),
     };
     let engine = Engine::start(settings, Arc::new(HangingSink { hanging: sink, finished: finish })).unwrap();
+
+    // Dropped before the engine, which waits for its writer, should the test fail.
+    let (mut held_agent, mut held_log, mut held_sink) = (held_agent, held_log, held_sink);
 
     let mut waiting = Caller::new(&engine, "waiting", Box::new(Waiting(agent)), Arc::new(Hum));
     held_agent.hangs();

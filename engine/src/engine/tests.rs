@@ -258,6 +258,8 @@ fn what_a_sink_that_hangs_costs_is_counted_and_media_goes_on() {
         recording_dir: dir.path().into(),
     };
     let engine = Engine::start_with(writer, &settings).unwrap();
+    // Dropped before the engine, which waits for its writer, should the test fail.
+    let open_gate = open_gate;
     let (mut carrier, handle) = new_call(&engine, "told", Box::new(NoRecogniser));
     carrier.hear("media");
     // Two seconds of audio fill a chunk. All that comes at once is journalled, though most of it is ahead of time.

@@ -9,6 +9,8 @@ use super::*;
 use crate::server::Server;
 use crate::settings::{MediaAuth, Settings, Speech};
 
+type Labels = Vec<(String, String)>;
+
 /// One line of numbers: `name{labels} value`.
 #[derive(Clone, Debug)]
 struct Sample {
@@ -61,7 +63,7 @@ fn one(samples: &[Sample], name: &str, label: Option<(&str, &str)>) -> f64 {
 
 /// Every histogram has ascending bounds and counts that go up to all of them.
 fn check_histograms(samples: &[Sample]) -> usize {
-    let mut histograms: BTreeMap<(String, Vec<(String, String)>), Vec<(f64, f64)>> = BTreeMap::new();
+    let mut histograms: BTreeMap<(String, Labels), Vec<(f64, f64)>> = BTreeMap::new();
     for sample in samples {
         if let Some(name) = sample.name.strip_suffix("_bucket") {
             let mut labels = sample.labels.clone();
