@@ -155,10 +155,9 @@ impl Engine {
         let counts = Arc::clone(writer.counts());
         let cores =
             if settings.pin_threads { core_affinity::get_core_ids() } else { None }.unwrap_or_default();
-        let speech: Vec<Worker> =
-            (0..settings.speech_threads.max(1))
-                .map(|number| Worker::start(number, Arc::clone(&counts)))
-                .collect::<Result<_, _>>()?;
+        let speech: Vec<Worker> = (0..settings.speech_threads.max(1))
+            .map(|number| Worker::start(number, Arc::clone(&counts)))
+            .collect::<Result<_, _>>()?;
         let media = (0..settings.media_threads.max(1))
             .map(|number| {
                 let core = cores.get(number % cores.len().max(1)).copied();
@@ -191,6 +190,7 @@ impl Engine {
         post.hand_over(Box::new(Seat::new(NewSeat {
             number,
             leg: Leg::new(mio::net::TcpStream::from_std(leg.socket), leg.already_read),
+            tells_faults: call.settings.error_frames,
             call: Call::new(call.settings),
             speech: call_end,
             journal,

@@ -19,7 +19,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 /// Longer than any test here lasts: a tenth of a second per letter.
-const STORY: &str = "A story that goes on and on, so that there is always something to send, whatever else may happen.";
+const STORY: &str =
+    "A story that goes on and on, so that there is always something to send, whatever else may happen.";
 /// Audio messages that each caller gets while all else hangs: 2.2 s.
 const FRAMES: usize = 110;
 
@@ -171,19 +172,20 @@ struct Caller {
 
 impl Caller {
     fn new(engine: &Engine, id: &str, agent: Box<dyn Agent>, voice: Arc<dyn TextToSpeech>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let carrier = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        carrier.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let (socket, _) = listener.accept().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let carrier = listener.local_addr().and_then(TcpStream::connect).expect("it listens");
+        carrier.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout above zero");
+        let (socket, _) = listener.accept().expect("somebody connected");
         let new = NewCall {
-            id: CallId::new(id).unwrap(),
+            id: CallId::new(id).expect("a name"),
             recogniser: Box::new(NoRecogniser),
             voice,
             agent,
             settings: CallSettings::default(),
             answered_unix_us: 0,
         };
-        let handle = engine.hand_over(NewLeg { socket, already_read: Vec::new() }, new).unwrap();
+        let handle =
+            engine.hand_over(NewLeg { socket, already_read: Vec::new() }, new).expect("room for a call");
         let socket = WebSocket::from_raw_socket(carrier, Role::Client, None);
         let mut caller = Self { socket, chunk: 0, _handle: handle };
         caller.say(
@@ -195,7 +197,7 @@ impl Caller {
     }
 
     fn say(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).unwrap();
+        self.socket.send(Message::text(text)).expect("the leg is open");
     }
 
     fn frame(&mut self) {
@@ -211,7 +213,7 @@ impl Caller {
     fn exchange_a_frame(&mut self) {
         self.frame();
         let message = self.socket.read().expect("audio comes while all else hangs");
-        assert!(message.to_text().unwrap().contains(r#""event":"media""#), "{message}");
+        assert!(message.to_text().is_ok_and(|text| text.contains(r#""event":"media""#)), "{message}");
     }
 
     fn hang_up(&mut self) {

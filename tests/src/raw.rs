@@ -60,6 +60,8 @@ pub enum Sound {
     Mark(String),
     /// A clear.
     Clear,
+    /// Word that a message could not be used.
+    Error,
 }
 
 /// How the server ended a stream.
@@ -310,6 +312,7 @@ impl RawCall {
                 Sound::Media(_) => story.push('.'),
                 Sound::Mark(name) => story += &format!(" {name}@{at} "),
                 Sound::Clear => story += &format!(" clear@{at} "),
+                Sound::Error => story += &format!(" error@{at} "),
             }
         }
         story
@@ -356,6 +359,7 @@ impl RawCall {
                 self.playout.clear(&mut echoes);
                 Sound::Clear
             }
+            Outgoing::Error => Sound::Error,
             Outgoing::Unknown { event } => panic!("Twilio knows no {event:?}"),
         };
         self.heard.push((self.frames, what));

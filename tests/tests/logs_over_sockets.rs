@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// A socket that the log comes out of.
 struct LogStream(WebSocketStream<TcpStream>);
@@ -110,9 +111,9 @@ async fn latest(server: &Server, query: &str) -> Value {
         answer.text()
     );
     let latest = answer.json();
-    let keys: Vec<_> = latest.as_object().unwrap().keys().collect();
+    let keys: Vec<_> = latest.as_object().expect("the answer is an object").keys().collect();
     assert_eq!(keys, ["logs", "total_lines", "filtered_lines"]);
-    latest["logs"].as_array().unwrap().iter().for_each(assert_documented);
+    latest["logs"].as_array().expect("the answer has logs").iter().for_each(assert_documented);
     latest
 }
 
@@ -132,9 +133,20 @@ async fn latest_when(server: &Server, query: &str, wanted: impl Fn(&Value) -> bo
         .unwrap_or_else(|_| panic!("{query}: the log stays without what is wanted"))
 }
 
+/// A server whose log holds all that its start had to say, so that what comes next comes from the test.
+async fn start() -> Server {
+    let server = Server::start(&["--speech", "canned"]).await;
+    latest_when(&server, "", |latest| {
+        let text = latest.to_string();
+        text.contains("answering calls") && text.contains("path=/health")
+    })
+    .await;
+    server
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_latest_entries_are_cut_and_filtered_as_documented() {
-    let server = Server::start(&["--speech", "canned"]).await;
+    let server = start().await;
     for number in 0..5 {
         server.get(&format!("/nowhere/{number}")).await;
     }
@@ -152,7 +164,6 @@ async fn the_latest_entries_are_cut_and_filtered_as_documented() {
     assert_eq!((&two["total_lines"], &two["filtered_lines"]), (&json!(held), &json!(held)));
     assert_eq!(latest(&server, "?lines=123456789012345678901234567890").await["total_lines"], held);
 
-    // A media socket with a wrong token is worth a warning, and it is the only one.
     let mut call = RawCall::open(&server).await;
     call.hang_up().await;
     server.record(&call.call_sid).await;
@@ -180,7 +191,7 @@ async fn the_latest_entries_are_cut_and_filtered_as_documented() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_that_cannot_be_used_are_named() {
-    let server = Server::start(&["--speech", "canned"]).await;
+    let server = start().await;
     for (query, parameter) in [
         ("lines=0", "lines"),
         ("lines=-5", "lines"),
@@ -208,7 +219,7 @@ async fn parameters_that_cannot_be_used_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_the_log_does_not_fill_it() {
-    let server = Server::start(&["--speech", "canned"]).await;
+    let server = start().await;
     let mut stream = LogStream::open(&server, "").await;
     for _ in 0..20 {
         latest(&server, "").await;
@@ -223,7 +234,7 @@ async fn reading_the_log_does_not_fill_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_calls_lines_come_live_with_its_name() {
-    let server = Server::start(&["--speech", "canned"]).await;
+    let server = start().await;
     server.get("/before").await;
     latest_when(&server, "", |latest| latest.to_string().contains("/before")).await;
     let mut stream = LogStream::open(&server, "").await;
@@ -260,7 +271,7 @@ async fn a_calls_lines_come_live_with_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_does_not_read_is_told_what_it_missed_and_others_miss_nothing() {
-    let server = Server::start(&["--speech", "canned"]).await;
+    let server = start().await;
     let mut slow = LogStream::open_with(&server, "", Some(SMALL)).await;
     let mut quick = LogStream::open(&server, "").await;
     let padding = "x".repeat(3_900);
@@ -301,7 +312,7 @@ async fn a_reader_that_does_not_read_is_told_what_it_missed_and_others_miss_noth
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_reader_sends_is_ignored_within_bounds() {
-    let server = Server::start(&["--speech", "canned"]).await;
+    let server = start().await;
     let mut stream = LogStream::open(&server, "").await;
     stream.0.send(Message::text("hello")).await.unwrap();
     stream.0.send(Message::binary(vec![0; 100])).await.unwrap();
@@ -314,8 +325,9 @@ async fn what_a_reader_sends_is_ignored_within_bounds() {
     }
     server.get("/after").await;
     stream.entries_until(|entry| says(entry, "path=/after")).await;
-    stream.0.close(None).await.unwrap();
-    assert!(stream.closing().await.is_some(), "a close is answered");
+    let goodbye = CloseFrame { code: CloseCode::Normal, reason: "enough".into() };
+    stream.0.close(Some(goodbye.clone())).await.unwrap();
+    assert_eq!(stream.closing().await, Some(goodbye), "a close is answered");
 
     let mut stream = LogStream::open(&server, "").await;
     stream.0.send(Message::text("x".repeat(10_000))).await.unwrap();
@@ -333,7 +345,7 @@ async fn what_a_reader_sends_is_ignored_within_bounds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_lines_are_the_entries_and_their_values() {
-    let mut server = Server::start(&["--speech", "canned"]).await;
+    let mut server = start().await;
     let mut call = RawCall::open(&server).await;
     call.hang_up().await;
     let id = server.record(&call.call_sid).await["id"].clone();

@@ -85,8 +85,9 @@ async fn said_of_services(server: &Server) -> Vec<String> {
     let latest = server.get("/api/logs/latest?lines=1000").await;
     assert!(!latest.text().contains(TOKEN), "the log holds the token: {}", latest.text());
     let latest = latest.json();
-    let entries = latest["logs"].as_array().unwrap().iter().filter(|entry| entry["module"] == "services");
-    entries.map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
+    let entries = latest["logs"].as_array().expect("the answer has logs").iter();
+    let messages = entries.filter(|entry| entry["module"] == "services").map(|entry| &entry["message"]);
+    messages.map(|message| message.as_str().expect("a message is a text").to_owned()).collect()
 }
 
 /// Checks that the log says one thing of services, and `wanted` in it. A line comes a moment after what it tells.

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -92,7 +93,12 @@ pub struct Carrier {
 impl Carrier {
     /// For the server of `plan` and of others like it.
     pub fn of(plan: &CallPlan) -> Result<Self, CallerError> {
-        Ok(Self { webhooks: Webhooks::of(plan)?, tls: TlsConnector::from(Arc::new(webhook::tls_config())) })
+        Self::with_tls(plan, webhook::TLS.clone())
+    }
+
+    fn with_tls(plan: &CallPlan, tls: ClientConfig) -> Result<Self, CallerError> {
+        let webhooks = Webhooks::with_tls(plan, tls.clone())?;
+        Ok(Self { webhooks, tls: TlsConnector::from(Arc::new(tls)) })
     }
 
     /// Its HTTP side.
@@ -126,7 +132,8 @@ impl Carrier {
         let (stream_url, parameters, webhook_took, socket) = tokio::select! {
             up = setup => up?,
             () = stop.stopped() => {
-                ending.tell(Duration::ZERO).await;
+                // Who stops a test does not wait for a server that answers nothing.
+                let _ = timeout(CLOSE_TIMEOUT, ending.tell(Duration::ZERO)).await;
                 return Err(CallerError::Stopped);
             }
         };
@@ -362,7 +369,11 @@ impl Stream<'_> {
             if self.line.over().is_some() {
                 return;
             }
-            timer.as_mut().reset(self.instant(self.line.next_deadline()));
+            // What comes in seldom changes what is due next, and setting a timer takes a lock.
+            let due = self.instant(self.line.next_deadline());
+            if timer.deadline() != due || timer.is_elapsed() {
+                timer.as_mut().reset(due);
+            }
             tokio::select! {
                 biased;
                 () = &mut timer => self.on_time(),
@@ -435,11 +446,16 @@ const _: () = assert!(FRAME as u64 * 50 == HZ, "a frame is 20 ms");
 mod tests {
     use offhook_codecs::wire::Event;
     use offhook_codecs::wire::twilio;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
     use super::super::script::{Item, Script, Speech};
-    use super::super::{Keep, STATUS_PATH};
+    use super::super::{Keep, Manners, STATUS_PATH};
     use super::*;
 
     const TONE: u8 = 0x80;
@@ -451,7 +467,11 @@ mod tests {
 
     /// Answers one HTTP request with `body`, and returns the request.
     async fn answer_http(listener: &TcpListener, status: &str, body: &str) -> String {
-        let (mut tcp, _) = listener.accept().await.unwrap();
+        let (tcp, _) = listener.accept().await.unwrap();
+        answer_on(tcp, status, body).await
+    }
+
+    async fn answer_on(mut tcp: impl AsyncRead + AsyncWrite + Unpin, status: &str, body: &str) -> String {
         let mut request = Vec::new();
         let mut buffer = [0; 4_096];
         loop {
@@ -468,6 +488,7 @@ mod tests {
         let reply =
             format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
         tcp.write_all(reply.as_bytes()).await.unwrap();
+        tcp.flush().await.unwrap();
         String::from_utf8(request).unwrap()
     }
 
@@ -588,6 +609,73 @@ mod tests {
         let error = place(CallPlan::new(base, script()), |_| {}).await.unwrap_err();
         assert!(matches!(error, CallerError::Refused { .. }), "{error}");
         assert!(error.to_string().contains("offhook serve"), "{error}");
+    }
+
+    fn trusting_the_tests_authority() -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(include_bytes!("testdata/ca.pem")).unwrap()).unwrap();
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+
+    fn acceptor() -> TlsAcceptor {
+        let chain = vec![CertificateDer::from_pem_slice(include_bytes!("testdata/server.pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("testdata/server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    #[tokio::test]
+    async fn a_call_goes_through_tls_on_both_of_its_sides() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let acceptor = acceptor();
+            let twiml =
+                format!("<Response><Connect><Stream url=\"wss://{address}/media\"/></Connect></Response>");
+            let tls = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            answer_on(tls, "200 OK", &twiml).await;
+            let tls = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            let mut socket = tokio_tungstenite::accept_async(tls).await.unwrap();
+            let mut messages = 0;
+            while let Some(Ok(message)) = socket.next().await {
+                messages += usize::from(message.is_text());
+            }
+            messages
+        });
+        let manners = Manners {
+            patience: Duration::from_millis(100),
+            linger: Duration::from_millis(100),
+            ..Manners::default()
+        };
+        let plan =
+            CallPlan { status_path: None, manners, ..CallPlan::new(format!("https://{address}"), script()) };
+        let carrier = Carrier::with_tls(&plan, trusting_the_tests_authority()).unwrap();
+        let report = carrier.place(plan, Instant::now(), &Stop::default(), |_| {}).await.unwrap();
+        assert_eq!((&report.ended_by, report.said.len()), (&EndedBy::Caller, 1));
+        let messages = server.await.unwrap();
+        assert_eq!(messages as u64, report.frames_sent + 3, "connected, start, frames, stop");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_nobody_vouches_for_is_not_called() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let _ = acceptor().accept(tcp).await;
+        });
+        let plan = CallPlan { status_path: None, ..CallPlan::new(format!("https://{address}"), script()) };
+        let error = place(plan, |_| {}).await.unwrap_err().to_string();
+        assert!(error.contains("TLS failed") && error.contains("certificate"), "{error}");
     }
 
     #[tokio::test]

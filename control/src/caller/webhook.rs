@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -89,7 +89,13 @@ impl std::fmt::Debug for Webhooks {
 impl Webhooks {
     /// For the server of `plan`, with what it says of signatures and tokens.
     pub fn of(plan: &CallPlan) -> Result<Self, CallerError> {
-        let mut webhooks = Self::new(&plan.base, plan.auth_token.as_deref(), plan.public_url.as_deref())?;
+        Self::with_tls(plan, TLS.clone())
+    }
+
+    /// … and with the authorities that `tls` trusts.
+    pub(super) fn with_tls(plan: &CallPlan, tls: ClientConfig) -> Result<Self, CallerError> {
+        let (auth_token, public_url) = (plan.auth_token.as_deref(), plan.public_url.as_deref());
+        let mut webhooks = Self::build(&plan.base, auth_token, public_url, tls)?;
         webhooks.simulator_token = match &plan.simulator_token {
             None => None,
             Some(token) => {
@@ -107,6 +113,15 @@ impl Webhooks {
     /// For the server at `base` (`http://127.0.0.1:8080`). With an `auth_token` everything is signed, for the same paths
     /// under `public_base`, which is the server's own idea of its address; `base` where that is none.
     pub fn new(base: &str, auth_token: Option<&str>, public_base: Option<&str>) -> Result<Self, CallerError> {
+        Self::build(base, auth_token, public_base, TLS.clone())
+    }
+
+    fn build(
+        base: &str,
+        auth_token: Option<&str>,
+        public_base: Option<&str>,
+        tls: ClientConfig,
+    ) -> Result<Self, CallerError> {
         let base = base.trim().trim_end_matches('/').to_owned();
         let uri: Uri =
             base.parse().map_err(|e| CallerError::Url { url: base.clone(), why: format!("{e}") })?;
@@ -122,7 +137,7 @@ impl Webhooks {
         connector.set_nodelay(true);
         connector.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config())
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
@@ -213,31 +228,38 @@ impl Webhooks {
     }
 }
 
-/// TLS as a client speaks it: TLS 1.2 and 1.3, with Mozilla's list of authorities.
-pub(super) fn tls_config() -> ClientConfig {
+/// TLS as a client speaks it: TLS 1.2 and 1.3, with Mozilla's list of authorities. Clones share it.
+pub(super) static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has ciphers for TLS 1.2 and 1.3")
         .with_webpki_roots()
         .with_no_client_auth()
-}
+});
 
 fn no_answer(base: &str, error: &hyper_util::client::legacy::Error) -> CallerError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
     let mut why = error.to_string();
     while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::ConnectionRefused
-        {
-            return CallerError::Refused { base: base.to_owned() };
-        }
-        if error.downcast_ref::<rustls::Error>().is_some() {
-            return CallerError::NoAnswer { url: base.to_owned(), why: format!("TLS failed: {error}") };
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            if io.kind() == std::io::ErrorKind::ConnectionRefused {
+                return CallerError::Refused { base: base.to_owned() };
+            }
+            if is_of_tls(io) {
+                return CallerError::NoAnswer { url: base.to_owned(), why: format!("TLS failed: {error}") };
+            }
         }
         why = error.to_string();
         cause = error.source();
     }
     CallerError::NoAnswer { url: base.to_owned(), why }
+}
+
+/// True if TLS is the cause: connectors wrap it in I/O errors, once or twice.
+fn is_of_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<std::io::Error>().is_some_and(is_of_tls)
+    })
 }
 
 /// `X-Twilio-Signature`: HMAC-SHA1 over the URL and then each distinct name and value of the form, by ascending name and

@@ -1,7 +1,9 @@
 //! A call's timeline as lines of text, for all commands that show one.
 
 use super::call::TimelineEntry;
-use offhook_engine::call::{By, CallTime, Decision, Event, EventKind, Prompt, Reason, Response, Speaker, Turn};
+use offhook_engine::call::{
+    By, CallTime, Decision, Event, EventKind, Prompt, Reason, Response, Speaker, Turn,
+};
 
 /// One event as one line: ` 0:12.340  caller    "two hundred"`.
 pub fn line(event: &Event) -> String {

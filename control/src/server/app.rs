@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
@@ -12,6 +12,7 @@ use offhook_engine::{CallHandle, CallId, Engine, EngineError, EngineSettings, Ne
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
+use super::metrics::HttpCounts;
 use super::rate_limit::RateLimiter;
 use super::{StartError, told};
 use crate::domain::calls::{Busy, Calls};
@@ -37,6 +38,8 @@ pub struct App {
     pub started: Instant,
     /// How the outside services stand.
     pub services: Arc<Services>,
+    /// Answered requests.
+    pub http: HttpCounts,
     /// Who watches the log.
     pub log_streams: LogStreams,
     /// What answers calls.
@@ -96,6 +99,7 @@ impl App {
         Ok(Self {
             settings,
             services,
+            http: HttpCounts::default(),
             log_streams: LogStreams::default(),
             store,
             calls,
@@ -111,7 +115,7 @@ impl App {
 
     /// Gives a media socket and its call to the engine.
     pub fn hand_over(&self, leg: NewLeg, call: CallId, scenario: &str) -> Result<CallHandle, EngineError> {
-        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
         let (recogniser, voice, agent) = self.answering.for_a_call(scenario);
         let settings = self.settings.call.clone();
@@ -128,12 +132,17 @@ impl App {
             return Err(Busy::Full(most));
         }
         let most = self.settings.overload_lateness;
-        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let engine = self.engine();
         let late = engine.as_ref().map_or(Duration::ZERO, |engine| engine.lateness().p99);
         if !most.is_zero() && late > most {
             return Err(Busy::Overloaded(late.as_millis() as u64));
         }
         Ok(())
+    }
+
+    /// The engine, while it runs.
+    pub(super) fn engine(&self) -> RwLockReadGuard<'_, Option<Engine>> {
+        self.engine.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True once new calls are refused because the server is about to stop.

@@ -40,6 +40,7 @@ pub(super) async fn around(State(mount): State<Mount>, request: Request, next: N
         }
     };
     let mut response = render(response, &arrival.request_id, mount.system.error_body);
+    mount.app.http.count(response.status());
     let status = response.status().as_u16();
     let took_us = started.elapsed().as_micros() as u64;
     let (request_id, client, system) = (&*arrival.request_id, arrival.client, mount.system.name);

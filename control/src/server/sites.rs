@@ -16,7 +16,9 @@ use uuid::Uuid;
 use super::App;
 use super::arrival::{Arrival, client_of};
 use super::connections::Permit;
+use super::docs::{self, Documents};
 use super::middleware::{around, limit};
+use super::openapi::Described;
 use super::system::System;
 use crate::systems::error::ApiError;
 
@@ -42,6 +44,7 @@ struct Mounted {
     system: &'static System,
     hosts: Vec<String>,
     router: Router,
+    documents: Documents,
 }
 
 /// What the middleware of one system works with.
@@ -56,16 +59,19 @@ pub(super) struct Mount {
 impl Sites {
     /// Mounts `systems`.
     pub(super) fn new(app: &Arc<App>, systems: &[&'static System]) -> Arc<Self> {
+        let (routers, described): (Vec<_>, Vec<_>) =
+            systems.iter().map(|system| taken_apart(system, app)).unzip();
         let mut first_scope = 0;
         let mut mounted = Vec::new();
-        for &system in systems {
+        for (&system, routers) in systems.iter().zip(routers) {
             let mount = Mount { system, app: app.clone(), first_scope };
             first_scope += system.limits.len();
             let place = app.settings.systems.get(system.name);
             mounted.push(Mounted {
                 system,
                 hosts: place.map(|place| place.hosts.clone()).unwrap_or_default(),
-                router: router(mount),
+                router: router(mount, routers),
+                documents: Documents::of(system, &described),
             });
         }
         Arc::new(Self { app: app.clone(), mounted })
@@ -90,7 +96,7 @@ impl Sites {
     ) -> Result<Response<Body>, Infallible> {
         let settings = &self.app.settings;
         let headers = request.headers();
-        let (mounted, base) = self.find(place, host_of(headers, request.uri()), request.uri().path());
+        let (mounted, base, alone) = self.find(place, host_of(headers, request.uri()), request.uri().path());
         let trusted = settings.trusted_proxies.iter().any(|range| range.contains(&peer.ip().to_canonical()));
         let loopback = peer.ip().to_canonical().is_loopback();
         let this_machine = loopback || peer.ip() == local.ip();
@@ -110,19 +116,23 @@ impl Sites {
             *request.uri_mut() = uri;
         }
         request.extensions_mut().insert(arrival);
+        if let Some(document) = mounted.documents.below(base, alone) {
+            request.extensions_mut().insert(document);
+        }
         mounted.router.clone().oneshot(request).await
     }
 
-    fn find(&self, place: Place, host: Option<&str>, path: &str) -> (&Mounted, &'static str) {
+    /// The system that is asked, the base below which it is, and whether it has the origin to itself.
+    fn find(&self, place: Place, host: Option<&str>, path: &str) -> (&Mounted, &'static str, bool) {
         if let Place::Own(number) = place {
-            return (&self.mounted[number], "");
+            return (&self.mounted[number], "", true);
         }
         if let Some(host) = host {
             let host = host.to_ascii_lowercase();
             let bare = host.rsplit_once(':').map_or(host.as_str(), |(bare, _)| bare);
             let named = |mounted: &&Mounted| mounted.hosts.iter().any(|own| *own == host || own == bare);
             if let Some(mounted) = self.mounted.iter().find(named) {
-                return (mounted, "");
+                return (mounted, "", true);
             }
         }
         let below =
@@ -130,20 +140,33 @@ impl Sites {
         if let Some(mounted) =
             self.mounted.iter().find(|mounted| mounted.system.prefixes.iter().any(|prefix| below(prefix)))
         {
-            return (mounted, "");
+            return (mounted, "", false);
         }
         let bases = self.mounted.iter().flat_map(|m| m.system.bases.iter().map(move |base| (m, *base)));
-        bases
+        let (mounted, base) = bases
             .filter(|(_, base)| below(base))
             .max_by_key(|(_, base)| base.len())
-            .unwrap_or((&self.mounted[0], ""))
+            .unwrap_or((&self.mounted[0], ""));
+        (mounted, base, false)
     }
 }
 
-fn router(mount: Mount) -> Router {
+/// The open and the guarded routes of a system.
+pub(super) type Routers = (Router<Arc<App>>, Router<Arc<App>>);
+
+/// A system's routes, and what they say of themselves.
+pub(super) fn taken_apart(system: &'static System, app: &Arc<App>) -> (Routers, Described) {
+    let mut open = (system.open)(app);
+    if system.about.is_some() {
+        open = open.merge(docs::routes());
+    }
+    let (open, said_of_open) = open.split_for_parts();
+    let (guarded, said_of_guarded) = (system.guarded)(app).split_for_parts();
+    ((open, guarded), Described { system, open: said_of_open, guarded: said_of_guarded })
+}
+
+fn router(mount: Mount, (open, guarded): Routers) -> Router {
     let Mount { system, app, .. } = mount.clone();
-    let (open, _) = (system.open)(&app).split_for_parts();
-    let (guarded, _) = (system.guarded)(&app).split_for_parts();
     let mut router: Router<Arc<App>> = Router::new().merge(open);
     if guarded.has_routes() {
         let guarded = guarded.route_layer(axum_middleware::from_fn_with_state(mount.clone(), guard));
@@ -209,6 +232,7 @@ mod tests {
         limits: &[Limit { prefix: "/limited/", requests: 2 }],
         claims_signature: |headers| headers.contains_key("signed"),
         cors: |_| Some(tower_http::cors::CorsLayer::permissive()),
+        about: None,
     };
 
     async fn panics() -> &'static str {
@@ -226,6 +250,7 @@ mod tests {
         limits: &[],
         claims_signature: super::super::system::unsigned,
         cors: no_cors,
+        about: None,
     };
 
     const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);

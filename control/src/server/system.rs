@@ -13,6 +13,7 @@ use tower_http::cors::CorsLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
+use super::openapi::About;
 use super::rate_limit::Limit;
 use crate::settings::Settings;
 use crate::systems::error::ApiError;
@@ -42,6 +43,9 @@ pub struct System {
     pub claims_signature: fn(&HeaderMap) -> bool,
     /// Which web pages of other origins may ask; none: none of them.
     pub cors: fn(&Settings) -> Option<CorsLayer>,
+    /// What its OpenAPI document says of it as a whole. Without it the system has no document and no pages of its own: if
+    /// it stands at prefixes only, its routes are in the document of the first system.
+    pub about: Option<&'static About>,
 }
 
 impl std::fmt::Debug for System {

@@ -387,7 +387,7 @@ async fn open_log(running: &Running) -> Result<TcpStream, u16> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_is_an_end_to_how_many_read_the_log_and_all_are_told_of_a_shutdown() {
-    let running = start(|_| {}).await;
+    let running = start(|settings| settings.rate_limits = false).await;
     let mut readers = Vec::new();
     for _ in 0..256 {
         readers.push(open_log(&running).await.unwrap());

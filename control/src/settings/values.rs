@@ -118,7 +118,8 @@ impl FromStr for ServiceUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let help = |_| "write the origin of the service, such as https://api.example.com, without a path".into();
+        let help =
+            |_| "write the origin of the service, such as https://api.example.com, without a path".into();
         text.parse().map(Self).map_err(help)
     }
 }

@@ -6,9 +6,13 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::ObjectBuilder;
 
 use crate::domain::time::UnixMs;
+use crate::server::openapi::words;
 use crate::store::StoreError;
 
 /// An error as a client sees it.
@@ -87,6 +91,10 @@ impl From<StoreError> for ApiError {
     }
 }
 
+/// An extension of a response whose body a route made on purpose, though its status is an error's.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnBody;
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::empty());
@@ -96,13 +104,56 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// What every error looks like, whoever made it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error, examples(json!({
+    "error": {
+        "code": "INVALID_REQUEST",
+        "message": "Missing required parameter: CallSid",
+        "details": { "parameter": "CallSid", "expected_type": "string" },
+    },
+    "timestamp": "2024-01-01T12:00:00Z",
+    "request_id": "req_123",
+})))]
+pub struct Envelope<'a> {
+    #[schema(inline)]
+    error: Told<'a>,
+    /// When it happened, UTC, in whole seconds.
+    #[schema(format = DateTime)]
+    timestamp: String,
+    /// Names the request in the server's log; the same as the header `X-Request-Id`.
+    request_id: &'a str,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Told<'a> {
+    /// What went wrong, for programs.
+    #[schema(schema_with = codes)]
+    code: &'static str,
+    /// What went wrong, for people.
+    message: &'a str,
+    /// More on it: `parameter` and `expected_type` of a parameter, `limit` and `retry_after_seconds` of a limit.
+    #[schema(value_type = Object)]
+    details: &'a Value,
+}
+
+fn codes() -> ObjectBuilder {
+    words(&[
+        "INVALID_REQUEST",
+        "AUTHENTICATION_FAILED",
+        "NOT_FOUND",
+        "METHOD_NOT_ALLOWED",
+        "RATE_LIMIT_EXCEEDED",
+        "SERVICE_UNAVAILABLE",
+        "INTERNAL_ERROR",
+    ])
+}
+
 /// The body that callbot and Offhook's own API have for an error: `{"error":{code,message,details},timestamp,request_id}`.
 pub fn enveloped(error: &ApiError, request_id: &str) -> Value {
-    json!({
-        "error": { "code": error.code(), "message": error.message, "details": error.details },
-        "timestamp": UnixMs::now().to_seconds_text(),
-        "request_id": request_id,
-    })
+    let told = Told { code: error.code(), message: &error.message, details: &error.details };
+    let envelope = Envelope { error: told, timestamp: UnixMs::now().to_seconds_text(), request_id };
+    serde_json::to_value(envelope).expect("an envelope has string keys only")
 }
 
 /// Gives an error response its body, whoever made it; leaves other responses as they are.
@@ -111,7 +162,8 @@ pub fn render(
     request_id: &str,
     body: fn(&ApiError, &str) -> Value,
 ) -> Response<Body> {
-    if !response.status().is_client_error() && !response.status().is_server_error() {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if !is_error || response.extensions().get::<OwnBody>().is_some() {
         return response;
     }
     let error =
@@ -138,7 +190,7 @@ fn kept_headers(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// What is said of an error that the router made.
-fn of_status(status: StatusCode) -> ApiError {
+pub(crate) fn of_status(status: StatusCode) -> ApiError {
     let message = match status.as_u16() {
         404 => "There is nothing at this path",
         405 => "This path does not take this method",
@@ -200,6 +252,14 @@ mod tests {
             assert_eq!(body["error"]["code"], code, "{status}");
             assert!(body["error"]["details"].is_object());
         }
+    }
+
+    #[test]
+    fn a_body_that_was_made_on_purpose_stays() {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response.extensions_mut().insert(OwnBody);
+        assert!(render(response, "req_1", enveloped).headers().is_empty());
     }
 
     #[test]

@@ -226,8 +226,7 @@ pub enum Stage {
 
 impl Stage {
     /// In the order in which they follow each other.
-    pub const ALL: [Self; 5] =
-        [Self::Endpointing, Self::Transcript, Self::Agent, Self::Voice, Self::Playout];
+    pub const ALL: [Self; 5] = [Self::Endpointing, Self::Transcript, Self::Agent, Self::Voice, Self::Playout];
 
     /// As it stands in metrics: `endpointing`.
     pub const fn as_str(self) -> &'static str {
@@ -244,8 +243,7 @@ impl Stage {
 impl Response {
     /// The stages in order, in µs.
     pub fn stages(&self) -> [(Stage, u64); 5] {
-        let us =
-            [self.endpointing_us, self.transcript_us, self.agent_us, self.voice_us, self.playout_us];
+        let us = [self.endpointing_us, self.transcript_us, self.agent_us, self.voice_us, self.playout_us];
         std::array::from_fn(|at| (Stage::ALL[at], us[at]))
     }
 }

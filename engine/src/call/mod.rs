@@ -30,9 +30,7 @@ mod vad;
 #[cfg(test)]
 mod tests;
 
-pub use event::{
-    By, Decision, EndReason, Event, EventKind, Reason, Response, Speaker, Stage, Turn,
-};
+pub use event::{By, Decision, EndReason, Event, EventKind, Reason, Response, Speaker, Stage, Turn};
 pub use input::{Command, Fault, Input, Media, Then, TurnId, UtteranceId, WordStart};
 pub use output::{MarkName, Output, Outputs, Prompt, Span, mark_name};
 pub use settings::CallSettings;

@@ -136,8 +136,7 @@ fn new_call(engine: &Engine, id: &str, recogniser: Box<dyn SpeechToText>) -> (Ca
         answered_unix_us: 0,
     };
     let handle = engine.hand_over(NewLeg { socket, already_read: Vec::new() }, new).unwrap();
-    let mut carrier =
-        Carrier { socket: WebSocket::from_raw_socket(carrier, Role::Client, None), chunk: 0 };
+    let mut carrier = Carrier { socket: WebSocket::from_raw_socket(carrier, Role::Client, None), chunk: 0 };
     carrier.say(
         r#"{"event":"start","sequenceNumber":"1","streamSid":"MZ1","start":{"accountSid":"AC1","streamSid":"MZ1",
         "callSid":"CA1","mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}}}"#,

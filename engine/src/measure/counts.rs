@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn every_underrun_is_counted() {
-        let mut sim = Sim::with(CallSettings { voice_wait_ms: 60_000, ..CallSettings::default() }, [Reply::say("Hm.")]);
+        let mut sim =
+            Sim::with(CallSettings { voice_wait_ms: 60_000, ..CallSettings::default() }, [Reply::say("Hm.")]);
         sim.world.voice_delay = Duration::from_secs(100);
         sim.run_for(ms(100));
         let audio = vec![0x55; 160].into();

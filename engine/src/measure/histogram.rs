@@ -6,9 +6,9 @@ use std::time::Duration;
 /// Upper bounds of the buckets, in µs, each inclusive; one more bucket holds what is longer. Fine enough at the lower
 /// end for frames that are late, at the upper end for answers that take their time.
 pub const BOUNDS_US: [u64; 27] = [
-    100, 250, 500, 1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000, 50_000, 75_000, 100_000,
-    150_000, 200_000, 300_000, 500_000, 750_000, 1_000_000, 1_500_000, 2_000_000, 3_000_000, 5_000_000,
-    10_000_000, 20_000_000,
+    100, 250, 500, 1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000, 50_000, 75_000,
+    100_000, 150_000, 200_000, 300_000, 500_000, 750_000, 1_000_000, 1_500_000, 2_000_000, 3_000_000,
+    5_000_000, 10_000_000, 20_000_000,
 ];
 
 const BUCKETS: usize = BOUNDS_US.len() + 1;
@@ -49,7 +49,8 @@ impl Histogram {
 
     /// What it holds. A sample that is being recorded may be in the sum and not yet in a bucket, or the other way round.
     pub fn read(&self) -> Distribution {
-        let mut read = Distribution { sum_us: self.sum_us.load(Ordering::Relaxed), ..Distribution::default() };
+        let mut read =
+            Distribution { sum_us: self.sum_us.load(Ordering::Relaxed), ..Distribution::default() };
         for (count, bucket) in read.buckets.iter_mut().zip(&self.buckets) {
             *count = bucket.load(Ordering::Relaxed);
         }

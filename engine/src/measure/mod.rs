@@ -16,8 +16,8 @@ mod histogram;
 
 use std::time::Duration;
 
-pub use counts::{Counted, Counts};
 pub(crate) use counts::{CallTotals, bump};
+pub use counts::{Counted, Counts};
 pub(crate) use histogram::add;
 pub use histogram::{BOUNDS_US, Distribution, Histogram};
 
@@ -50,6 +50,8 @@ pub struct MediaThreadMeasures {
     pub busy: Duration,
     /// How late frames were: see above.
     pub lateness: Distribution,
+    /// How often the ring to a recogniser had no room for caller audio.
+    pub speech_overflows: u64,
     /// Caller audio for which the ring to a recogniser had no room: bytes of 8 kHz µ-law, 8 per ms.
     pub speech_dropped_bytes: u64,
     /// How often answers could not be announced, since the thread's inbox was full. They were fetched all the same.

@@ -28,6 +28,8 @@ pub(crate) struct Meter {
     pub(crate) frames_in: AtomicU64,
     /// Agent audio messages.
     pub(crate) frames_out: AtomicU64,
+    /// How often caller audio found no room on the way to a recogniser.
+    pub(super) speech_overflows: AtomicU64,
     /// Caller audio that found no room on the way to a recogniser, in bytes.
     pub(super) speech_dropped_bytes: AtomicU64,
     /// Answers that found no room in the inbox. Added to by speech threads.
@@ -128,6 +130,7 @@ impl Meter {
             calls: AtomicUsize::new(0),
             frames_in: AtomicU64::new(0),
             frames_out: AtomicU64::new(0),
+            speech_overflows: AtomicU64::new(0),
             speech_dropped_bytes: AtomicU64::new(0),
             answers_unannounced: AtomicU64::new(0),
             sockets_unwatched: AtomicU64::new(0),
@@ -205,6 +208,7 @@ impl Meter {
             wake_ups: of(&self.wake_ups),
             busy: Duration::from_micros(of(&self.busy_us)),
             lateness: self.lateness.read(),
+            speech_overflows: of(&self.speech_overflows),
             speech_dropped_bytes: of(&self.speech_dropped_bytes),
             answers_unannounced: of(&self.answers_unannounced),
             sockets_unwatched: of(&self.sockets_unwatched),

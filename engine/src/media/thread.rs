@@ -99,13 +99,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(
-        number: usize,
-        poll: Poll,
-        letters: Receiver<Letter>,
-        post: Post,
-        disposal: Disposal,
-    ) -> Self {
+    fn new(number: usize, poll: Poll, letters: Receiver<Letter>, post: Post, disposal: Disposal) -> Self {
         Self {
             number,
             poll,
@@ -123,6 +117,7 @@ impl Loop {
                 payload: vec![0; PAYLOAD_BYTES_MAX],
                 frames_in: 0,
                 frames_out: 0,
+                speech_overflows: 0,
                 speech_dropped_bytes: 0,
             },
             shutting_down: false,
@@ -321,6 +316,7 @@ impl Loop {
         let meter = self.post.meter();
         add(&meter.frames_in, std::mem::take(&mut scratch.frames_in));
         add(&meter.frames_out, std::mem::take(&mut scratch.frames_out));
+        add(&meter.speech_overflows, std::mem::take(&mut scratch.speech_overflows));
         add(&meter.speech_dropped_bytes, std::mem::take(&mut scratch.speech_dropped_bytes));
     }
 }

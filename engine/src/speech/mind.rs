@@ -148,7 +148,8 @@ fn run(
         if let Errand::Answer { turn, .. } = errand {
             latest = Some(turn);
         }
-        let done = agent.as_mut().map(|agent| catch_unwind(AssertUnwindSafe(|| carry_out(&mut **agent, errand))));
+        let done =
+            agent.as_mut().map(|agent| catch_unwind(AssertUnwindSafe(|| carry_out(&mut **agent, errand))));
         let answered = match done {
             Some(Ok(answered)) => answered,
             broken => {

@@ -41,7 +41,11 @@ impl Notice {
         match self {
             Self::CannotWait { thread, os_error } => {
                 let error = text(os_error);
-                tracing::error!(thread, ?error, "a media thread cannot wait for its sockets: it ends, with its calls");
+                tracing::error!(
+                    thread,
+                    ?error,
+                    "a media thread cannot wait for its sockets: it ends, with its calls"
+                );
             }
             Self::CannotWatch { thread, os_error } => {
                 let error = text(os_error);

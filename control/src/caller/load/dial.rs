@@ -27,17 +27,6 @@ pub enum Schedule {
     },
 }
 
-impl Schedule {
-    /// The most calls that run together.
-    pub fn lines(&self) -> usize {
-        match *self {
-            Self::Once { calls, at_once: true } => calls,
-            Self::Once { calls, at_once: false } => calls.min(1),
-            Self::Hold { lines, .. } => lines,
-        }
-    }
-}
-
 /// Between the beginnings of calls that are placed together: 200 a second, as a busy trunk delivers them.
 const SPACING: Duration = Duration::from_millis(5);
 
@@ -47,6 +36,10 @@ const TOGETHER: Duration = Duration::from_secs(5);
 /// Every beginning is put off by a random part of a frame: calls that began in step would send their frames in step, which
 /// telephones do not.
 const PHASE: Duration = Duration::from_millis(20);
+
+/// A line whose call did not come about waits for so long, as people do: without it, a server that refuses calls would get
+/// more of them than one that takes them.
+const REDIAL: Duration = Duration::from_secs(1);
 
 /// A call that is to be placed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,14 +98,14 @@ impl Dialer {
         Some(Dial { line, nth, intended })
     }
 
-    /// The call of `line` has ended: the line dials again, if the schedule has more for it.
-    pub(super) fn on_ended(&mut self, line: usize, now: Duration) {
+    /// The call of `line` has ended: the line dials again, if the schedule has more for it. `came_about`: there was a conversation.
+    pub(super) fn on_ended(&mut self, line: usize, came_about: bool, now: Duration) {
         let again = match self.schedule {
             Schedule::Once { calls, at_once } => !at_once && self.dialled < calls,
             Schedule::Hold { .. } => true,
         };
         if again && !self.stopped {
-            self.plan(line, now);
+            self.plan(line, if came_about { now } else { now + REDIAL });
         }
     }
 
@@ -161,7 +154,7 @@ mod tests {
                 }
                 _ => {
                     let (at, line) = running.remove(0);
-                    dialer.on_ended(line, at);
+                    dialer.on_ended(line, true, at);
                 }
             }
         }
@@ -204,11 +197,19 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_was_refused_waits_before_it_dials_again() {
+        let mut dialer = Dialer::new(Schedule::Hold { lines: 1, time: ms(10_000), ramp: ms(0) }, 1);
+        let dial = dialer.dial(ms(20)).unwrap();
+        dialer.on_ended(dial.line, false, ms(30));
+        assert!(dialer.next_due().is_some_and(|due| (ms(1_030)..ms(1_050)).contains(&due)));
+    }
+
+    #[test]
     fn a_stopped_dialer_dials_no_more() {
         let mut dialer = Dialer::new(Schedule::Hold { lines: 2, time: ms(10_000), ramp: ms(0) }, 1);
         let dial = dialer.dial(ms(20)).unwrap();
         dialer.stop();
-        dialer.on_ended(dial.line, ms(100));
+        dialer.on_ended(dial.line, true, ms(100));
         assert_eq!((dialer.next_due(), dialer.dial(ms(9_000))), (None, None));
     }
 

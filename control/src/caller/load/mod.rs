@@ -292,7 +292,6 @@ async fn run(plan: LoadPlan, carrier: Carrier, progress: Arc<Progress>, stop: St
                     Ok((id, placed)) => (id, Some(placed)),
                     Err(error) => (error.id(), None),
                 };
-                result.peak = result.peak.max(progress.counts().running);
                 let Some((dial, planned)) = dials.remove(&id) else { continue };
                 let placed = placed.unwrap_or_else(|| broken(planned));
                 match (&placed.report, placed.waited) {
@@ -301,16 +300,16 @@ async fn run(plan: LoadPlan, carrier: Carrier, progress: Arc<Progress>, stop: St
                     (None, None) => {}
                 }
                 progress.on_over(&placed.outcome);
+                dialer.on_ended(dial.line, placed.report.is_some(), began.elapsed());
                 result.calls.push(placed.outcome);
-                dialer.on_ended(dial.line, began.elapsed());
             }
             () = &mut stopped, if !result.stopped => {
                 result.stopped = true;
                 dialer.stop();
             }
         }
-        result.peak = result.peak.max(progress.counts().running);
     }
+    result.peak = progress.counts().peak;
     result.took = began.elapsed();
     result.own_cores = own::Usage::now().cores_since(&before);
     result
@@ -438,7 +437,11 @@ fn broken(planned: Planned) -> Placed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::script::{Manners, Script};
+    use futures_util::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::script::{Item, Manners, Script, Speech};
     use super::*;
 
     /// A test with these response times in ms, and so many calls, of which some failed.
@@ -490,5 +493,97 @@ mod tests {
             let why = bottleneck(late, cpu).unwrap();
             assert!(why.contains(wanted) && why.contains("fewer calls"), "{why}");
         }
+    }
+
+    /// A bot that answers every call, says nothing, and listens for as long as it is let.
+    async fn silent_bot() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut tcp, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut seen = [0; 4_096];
+                    let length = tcp.peek(&mut seen).await.unwrap_or(0);
+                    if seen[..length].starts_with(b"GET") {
+                        let mut socket = tokio_tungstenite::accept_async(tcp).await.unwrap();
+                        while let Some(Ok(_)) = socket.next().await {}
+                        return;
+                    }
+                    let _ = tcp.read(&mut seen).await;
+                    let body = format!(
+                        "<Response><Connect><Stream url=\"ws://{address}/media\"/></Connect></Response>"
+                    );
+                    let length = body.len();
+                    let head =
+                        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                    let _ = tcp.write_all(format!("{head}{body}").as_bytes()).await;
+                });
+            }
+        });
+        format!("http://{address}")
+    }
+
+    fn plan(base: String, schedule: Schedule) -> LoadPlan {
+        let speech = Speech::Audio(vec![0x80; 800].into());
+        let script = Script { items: vec![Item::new("hello", speech)].into(), ..Script::default() };
+        let manners = Manners { patience: Duration::from_millis(200), ..Manners::default() };
+        LoadPlan {
+            call: CallPlan { status_path: None, ..CallPlan::new(base, Script::default()) },
+            scenario: Arc::new(CallerScenario::of_one("one", script, manners)),
+            numbers: vec!["+15005550001".into(), "+15005550002".into()],
+            schedule,
+            seed: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_that_never_came_fail_a_call_and_count_as_the_time_waited() {
+        let plan = plan(silent_bot().await, Schedule::Once { calls: 3, at_once: true });
+        let run = start(plan).unwrap();
+        let progress = run.progress().clone();
+        let result = run.finish().await.unwrap();
+        assert_eq!((result.calls.len(), result.completed(), result.failed()), (3, 0, 3));
+        assert_eq!(result.failures()[0].0.reason, "the agent was never heard");
+        let measures = &result.measures;
+        assert_eq!((measures.response.came().len(), measures.response.waited().len()), (0, 3));
+        assert!(measures.response.whole().min() >= 200_000, "{}", measures.response.whole().min());
+        assert_eq!((measures.first_audio.waited().len(), measures.setup.came().len()), (3, 3));
+        assert_eq!(measures.frames_sent, measures.lateness.len());
+        let counts = progress.counts();
+        assert_eq!((counts.dialled, counts.running, counts.failed), (3, 0, 3));
+        assert!((1..=3).contains(&result.peak));
+        let mut from: Vec<_> = result.calls.iter().map(|call| &*call.from).collect();
+        from.sort_unstable();
+        assert_eq!(from, ["+15005550001", "+15005550001", "+15005550002"], "numbers are cycled");
+    }
+
+    #[tokio::test]
+    async fn a_stopped_test_hangs_up_and_tells_what_it_has_measured() {
+        let schedule = Schedule::Hold { lines: 4, time: Duration::from_secs(600), ramp: Duration::ZERO };
+        let mut plan = plan(silent_bot().await, schedule);
+        let patient = Manners { patience: Duration::from_secs(600), ..Manners::default() };
+        plan.scenario = Arc::new(CallerScenario::of_one("one", Script::default(), patient));
+        plan.call.max_duration = Duration::from_secs(900);
+        let run = start(plan).unwrap();
+        while run.progress().counts().running < 4 {
+            tokio::task::yield_now().await;
+        }
+        run.stop();
+        let result = run.finish().await.unwrap();
+        assert!(result.stopped);
+        assert_eq!((result.calls.len(), result.failed(), result.peak), (4, 0, 4));
+        assert!(result.calls.iter().all(|call| call.fate == Fate::Stopped));
+        assert!(result.measures.frames_sent > 0 || result.took < Duration::from_millis(40));
+    }
+
+    #[test]
+    fn the_agent_of_a_scenario_is_asked_for_at_the_usual_webhook_alone() {
+        let mut plan = plan("http://host:1".into(), Schedule::Once { calls: 1, at_once: true });
+        let mut scenario = (*plan.scenario).clone();
+        scenario.agent = Some("a b".into());
+        plan.scenario = Arc::new(scenario);
+        assert_eq!(common(&plan).0.incoming_path, "/api/callbot/incoming-call?scenario=a+b");
+        plan.call.incoming_path = "/voice".into();
+        assert_eq!(common(&plan).0.incoming_path, "/voice");
     }
 }

@@ -10,11 +10,11 @@ use super::CallOutcome;
 #[derive(Debug, Default)]
 pub struct Progress {
     dialled: AtomicU64,
-    answered: AtomicU64,
+    running: AtomicU64,
+    peak: AtomicU64,
     completed: AtomicU64,
     failed: AtomicU64,
     stopped: AtomicU64,
-    over: AtomicU64,
     agent_turns: AtomicU64,
     caller_turns: AtomicU64,
     clears: AtomicU64,
@@ -29,6 +29,8 @@ pub struct Counts {
     pub dialled: u64,
     /// Calls whose media stream is open.
     pub running: u64,
+    /// The most of those so far.
+    pub peak: u64,
     /// Calls that went to their end as they should.
     pub completed: u64,
     /// Calls that did not come about, broke off, or did not go as they should.
@@ -61,10 +63,10 @@ impl Progress {
     /// The counters now. They are read one after another, so while calls run they may be apart by one.
     pub fn counts(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let over = read(&self.over);
         Counts {
             dialled: read(&self.dialled),
-            running: read(&self.answered).saturating_sub(over),
+            running: read(&self.running),
+            peak: read(&self.peak),
             completed: read(&self.completed),
             failed: read(&self.failed),
             stopped: read(&self.stopped),
@@ -80,12 +82,17 @@ impl Progress {
 
     pub(super) fn on_happening(&self, what: &What) {
         match what {
-            What::Answered { .. } => add(&self.answered),
+            What::Answered { .. } => {
+                let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
+                self.peak.fetch_max(running, Ordering::Relaxed);
+            }
             What::CallerSpeaks { .. } => add(&self.caller_turns),
             What::AgentSpeaks(_) => add(&self.agent_turns),
             What::AgentSpoke(_) => {}
             What::Cleared { .. } => add(&self.clears),
-            What::Ended(_) => add(&self.over),
+            What::Ended(_) => {
+                self.running.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 

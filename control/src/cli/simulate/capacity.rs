@@ -54,7 +54,10 @@ pub(super) async fn find(tester: &Tester, slo: &Slo) -> Result<ExitCode, Failed>
     let mut limited_at: Option<(usize, String)> = None;
     while let Some(calls) = search.next() {
         if !capacity.steps.is_empty() {
-            sleep(SETTLE).await;
+            tokio::select! {
+                () = sleep(SETTLE) => {}
+                Ok(()) = tokio::signal::ctrl_c() => break,
+            }
         }
         let (told, per_call) = step(tester, calls, slo, idle).await?;
         let held = told.verdict == Verdict::Held;

@@ -44,6 +44,12 @@ fn lines(told: &Told) -> Vec<String> {
     if let Some(expectations) = &told.expectations {
         lines.push(String::new());
         lines.extend(outcomes(result, expectations));
+    } else if could_be_checked(result) {
+        lines.push(String::new());
+        lines.push(
+            "What the agent recorded was not compared: the server shows no records at /v1/calls (--bearer-token, if it wants one)"
+                .into(),
+        );
     }
     let failures = result.failures();
     if !failures.is_empty() {
@@ -145,6 +151,12 @@ fn troubles(result: &LoadResult) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// True if something is expected of a call that came about.
+fn could_be_checked(result: &LoadResult) -> bool {
+    let expected = |variant: usize| !result.scenario.variants[variant].expect.is_empty();
+    result.calls.iter().any(|call| call.ended_by.is_some() && expected(call.variant))
 }
 
 /// `qualified: 50 of 50 who should, 0 of 50 who should not`.

@@ -15,7 +15,11 @@ const REDRAW: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.
 const LINE: Duration = Duration::from_secs(5);
 
-/// Waits for the result. The first Ctrl-C ends the test early; its result is what was measured until then.
+/// The exit status of a command that Ctrl-C ended: 128 and the number of SIGINT, as shells have it.
+const INTERRUPTED: i32 = 130;
+
+/// Waits for the result. The first Ctrl-C ends the test early, and its result is what was measured until then; the second ends
+/// the command.
 pub(super) async fn finish(run: LoadRun, schedule: Schedule, terminal: bool) -> Result<LoadResult, Failed> {
     let (progress, stop) = (run.progress().clone(), run.stopper());
     let began = Instant::now();
@@ -38,10 +42,11 @@ pub(super) async fn finish(run: LoadRun, schedule: Schedule, terminal: bool) -> 
                     let _ = writeln!(std::io::stderr().lock(), "{seconds:>4} s  {}", told(counts));
                 }
             }
-            pressed = tokio::signal::ctrl_c(), if !stop.is_stopped() => {
-                if pressed.is_ok() {
-                    stop.stop();
+            Ok(()) = tokio::signal::ctrl_c() => {
+                if stop.is_stopped() {
+                    std::process::exit(INTERRUPTED);
                 }
+                stop.stop();
             }
         }
     };

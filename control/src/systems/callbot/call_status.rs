@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use super::shapes::CallStatusForm;
 use super::webhook::Webhook;
 use crate::domain::call::StatusReport;
 use crate::domain::time::UnixMs;
@@ -14,11 +15,20 @@ use crate::store::StoreError;
 use crate::systems::error::ApiError;
 use crate::systems::form::Form;
 
+/// A call's status
+///
+/// The carrier's status callback. A report that repeats an earlier one, or was overtaken, changes nothing.
 #[utoipa::path(
     method(get, post),
     path = "/api/callbot/call-status",
     tag = "callbot",
-    responses((status = 200))
+    request_body(content = CallStatusForm, content_type = "application/x-www-form-urlencoded"),
+    security(("twilioSignature" = [])),
+    responses(
+        (status = 200, description = "Taken note of; the body is empty"),
+        (status = 403, description = "X-Twilio-Signature does not match"),
+        (status = 503, description = "The database takes no requests; try again later")
+    )
 )]
 pub(super) async fn handle(
     State(app): State<Arc<App>>,
@@ -27,7 +37,10 @@ pub(super) async fn handle(
     let report = report(&webhook.form)?;
     let (carrier_call_id, status) = (report.carrier_call_id.clone(), report.status.clone());
     match app.calls.report(report).await {
-        Ok(outcome) => tracing::info!(carrier_call_id, status, ?outcome, "call status"),
+        Ok(outcome) => {
+            let call_id = outcome.call().map(tracing::field::display);
+            tracing::info!(call_id, carrier_call_id, status, outcome = outcome.as_str(), "call status");
+        }
         // It is kept and written later: to have it sent again would not help.
         Err(StoreError::Delayed(_)) => {
             tracing::warn!(carrier_call_id, status, "call status is written later")

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
+use super::shapes::IncomingCallForm;
 use super::webhook::Webhook;
 use crate::domain::calls::Incoming;
 use crate::domain::time::UnixMs;
@@ -19,11 +20,32 @@ use crate::systems::twiml;
 /// Where the call's audio goes, below the system's base.
 const STREAM_PATH: &str = "/api/callbot/audio-stream";
 
+/// A call comes in
+///
+/// The carrier's webhook: answered with TwiML that streams the call to the media socket, with a token that opens it. A call
+/// that there is no room for is answered with a sentence and a hang-up, or a redirect.
 #[utoipa::path(
     method(get, post),
     path = "/api/callbot/incoming-call",
     tag = "callbot",
-    responses((status = 200, content_type = "application/xml", body = String))
+    params(("scenario" = Option<String>, Query, description = "Which agent answers; without it the configured one", example = "lead_qualification")),
+    request_body(content = IncomingCallForm, content_type = "application/x-www-form-urlencoded"),
+    security(("twilioSignature" = [])),
+    responses(
+        (
+            status = 200,
+            description = "What the carrier is to do: TwiML",
+            content_type = "application/xml",
+            body = String,
+            example = json!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response>\n    <Connect>\n        \
+                 <Stream url=\"wss://your-domain.com/api/callbot/audio-stream\">\n            \
+                 <Parameter name=\"token\" value=\"0198c1d2e3f4\" />\n        </Stream>\n    </Connect>\n</Response>"
+            ),
+        ),
+        (status = 403, description = "X-Twilio-Signature does not match"),
+        (status = 503, description = "The call cannot be written down")
+    )
 )]
 pub(super) async fn handle(
     State(app): State<Arc<App>>,

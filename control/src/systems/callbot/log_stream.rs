@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -27,11 +28,17 @@ use crate::systems::error::ApiError;
 /// How many readers there may be.
 const STREAMS_MAX: u32 = 256;
 
-/// A reader that takes nothing for so long is closed.
-const TAKES_NOTHING: Duration = Duration::from_secs(30);
+/// What is asked of a reader.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// One that takes nothing for so long is closed.
+    takes_within: Duration,
+    /// How often it is pinged, so that proxies in between see that the socket is in use.
+    ping_every: Duration,
+}
 
-/// How often a reader is pinged, so that proxies in between see that the socket is in use.
-const PING_EVERY: Duration = Duration::from_secs(30);
+/// Half a minute each: proxies commonly close what was silent for a minute.
+const PACE: Pace = Pace { takes_within: Duration::from_secs(30), ping_every: Duration::from_secs(30) };
 
 /// How much a reader may send between two pings: pongs, and more than anybody needs.
 const READ_BYTES_MAX: usize = 64 * 1024;
@@ -87,7 +94,7 @@ impl LogStreams {
     }
 }
 
-type Socket = WebSocketStream<Metered<TcpStream>>;
+type Socket<S> = WebSocketStream<Metered<S>>;
 
 /// Why a reader's socket is closed.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,15 +114,10 @@ enum Over {
 /// Sends to a reader what comes, until it closes or the server stops. `read`: what came with the handshake already.
 pub(super) async fn serve(socket: TcpStream, read: Vec<u8>, mut reader: Reader<'_>, turn: Turn) {
     bound_buffers(&socket);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4 * 1024)
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let metered = Metered { socket, left: READ_BYTES_MAX };
-    let mut socket = WebSocketStream::from_partially_read(metered, read, Role::Server, Some(config)).await;
+    let mut socket = speak_on(socket, read).await;
     let mut stopping = turn.stopping.clone();
     let over = tokio::select! {
-        over = pass_on(&mut socket, &mut reader) => over,
+        over = pass_on(&mut socket, &mut reader, PACE) => over,
         _ = stopping.wait_for(|stop| *stop) => Over::Stopping,
     };
     match over {
@@ -134,14 +136,27 @@ pub(super) async fn serve(socket: TcpStream, read: Vec<u8>, mut reader: Reader<'
         }
         // Nothing more gets through to it.
         Over::Stuck => {
-            let seconds = TAKES_NOTHING.as_secs();
+            let seconds = PACE.takes_within.as_secs();
             tracing::info!(seconds, "a log socket was closed: its reader took nothing");
         }
     }
 }
 
-async fn pass_on(socket: &mut Socket, reader: &mut Reader<'_>) -> Over {
-    let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+/// A WebSocket that takes little from its reader.
+async fn speak_on<S: AsyncRead + AsyncWrite + Unpin>(socket: S, read: Vec<u8>) -> Socket<S> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let metered = Metered { socket, left: READ_BYTES_MAX };
+    WebSocketStream::from_partially_read(metered, read, Role::Server, Some(config)).await
+}
+
+async fn pass_on<S>(socket: &mut Socket<S>, reader: &mut Reader<'_>, pace: Pace) -> Over
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut ping = interval_at(Instant::now() + pace.ping_every, pace.ping_every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let messages = tokio::select! {
@@ -155,7 +170,7 @@ async fn pass_on(socket: &mut Socket, reader: &mut Reader<'_>) -> Over {
                 vec![Message::Ping(Default::default())]
             }
         };
-        match timeout(TAKES_NOTHING, send(socket, messages)).await {
+        match timeout(pace.takes_within, send(socket, messages)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Over::Gone,
             Err(_) => return Over::Stuck,
@@ -167,7 +182,7 @@ async fn pass_on(socket: &mut Socket, reader: &mut Reader<'_>) -> Over {
 fn of_reader(message: Option<Result<Message, Error>>) -> Option<Over> {
     match message {
         Some(Ok(Message::Close(_))) => Some(Over::Closed),
-        None => Some(Over::Gone),
+        None | Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Some(Over::Gone),
         Some(Ok(_)) => None,
         Some(Err(Error::Capacity(_))) => Some(Over::Misused(CloseCode::Size)),
         Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::QuotaExceeded => {
@@ -184,7 +199,10 @@ fn messages(batch: &logs::Batch) -> Vec<Message> {
     missed.into_iter().chain(entries).map(Message::Text).collect()
 }
 
-async fn send(socket: &mut Socket, messages: Vec<Message>) -> Result<(), Error> {
+async fn send<S>(socket: &mut Socket<S>, messages: Vec<Message>) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     for message in messages {
         socket.feed(message).await?;
     }
@@ -192,7 +210,7 @@ async fn send(socket: &mut Socket, messages: Vec<Message>) -> Result<(), Error> 
 }
 
 /// Closes with the reason why, and waits a moment for the answer.
-async fn close(mut socket: Socket, code: CloseCode, reason: &'static str) {
+async fn close(mut socket: Socket<TcpStream>, code: CloseCode, reason: &'static str) {
     let frame = CloseFrame { code, reason: reason.into() };
     let farewell = async {
         socket.close(Some(frame)).await?;
@@ -244,5 +262,69 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::logs::Ring;
+    use tokio::io::DuplexStream;
+
+    const PATIENT: Pace = Pace { takes_within: Duration::from_secs(60), ping_every: Duration::from_secs(60) };
+
+    fn ring() -> &'static Ring {
+        Box::leak(Box::new(Ring::new(100, 100_000)))
+    }
+
+    fn log(ring: &Ring, lines: u64) {
+        ring.push((0..lines).map(|line| Arc::new(logs::missed(line))));
+    }
+
+    /// A reader's end, and what serves it with `pace`.
+    async fn open(
+        ring: &'static Ring,
+        pace: Pace,
+    ) -> (WebSocketStream<DuplexStream>, tokio::task::JoinHandle<Over>) {
+        // Holds less than a line, so that a reader that takes nothing is noticed at once.
+        let (ours, theirs) = tokio::io::duplex(64);
+        let mut reader = ring.reader(None);
+        let serving = tokio::spawn(async move {
+            let mut socket = speak_on(ours, Vec::new()).await;
+            pass_on(&mut socket, &mut reader, pace).await
+        });
+        (WebSocketStream::from_raw_socket(theirs, Role::Client, None).await, serving)
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_given_up() {
+        let ring = ring();
+        let (client, serving) = open(ring, Pace { takes_within: Duration::from_millis(20), ..PATIENT }).await;
+        log(ring, 3);
+        assert_eq!(serving.await.unwrap(), Over::Stuck);
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_pinged_while_there_is_nothing_to_say() {
+        let pace = Pace { ping_every: Duration::from_millis(5), ..PATIENT };
+        let (mut client, serving) = open(ring(), pace).await;
+        for _ in 0..3 {
+            assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))));
+        }
+        drop(client);
+        assert_eq!(serving.await.unwrap(), Over::Gone);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_sends_too_much_is_closed() {
+        let (mut client, serving) = open(ring(), PATIENT).await;
+        let small = || Message::binary(vec![0; 1_000]);
+        while client.send(small()).await.is_ok() {}
+        assert_eq!(serving.await.unwrap(), Over::Misused(CloseCode::Policy));
+
+        let (mut client, serving) = open(ring(), PATIENT).await;
+        let _ = client.send(Message::binary(vec![0; MESSAGE_BYTES_MAX + 1])).await;
+        assert_eq!(serving.await.unwrap(), Over::Misused(CloseCode::Size));
     }
 }

@@ -25,6 +25,7 @@ type Parameters = Query<HashMap<String, String>>;
 
 /// The answer, field by field as documented.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LatestLogs)]
 pub(super) struct Latest {
     /// The newest, in the order in which they came.
     #[schema(value_type = Vec<LogEntry>)]
@@ -35,16 +36,34 @@ pub(super) struct Latest {
     filtered_lines: usize,
 }
 
+/// How much an entry matters.
+#[derive(ToSchema)]
+#[schema(rename_all = "UPPERCASE")]
+#[expect(dead_code, reason = "it describes the level to the document")]
+pub(super) enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
 /// One entry of the log, as [`Entry`] serializes.
 #[derive(ToSchema)]
+#[schema(examples(json!({
+    "timestamp": "2024-01-01T12:00:00Z",
+    "level": "INFO",
+    "message": "Processing audio chunk",
+    "call_id": "call_123",
+    "module": "audio_manager",
+})))]
 #[expect(dead_code, reason = "it describes the entry to the document")]
 pub(super) struct LogEntry {
     /// ISO 8601, whole seconds.
-    #[schema(example = "2024-01-01T12:00:00Z")]
+    #[schema(example = "2024-01-01T12:00:00Z", format = DateTime)]
     timestamp: String,
-    /// DEBUG, INFO, WARNING or ERROR.
-    #[schema(example = "INFO")]
-    level: String,
+    /// How much it matters.
+    #[schema(inline)]
+    level: LogLevel,
     #[schema(example = "Call initiated from +1234567890")]
     message: String,
     /// The call that it is about.
@@ -55,7 +74,47 @@ pub(super) struct LogEntry {
     module: String,
 }
 
-#[utoipa::path(get, path = "/api/logs/latest", tag = "logs", responses((status = 200, body = Latest)))]
+/// The latest log entries
+///
+/// Out of those that the server holds in memory.
+#[utoipa::path(
+    get,
+    path = "/api/logs/latest",
+    tag = "logs",
+    params(
+        (
+            "lines" = Option<usize>,
+            Query,
+            minimum = 1,
+            maximum = 1000,
+            description = "How many: 100 unless asked otherwise; more than 1000 count as 1000",
+            example = 100
+        ),
+        ("level" = inline(Option<LogLevel>), Query, description = "Entries of this level alone"),
+        (
+            "since" = Option<String>,
+            Query,
+            description = "Entries from this moment on: ISO 8601, UTC unless it says otherwise",
+            example = "2024-01-01T12:00:00Z"
+        ),
+    ),
+    responses((
+        status = 200,
+        description = "The entries, in the order in which they came",
+        body = Latest,
+        example = json!({
+            "logs": [{
+                "timestamp": "2024-01-01T12:00:00Z",
+                "level": "INFO",
+                "message": "Call initiated from +1234567890",
+                "call_id": "call_123",
+                "module": "callbot_router",
+            }],
+            "total_lines": 45,
+            "filtered_lines": 45,
+        }),
+    ))
+)]
 pub(super) async fn latest(Query(parameters): Parameters) -> Result<Json<Latest>, ApiError> {
     let lines = lines(&parameters)?;
     let filter = Filter { level: level(&parameters)?, since: since(&parameters)? };
@@ -63,7 +122,18 @@ pub(super) async fn latest(Query(parameters): Parameters) -> Result<Json<Latest>
     Ok(Json(Latest { logs: latest.entries, total_lines: latest.held, filtered_lines: latest.wanted }))
 }
 
-#[utoipa::path(get, path = "/api/logs/stream", tag = "logs", responses((status = 101)))]
+/// The log as it goes on
+///
+/// A WebSocket that sends each new entry. A reader that is too slow is told how many entries it missed, in an entry. What
+/// it sends is ignored.
+#[utoipa::path(
+    get,
+    path = "/api/logs/stream",
+    tag = "logs",
+    params(("level" = inline(Option<LogLevel>), Query, description = "Entries of this level alone")),
+    extensions(("x-websocket" = json!({ "sends": "LogEntry" }))),
+    responses((status = 101), (status = 503, description = "There are 256 readers of the log already"))
+)]
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
     Query(parameters): Parameters,

@@ -7,6 +7,7 @@ mod incoming_call;
 pub mod log_stream;
 mod logs;
 mod seen;
+pub mod shapes;
 pub mod signature;
 mod simulations;
 mod status;
@@ -17,14 +18,18 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::middleware;
+use serde_json::{Value, json};
+use utoipa::{OpenApi, PartialSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::shapes::MediaMessages;
 use crate::server::App;
+use crate::server::openapi::About;
 use crate::server::rate_limit::Limit;
 use crate::server::system::{Routes, System, no_cors};
 use crate::systems::bearer;
-use crate::systems::error::{ApiError, enveloped};
+use crate::systems::error::{ApiError, Envelope, enveloped};
 
 /// The system.
 pub static SYSTEM: System = System {
@@ -42,7 +47,53 @@ pub static SYSTEM: System = System {
     ],
     claims_signature,
     cors: no_cors,
+    about: Some(&ABOUT),
 };
+
+static ABOUT: About = About {
+    title: "Offhook callbot",
+    description: include_str!("openapi.md"),
+    tags: &[
+        ("callbot", "What a carrier asks: webhooks, and the socket that carries a call's audio."),
+        ("logs", "What the server logs, as it was and as it goes on."),
+        ("test", "Simulated callers against this server, and what was measured."),
+        ("health", "How the server and what it needs are doing."),
+        ("documentation", "This document, and the pages that show it."),
+        (
+            "calls",
+            "Offhook's own API: calls, what was said on them, and their files. It is at the root, whatever the base.",
+        ),
+        ("simulations", "Offhook's own API: simulations, all that was measured, and their end."),
+    ],
+    schemes,
+    guarded_by: &["bearer"],
+    guarded_sockets_by: &["bearer", "socketToken"],
+    error: Envelope::schema,
+};
+
+fn schemes() -> Value {
+    json!({
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "One of the tokens in `OFFHOOK_BEARER_TOKENS`. A server in development that only its own machine \
+                            can reach asks for none, unless tokens are set.",
+        },
+        "socketToken": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "token",
+            "description": "The same token, for WebSockets of web pages, which cannot set headers.",
+        },
+        "twilioSignature": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Twilio-Signature",
+            "description": "Twilio's signature: HMAC-SHA1 with `TWILIO_AUTH_TOKEN` over the URL and the form's fields, in \
+                            base64. Asked for in production, and wherever that token is set.",
+        },
+    })
+}
 
 /// Where the simulator's endpoints are.
 const TEST: &str = "/api/test/";
@@ -52,7 +103,10 @@ fn open(app: &Arc<App>) -> Routes {
         .routes(routes!(incoming_call::handle))
         .routes(routes!(call_status::handle))
         .route_layer(middleware::from_fn_with_state(app.clone(), webhook::check));
-    OpenApiRouter::new().merge(webhooks).routes(routes!(audio_stream::handle)).routes(routes!(health::handle))
+    OpenApiRouter::with_openapi(MediaMessages::openapi())
+        .merge(webhooks)
+        .routes(routes!(audio_stream::handle))
+        .routes(routes!(health::handle))
 }
 
 fn guarded(_: &Arc<App>) -> Routes {

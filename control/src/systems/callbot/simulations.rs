@@ -46,6 +46,7 @@ pub(super) struct SimulateCalls {
 
 /// Who calls.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = CallerProfile)]
 #[expect(dead_code, reason = "it describes the body to the document")]
 pub(super) struct Profile {
     /// In E.164.
@@ -59,6 +60,7 @@ pub(super) struct Profile {
 
 /// A simulation that has begun.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimulationStarted)]
 pub(super) struct Started {
     #[schema(example = "sim_123")]
     simulation_id: String,
@@ -73,6 +75,7 @@ pub(super) struct Started {
 
 /// How a simulation goes, or went.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimulationStatus)]
 pub(super) struct Status {
     #[schema(example = "sim_123")]
     simulation_id: String,
@@ -90,6 +93,7 @@ pub(super) struct Status {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimulationMetrics)]
 struct Metrics {
     /// Calls in which the agent recorded a qualified prospect.
     #[schema(example = 3)]
@@ -110,6 +114,7 @@ pub(super) struct LoadResults {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LoadTestRun)]
 struct TestRun {
     #[schema(example = "load_001")]
     test_id: String,
@@ -133,6 +138,7 @@ struct TestRun {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LoadSummary)]
 struct Summary {
     #[schema(example = 15)]
     max_concurrent_calls: u64,
@@ -143,12 +149,39 @@ struct Summary {
     average_latency_ms: u64,
 }
 
+/// Simulate calls
+///
+/// Starts simulated callers against this server's own webhook and media socket. They run on after the answer: ask for the
+/// simulation by its id, or stop it below `/v1/simulations`.
 #[utoipa::path(
     post,
     path = "/api/test/simulate-calls",
     tag = "test",
-    request_body = SimulateCalls,
-    responses((status = 200, body = Started))
+    request_body(
+        content = SimulateCalls,
+        example = json!({
+            "call_count": 5,
+            "duration_seconds": 30,
+            "concurrent": true,
+            "call_scenario": "lead_qualification",
+            "caller_profiles": [{ "phone_number": "+1234567890", "name": "John Doe", "company": "Acme Corp" }],
+        }),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The simulation has begun",
+            body = Started,
+            example = json!({
+                "simulation_id": "sim_123",
+                "calls_initiated": 5,
+                "estimated_duration": 30,
+                "status": "running",
+            }),
+        ),
+        (status = 404, description = "Test endpoints are switched off (OFFHOOK_TEST_ENDPOINTS)"),
+        (status = 503, description = "Too many simulated calls are running already")
+    )
 )]
 pub(super) async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Json<Started>, ApiError> {
     let new = read(&Fields::read(request).await?)?;
@@ -159,12 +192,34 @@ pub(super) async fn start(State(app): State<Arc<App>>, request: Request) -> Resu
     Ok(Json(Started { simulation_id, calls_initiated: calls, estimated_duration, status }))
 }
 
+/// A simulation
+///
+/// What was measured so far, or for good.
 #[utoipa::path(
     get,
     path = "/api/test/simulation/{simulation_id}",
     tag = "test",
-    params(("simulation_id" = String, Path, example = "sim_123")),
-    responses((status = 200, body = Status))
+    params(("simulation_id" = String, Path, description = "As given at the start", example = "sim_123")),
+    responses(
+        (
+            status = 200,
+            description = "How it goes, or went",
+            body = Status,
+            example = json!({
+                "simulation_id": "sim_123",
+                "status": "completed",
+                "calls_completed": 5,
+                "calls_failed": 0,
+                "average_duration": 28.5,
+                "metrics": {
+                    "successful_qualifications": 3,
+                    "appointments_scheduled": 2,
+                    "average_response_time": 1.2,
+                },
+            }),
+        ),
+        (status = 404, description = "There is no such simulation")
+    )
 )]
 pub(super) async fn one(
     State(app): State<Arc<App>>,
@@ -187,7 +242,34 @@ pub(super) async fn one(
     }))
 }
 
-#[utoipa::path(get, path = "/api/test/load-results", tag = "test", responses((status = 200, body = LoadResults)))]
+/// Results of all simulations
+///
+/// Of those that are over, the latest first, and what they come to together. They survive a restart.
+#[utoipa::path(
+    get,
+    path = "/api/test/load-results",
+    tag = "test",
+    responses(
+        (
+            status = 200,
+            description = "The runs, and their summary",
+            body = LoadResults,
+            example = json!({
+                "test_runs": [{
+                    "test_id": "load_001",
+                    "timestamp": "2024-01-01T12:00:00Z",
+                    "concurrent_calls": 10,
+                    "duration_minutes": 5,
+                    "success_rate": 0.95,
+                    "average_latency_ms": 250,
+                    "error_count": 2,
+                }],
+                "summary": { "max_concurrent_calls": 15, "best_success_rate": 0.98, "average_latency_ms": 275 },
+            }),
+        ),
+        (status = 404, description = "Test endpoints are switched off (OFFHOOK_TEST_ENDPOINTS)")
+    )
+)]
 pub(super) async fn results(State(app): State<Arc<App>>) -> Result<Json<LoadResults>, ApiError> {
     let mut simulations = app.store.simulations(RUNS_MAX, None).await?;
     simulations.retain(|simulation| simulation.status != SimulationStatus::Running);

@@ -17,6 +17,7 @@ use crate::systems::error::ApiError;
 
 /// The answer, field by field as documented.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ServerStatus)]
 pub(super) struct Status {
     application: Application,
     services: ServiceStates,
@@ -24,6 +25,7 @@ pub(super) struct Status {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ApplicationState)]
 struct Application {
     status: &'static str,
     version: &'static str,
@@ -40,13 +42,16 @@ struct ServiceStates {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = TwilioState)]
 struct Twilio {
     /// `connected`, `disconnected`, `not_configured`; `unknown` until the first answer after the start.
     status: &'static str,
+    #[schema(format = DateTime)]
     last_check: String,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = GoogleCloudState)]
 struct GoogleCloud {
     status: &'static str,
     speech_api: &'static str,
@@ -54,18 +59,21 @@ struct GoogleCloud {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SalesforceState)]
 struct Salesforce {
     status: &'static str,
     api_version: &'static str,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CalendarState)]
 struct Calendar {
     provider: &'static str,
     status: &'static str,
 }
 
 #[derive(Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = DayMetrics)]
 struct Metrics {
     active_calls: usize,
     total_calls_today: u64,
@@ -75,7 +83,38 @@ struct Metrics {
     success_rate: f64,
 }
 
-#[utoipa::path(get, path = "/status", tag = "health", responses((status = 200, body = Status)))]
+/// How the server and its services stand
+///
+/// From real probes of what is configured, and from the day's calls; the day is that of UTC.
+#[utoipa::path(
+    get,
+    path = "/status",
+    tag = "health",
+    responses((
+        status = 200,
+        description = "How they stand",
+        body = Status,
+        example = json!({
+            "application": { "status": "running", "version": "1.0.0", "environment": "production" },
+            "services": {
+                "twilio": { "status": "connected", "last_check": "2024-01-01T12:00:00Z" },
+                "google_cloud": {
+                    "status": "not_configured",
+                    "speech_api": "not_configured",
+                    "tts_api": "not_configured",
+                },
+                "salesforce": { "status": "not_configured", "api_version": "not_configured" },
+                "calendar": { "provider": "not_configured", "status": "not_configured" },
+            },
+            "metrics": {
+                "active_calls": 3,
+                "total_calls_today": 127,
+                "average_call_duration": 180,
+                "success_rate": 0.94,
+            },
+        }),
+    ))
+)]
 pub(super) async fn handle(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError> {
     let figures = app.store.figures(UnixMs::now().day()).await?;
     Ok(Json(Status {

@@ -10,8 +10,8 @@ use axum::http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::server::App;
 use crate::server::system::{Routes, System, no_cors, unsigned};
+use crate::server::{App, metrics};
 use crate::systems::bearer;
 use crate::systems::error::{ApiError, enveloped};
 
@@ -19,7 +19,7 @@ use crate::systems::error::{ApiError, enveloped};
 pub static SYSTEM: System = System {
     name: "native",
     bases: &[],
-    prefixes: &["/v1"],
+    prefixes: &["/v1", "/metrics"],
     open: |_| OpenApiRouter::new(),
     guarded,
     guard,
@@ -27,6 +27,7 @@ pub static SYSTEM: System = System {
     limits: &[],
     claims_signature: unsigned,
     cors: no_cors,
+    about: None,
 };
 
 fn guarded(_: &Arc<App>) -> Routes {
@@ -40,6 +41,7 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(simulations::list))
         .routes(routes!(simulations::one))
         .routes(routes!(simulations::stop))
+        .routes(routes!(metrics::metrics))
 }
 
 fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {

@@ -9,26 +9,32 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::page::{Parameters, count};
-use crate::domain::simulations::{Measured, NewSimulation, Simulation};
+use crate::domain::simulations::{Measured, NewSimulation, Simulation, SimulationStatus};
 use crate::server::App;
 use crate::systems::error::ApiError;
 
 /// How many simulations a page has, unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (50, 500);
 
+/// A page of simulations, the latest first.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimulationList)]
 pub(super) struct List {
     simulations: Vec<Entry>,
     /// Give it as `cursor` to get what follows; null on the last page.
     next_cursor: Option<String>,
 }
 
+/// A simulation, with all that was measured.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Simulation)]
 pub(super) struct Entry {
     id: String,
     /// running, completed, stopped or failed.
     status: &'static str,
+    #[schema(format = DateTime)]
     started_at: String,
+    #[schema(format = DateTime)]
     ended_at: Option<String>,
     /// What was asked for.
     #[schema(value_type = Object)]
@@ -36,6 +42,25 @@ pub(super) struct Entry {
     /// What was measured so far, or for good. Times in ms.
     #[schema(value_type = Object)]
     measured: Measured,
+}
+
+impl Entry {
+    fn example() -> Self {
+        Self {
+            id: "sim_123".into(),
+            status: SimulationStatus::Completed.as_str(),
+            started_at: "2024-01-01T12:00:00.000Z".into(),
+            ended_at: Some("2024-01-01T12:00:31.250Z".into()),
+            request: NewSimulation {
+                calls: 5,
+                duration_s: 30,
+                at_once: true,
+                scenario: "lead_qualification".into(),
+                callers: Vec::new(),
+            },
+            measured: Measured { calls_completed: 5, ..Measured::default() },
+        }
+    }
 }
 
 impl From<Simulation> for Entry {
@@ -51,7 +76,30 @@ impl From<Simulation> for Entry {
     }
 }
 
-#[utoipa::path(get, path = "/v1/simulations", tag = "simulations", responses((status = 200, body = List)))]
+/// List simulations
+///
+/// The latest first, page by page.
+#[utoipa::path(
+    get,
+    path = "/v1/simulations",
+    tag = "simulations",
+    params(
+        (
+            "limit" = Option<usize>,
+            Query,
+            minimum = 1,
+            maximum = 500,
+            description = "Simulations a page: 50 unless asked otherwise; more than 500 count as 500"
+        ),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses((
+        status = 200,
+        description = "A page",
+        body = List,
+        example = json!({ "simulations": [Entry::example()], "next_cursor": null }),
+    ))
+)]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Query(parameters): Parameters,
@@ -69,7 +117,19 @@ pub(super) async fn list(
     Ok(Json(List { simulations: simulations.into_iter().map(Entry::from).collect(), next_cursor }))
 }
 
-#[utoipa::path(get, path = "/v1/simulations/{simulation}", tag = "simulations", responses((status = 200, body = Entry)))]
+/// One simulation
+///
+/// With all that was measured, so far or for good.
+#[utoipa::path(
+    get,
+    path = "/v1/simulations/{simulation}",
+    tag = "simulations",
+    params(("simulation" = String, Path, description = "As given at the start", example = "sim_123")),
+    responses(
+        (status = 200, description = "The simulation", body = Entry, example = json!(Entry::example())),
+        (status = 404, description = "There is no simulation of this name")
+    )
+)]
 pub(super) async fn one(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -77,7 +137,20 @@ pub(super) async fn one(
     app.simulations.one(&id).await?.map(|simulation| Json(simulation.into())).ok_or_else(unknown)
 }
 
-#[utoipa::path(post, path = "/v1/simulations/{simulation}/stop", tag = "simulations", responses((status = 202)))]
+/// Stop a simulation
+///
+/// Its callers hang up; what was measured until then is kept.
+#[utoipa::path(
+    post,
+    path = "/v1/simulations/{simulation}/stop",
+    tag = "simulations",
+    params(("simulation" = String, Path, description = "As given at the start", example = "sim_123")),
+    responses(
+        (status = 202, description = "The simulation is told to stop"),
+        (status = 404, description = "There is no simulation of this name"),
+        (status = 409, description = "The simulation is over")
+    )
+)]
 pub(super) async fn stop(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::{
-    Decision, EndReason, Event, EventKind, Output, Prompt, Reason, Response, Speaker,
-};
+use crate::call::{Decision, EndReason, Event, EventKind, Output, Prompt, Reason, Response, Speaker};
 use crate::sim::{Reply, Sim};
 
 const OPENING: &str = "We open at nine and close at five.";
