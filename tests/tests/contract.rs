@@ -73,7 +73,31 @@ async fn walk_everywhere(name: &str) {
             walks.push((format!("{world:?} at {base}/"), Walk::of(&site).go().await));
         }
     }
+    walks.extend(walk_at_roots_of_its_own(system, &inventory).await);
     judge(name, &walks);
+}
+
+/// The system at the root of a listener and of a host name that are its own.
+async fn walk_at_roots_of_its_own(
+    system: &'static dyn System,
+    inventory: &Inventory,
+) -> [(String, Vec<Verdict>); 2] {
+    // Free just now; nobody is told where a system listens, so it has to be said.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let own = free.expect("loopback has a free port");
+    let name = system.name().to_uppercase();
+    let host = format!("{}.example.com", system.name());
+    let variables = [
+        (format!("OFFHOOK_{name}_LISTEN"), own.to_string()),
+        (format!("OFFHOOK_{name}_HOSTS"), host.clone()),
+    ];
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let server = server(system, World::Development, &variables).await;
+    let main = site(system, inventory, &server, "", World::Development);
+    let listener = Site { address: own, host: own.to_string(), ..main };
+    let listener = ("at a listener of its own".to_owned(), Walk::of(&listener).go().await);
+    let named = Site { host: host.clone(), ..site(system, inventory, &server, "", World::Development) };
+    [listener, (format!("at {host}"), Walk::of(&named).go().await)]
 }
 
 #[tokio::test(flavor = "multi_thread")]

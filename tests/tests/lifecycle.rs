@@ -1,10 +1,14 @@
 //! How a server ends: it drains when it is told to, ends calls when the time is over or it is told again, and has complete
 //! records of all of them.
 
+use std::time::Duration;
+
 use offhook::caller::{INCOMING_PATH, twiml};
 use offhook_tests::conversation::{self, assert_conversed, assert_files, converse, sane_call};
-use offhook_tests::{Announced, RawCall, Server, Signal};
+use offhook_tests::server::PATIENCE;
+use offhook_tests::{Announced, Answer, RawCall, Server, Signal};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 /// A call in the middle of the agent's greeting.
 async fn running_call(server: &Server) -> RawCall {
@@ -13,22 +17,16 @@ async fn running_call(server: &Server) -> RawCall {
     call
 }
 
-/// Waits until the server says that it drains.
-async fn draining(server: &Server) {
-    let give_up = tokio::time::Instant::now() + offhook_tests::server::PATIENCE;
+/// Waits until the server says that it drains, and gives what it says.
+async fn draining(server: &Server) -> Answer {
+    let give_up = Instant::now() + PATIENCE;
     loop {
         let health = server.get("/health").await;
         if health.status == 503 {
-            let body = health.json();
-            assert_eq!(body["status"], "draining", "{body}");
-            let mut keys: Vec<_> =
-                body.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-            keys.sort_unstable();
-            assert_eq!(keys, ["active_calls", "status", "timestamp", "uptime_seconds", "version"]);
-            return;
+            return health;
         }
-        assert!(tokio::time::Instant::now() < give_up, "it does not drain: {}", health.text());
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        assert!(Instant::now() < give_up, "it does not drain: {}", health.text());
+        sleep(Duration::from_millis(25)).await;
     }
 }
 
@@ -102,6 +100,21 @@ async fn told_to_stop_it_lets_calls_finish_and_takes_no_new_ones() {
     let record = if refused.status == 200 { refused.json() } else { Value::Null };
     assert!(record.is_null() || record["ended_at"].is_string(), "nothing waits for it: {record:#}");
     sane_call(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_health_says_that_it_drains_in_the_documented_form() {
+    let (mut server, _scenario) = conversation::server(&[("OFFHOOK_DRAIN_SECONDS", "600")]).await;
+    let mut call = running_call(&server).await;
+    let healthy = server.get("/health").await.json();
+    assert_eq!((&healthy["status"], &healthy["active_calls"]), (&json!("healthy"), &json!(1)));
+    server.signal(Signal::Terminate);
+    let health = draining(&server).await.json();
+    assert_eq!((&health["status"], &health["active_calls"]), (&json!("draining"), &json!(1)), "{health}");
+    let keys = |health: &Value| health.as_object().map(|health| health.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(keys(&health), keys(&healthy));
+    call.hang_up().await;
+    assert!(server.ended().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
                 for (what, ask, status) in self.refused(endpoint, case, &good) {
                     let answer = self.site.ask(self.authorized(endpoint, ask)).await;
                     tell(&what, self.error(endpoint, Credentials::Right, status, &answer));
-                    if status == 405 {
+                    if status == 405 && answer.status == 405 {
                         tell(&what, allow_complaints(endpoint, &answer));
                     }
                     if let Some(field) = what.strip_prefix("without ") {
@@ -203,7 +203,7 @@ impl<'a> Walk<'a> {
             self.site.ask(ask).await
         };
         let mut told = self.error(endpoint, with, status, &answer);
-        if status == 401 {
+        if status == 401 && answer.status == 401 {
             let challenge = answer.header("www-authenticate");
             told.extend(complaint(challenge.starts_with("Bearer"), || {
                 format!("WWW-Authenticate is {challenge:?}")
