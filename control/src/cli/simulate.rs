@@ -354,6 +354,9 @@ fn judge(
     });
     let judged = slo.judge(&result, expectations.as_ref());
     let mut verdict = slo::verdict(&judged, result.bottleneck());
+    if result.stopped && verdict == Verdict::Held {
+        verdict = Verdict::None { why: "the test was stopped early; the objective held until then".into() };
+    }
     if result.calls.is_empty() {
         verdict = Verdict::None { why: "no call was placed: run longer".into() };
     }
