@@ -203,7 +203,9 @@ impl Table {
                     assert_eq!(u64::from(told_ms), response.response_us / 1_000);
                 }
                 EventKind::VoiceFailed { .. } => self.voice_failed = true,
-                EventKind::Decided { decision: Decision::Resume, .. } => self.stopped = false,
+                EventKind::Decided { decision: Decision::Resume | Decision::Yield, .. } => {
+                    self.stopped = false;
+                }
                 _ => {}
             },
             Output::Close { .. } => self.closed = true,
@@ -372,4 +374,36 @@ proptest! {
         let second = Table::play(&ops, &speech);
         prop_assert!(first.log == second.log);
     }
+}
+
+/// The agent's turn was given up before any of it was sent, so that nothing tells of its end but the decision.
+#[test]
+fn what_was_ordered_is_said_after_an_interruption_of_a_turn_without_sound() {
+    let words = |text, is_final| Op::Words { right: true, number: 0, text, is_final };
+    let ops = [
+        Op::Audio { frames: 1, voiced: false },
+        Op::Says { right: true, number: 0, text: 1 },
+        Op::Done { right: true, number: 0, keys_max: Some(0) },
+        Op::Audio { frames: 8, voiced: true },
+        words(0, false),
+        Op::Audio { frames: 45, voiced: false },
+        words(1, true),
+        Op::Say(0),
+        Op::Voice { right: true, number: 0, bytes: 400 },
+        Op::Pass { ms: 100 },
+    ];
+    let table = Table::play(&ops, &voiced(std::time::Duration::from_millis(2_500)));
+    let decisions: Vec<_> = table
+        .log
+        .iter()
+        .filter_map(|(_, output, _)| match output {
+            Output::Event(event) => match event.kind {
+                EventKind::Decided { decision, .. } => Some(decision),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    assert_eq!(decisions, [Decision::BargeIn, Decision::Yield, Decision::TurnOver, Decision::Ignore]);
+    assert!(table.log.iter().any(|(_, output, _)| matches!(output, Output::Media { .. })));
 }
