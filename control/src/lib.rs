@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod cli;
 pub mod domain;
+pub mod integrations;
 pub mod server;
 pub mod settings;
 pub mod store;

@@ -3,13 +3,21 @@
 //! Every layer gives text under one name; the strongest layer wins, and the text is read by the same rule wherever it
 //! came from. So an error can always say which line, variable or flag it is about, and what to write instead.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+mod layers;
+mod values;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
 use offhook_engine::call::CallSettings;
-use serde::Deserialize;
+
+pub use layers::SystemPlace;
+use layers::{Layers, read_file};
+use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
+pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
 
 /// How a server runs.
 #[derive(Clone, Debug)]
@@ -40,12 +48,56 @@ pub struct Settings {
     /// The key that Twilio signs its requests with; none: signatures are not checked, and production refuses all
     /// webhooks. Default none.
     pub twilio_auth_token: Option<Secret>,
+    /// Whether requests are limited per client and minute. Off for load tests. Default true.
+    pub rate_limits: bool,
+    /// How many webhooks a minute one carrier account may send that its signature proves; none: any number. Default none.
+    pub account_limit: Option<u32>,
+    /// Proxies whose forwarded headers are believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many connections one address may have open that are not calls. Proxies that are trusted have no limit.
+    /// Default [`CONNECTIONS_PER_ADDRESS`].
+    pub connections_per_address: usize,
+    /// Whether `/api/test/` is there. Default: in development, not in production.
+    pub test_endpoints: bool,
+    /// How many calls are taken at once; none: as many as the media threads can bear. Default none.
+    pub calls_max: Option<usize>,
+    /// New calls are refused while frames are later than this, by the media threads' own measurement; zero: never.
+    /// Default [`OVERLOAD_LATENESS`].
+    pub overload_lateness: Duration,
+    /// How long calls may go on after SIGTERM. Default [`DRAIN`].
+    pub drain: Duration,
+    /// What a call hears that is refused. Default [`BUSY_SENTENCE`].
+    pub busy_sentence: String,
+    /// Where the carrier asks on for a call that is refused, instead of hearing the sentence. Default none.
+    pub busy_redirect: Option<String>,
+    /// Where systems stand beside their bases: the file's `[systems.<name>]` tables.
+    pub systems: BTreeMap<String, SystemPlace>,
+    /// The account whose token that is: `AC…`. With both, the server looks whether Twilio knows them. Default none.
+    pub twilio_account_sid: Option<String>,
+    /// Where Twilio's REST API is. Default [`TWILIO_API`].
+    pub twilio_base_url: PublicUrl,
     /// The numbers that calls decide by: the file's `[call]` table.
     pub call: CallSettings,
 }
 
+/// Connections of one address, where nothing else is set: above what one carrier's or one load tester's bursts need.
+pub const CONNECTIONS_PER_ADDRESS: usize = 2_048;
+
+/// How late frames may be before new calls are refused, where nothing else is set: half the lead that playout has, so that
+/// callers do not hear it yet.
+pub const OVERLOAD_LATENESS: Duration = Duration::from_millis(50);
+
+/// How long calls may go on after SIGTERM, where nothing else is set.
+pub const DRAIN: Duration = Duration::from_secs(60);
+
+/// What a refused call hears, where nothing else is set.
+pub const BUSY_SENTENCE: &str = "We are sorry, all our lines are busy. Please call again later.";
+
 /// The scenario of calls when none is configured.
 pub const DEFAULT_SCENARIO: &str = "lead_qualification";
+
+/// The host of Twilio's REST API.
+pub const TWILIO_API: &str = "api.twilio.com";
 
 /// The settings file that is read when none is named.
 pub const DEFAULT_FILE: &str = "offhook.toml";
@@ -66,6 +118,19 @@ impl Settings {
             log: LogLevel::Info,
             bearer_tokens: Vec::new(),
             twilio_auth_token: None,
+            rate_limits: true,
+            account_limit: None,
+            trusted_proxies: Vec::new(),
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
+            test_endpoints: true,
+            calls_max: None,
+            overload_lateness: OVERLOAD_LATENESS,
+            drain: DRAIN,
+            busy_sentence: BUSY_SENTENCE.into(),
+            busy_redirect: None,
+            systems: BTreeMap::new(),
+            twilio_account_sid: None,
+            twilio_base_url: twilio_api(),
             call: CallSettings::default(),
         }
     }
@@ -74,8 +139,9 @@ impl Settings {
     pub fn load(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let file = read_file(flags, environment)?;
         let layers = Layers { environment, file: &file };
+        let runs_in = layers.read("environment", None)?.unwrap_or(Environment::Development);
         let settings = Self {
-            environment: layers.read("environment", None)?.unwrap_or(Environment::Development),
+            environment: runs_in,
             listen: layers
                 .read::<Address>("listen", flags.listen.as_deref())?
                 .map_or(SocketAddr::from(([127, 0, 0, 1], 8080)), |address| address.0),
@@ -93,6 +159,35 @@ impl Settings {
             log: layers.read("log", flags.log.as_deref())?.unwrap_or(LogLevel::Info),
             bearer_tokens: layers.tokens(),
             twilio_auth_token: layers.secret("twilio_auth_token", "TWILIO_AUTH_TOKEN"),
+            rate_limits: layers.read::<Switch>("rate_limits", None)?.is_none_or(|switch| switch.0),
+            account_limit: layers
+                .read::<Count>("account_limit", None)?
+                .map(|count| count.0)
+                .filter(|n| *n > 0),
+            trusted_proxies: layers.read::<Proxies>("trusted_proxies", None)?.unwrap_or_default().0,
+            connections_per_address: layers
+                .read::<Count>("connections_per_address", None)?
+                .map_or(CONNECTIONS_PER_ADDRESS, |count| count.0 as usize),
+            test_endpoints: layers
+                .read::<Switch>("test_endpoints", None)?
+                .map_or(runs_in == Environment::Development, |switch| switch.0),
+            calls_max: layers
+                .read::<Count>("calls_max", None)?
+                .map(|count| count.0 as usize)
+                .filter(|calls| *calls > 0),
+            overload_lateness: layers
+                .read::<Millis>("overload_lateness_ms", None)?
+                .map_or(OVERLOAD_LATENESS, |time| time.0),
+            drain: layers.read::<Seconds>("drain_seconds", None)?.map_or(DRAIN, |time| time.0),
+            busy_sentence: layers
+                .text("busy_sentence", None)
+                .map_or_else(|| BUSY_SENTENCE.into(), |given| given.text),
+            busy_redirect: layers.read::<Redirect>("busy_redirect", None)?.map(|url| url.0),
+            systems: layers.systems(&["callbot"])?,
+            twilio_account_sid: layers.plain("twilio_account_sid", "TWILIO_ACCOUNT_SID"),
+            twilio_base_url: layers
+                .read::<ServiceUrl>("twilio_base_url", None)?
+                .map_or_else(twilio_api, |url| url.0),
             call: file.call.clone().unwrap_or_default(),
         };
         settings.check()?;
@@ -101,12 +196,12 @@ impl Settings {
 
     /// Checks what no single setting can know: which of them may not stand together.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let beyond = !self.listen.ip().is_loopback();
+        let beyond = self.listens().any(|address| !address.ip().is_loopback());
         if beyond && self.media_auth == MediaAuth::Open {
             return Err(SettingsError::Together(format!(
                 "OFFHOOK_MEDIA_AUTH=open lets anyone who reaches {} talk to the agent; it is for direct tests on \
                  127.0.0.1 only. Listen on 127.0.0.1, or leave it at \"announced\".",
-                self.listen
+                self.open_address()
             )));
         }
         if beyond && !self.insecure && self.twilio_auth_token.is_none() && self.bearer_tokens.is_empty() {
@@ -114,7 +209,7 @@ impl Settings {
                 "{} can be reached from other machines, and there is no secret to know callers by. Set \
                  TWILIO_AUTH_TOKEN (webhooks are then checked), or OFFHOOK_BEARER_TOKENS, or listen on 127.0.0.1; \
                  --insecure listens there all the same.",
-                self.listen
+                self.open_address()
             )));
         }
         if self.environment == Environment::Production && self.bearer_tokens.is_empty() {
@@ -143,10 +238,21 @@ impl Settings {
     /// True if `/v1` answers without a bearer token: in development, as long as only this machine can reach it or
     /// `--insecure` was given. A public URL says that a proxy lets others in.
     pub fn api_is_open(&self) -> bool {
-        let only_this_machine = self.listen.ip().is_loopback() && self.public_url.is_none();
+        let only_this_machine =
+            self.listens().all(|address| address.ip().is_loopback()) && self.public_url.is_none();
         self.environment == Environment::Development
             && self.bearer_tokens.is_empty()
             && (only_this_machine || self.insecure)
+    }
+
+    /// Where the server listens, and where systems have listeners of their own.
+    fn listens(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        std::iter::once(self.listen).chain(self.systems.values().filter_map(|place| place.listen))
+    }
+
+    /// An address that other machines can reach.
+    fn open_address(&self) -> SocketAddr {
+        self.listens().find(|address| !address.ip().is_loopback()).unwrap_or(self.listen)
     }
 
     /// The database's file.
@@ -168,6 +274,10 @@ impl Settings {
     pub fn log_file(&self) -> PathBuf {
         self.data_dir.join("logs").join("offhook.log")
     }
+}
+
+fn twilio_api() -> PublicUrl {
+    PublicUrl { tls: true, authority: TWILIO_API.into() }
 }
 
 /// Settings as flags, shared by the commands that serve.
@@ -197,97 +307,6 @@ pub struct Flags {
     pub insecure: bool,
 }
 
-/// Where the server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Environment {
-    /// On a developer's machine: what has no secret configured is open.
-    Development,
-    /// In earnest: bearer tokens required, unsigned webhooks refused.
-    Production,
-}
-
-impl Environment {
-    /// As it is written in settings.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Development => "development",
-            Self::Production => "production",
-        }
-    }
-}
-
-/// Who may open a media socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MediaAuth {
-    /// Calls that a webhook announced, with the token that its answer gave.
-    Announced,
-    /// Anyone: for direct test clients on this machine.
-    Open,
-}
-
-/// What listens and speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speech {
-    /// The local recogniser if it is installed, the built-in voice, and keys.
-    Local,
-    /// The built-in voice, and keys alone.
-    Keypad,
-    /// Two seconds of fixed audio after each turn of the caller, for load tests: no recogniser, voice or agent.
-    Canned,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// What is lost or broken.
-    Error,
-    /// And what somebody should look at.
-    Warn,
-    /// And each call and request.
-    Info,
-    /// And what it takes to find a fault.
-    Debug,
-    /// And everything.
-    Trace,
-}
-
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for the one place that compares or signs with it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// An origin: `https://voice.example.com`, without path and without a slash at the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl {
-    /// True for https and wss.
-    pub tls: bool,
-    /// Host, and port if one was given.
-    pub authority: String,
-}
-
-impl fmt::Display for PublicUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority)
-    }
-}
-
 /// Why settings cannot be used. Displays as what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -312,251 +331,6 @@ pub enum SettingsError {
     /// Settings that do not go together.
     #[error("{0}")]
     Together(String),
-}
-
-/// The file, key by key. The text of a value follows the same rule as in the environment.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    environment: Option<String>,
-    listen: Option<String>,
-    data_dir: Option<String>,
-    public_url: Option<String>,
-    insecure: Option<bool>,
-    media_auth: Option<String>,
-    scenario: Option<String>,
-    speech: Option<String>,
-    media_threads: Option<i64>,
-    log: Option<String>,
-    bearer_token: Option<String>,
-    bearer_tokens: Option<Vec<String>>,
-    twilio_auth_token: Option<String>,
-    call: Option<CallSettings>,
-    #[serde(skip)]
-    path: PathBuf,
-}
-
-impl File {
-    fn text(&self, name: &str) -> Option<String> {
-        match name {
-            "environment" => self.environment.clone(),
-            "listen" => self.listen.clone(),
-            "data_dir" => self.data_dir.clone(),
-            "public_url" => self.public_url.clone(),
-            "insecure" => self.insecure.map(|switch| switch.to_string()),
-            "media_auth" => self.media_auth.clone(),
-            "scenario" => self.scenario.clone(),
-            "speech" => self.speech.clone(),
-            "media_threads" => self.media_threads.map(|number| number.to_string()),
-            "log" => self.log.clone(),
-            "twilio_auth_token" => self.twilio_auth_token.clone(),
-            _ => None,
-        }
-    }
-}
-
-fn read_file(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<File, SettingsError> {
-    let named = flags.config.clone().or_else(|| environment("OFFHOOK_CONFIG").map(PathBuf::from));
-    let path = named.clone().unwrap_or_else(|| Path::new(DEFAULT_FILE).to_path_buf());
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => return Ok(File::default()),
-        Err(e) => {
-            return Err(SettingsError::File { path, what: format!("the settings file cannot be read: {e}") });
-        }
-    };
-    match toml::from_str::<File>(&text) {
-        Ok(file) => Ok(File { path, ..file }),
-        Err(e) => Err(SettingsError::File { path, what: e.to_string().trim_end().to_owned() }),
-    }
-}
-
-struct Given {
-    text: String,
-    place: String,
-}
-
-struct Layers<'a> {
-    environment: &'a dyn Fn(&str) -> Option<String>,
-    file: &'a File,
-}
-
-impl Layers<'_> {
-    /// The strongest layer's text. An empty variable counts as absent, so that a shell can unset one.
-    fn text(&self, name: &str, flag: Option<&str>) -> Option<Given> {
-        if let Some(text) = flag {
-            return Some(Given { text: text.into(), place: format!("--{}", name.replace('_', "-")) });
-        }
-        let variable = format!("OFFHOOK_{}", name.to_uppercase());
-        if let Some(text) = (self.environment)(&variable).filter(|text| !text.is_empty()) {
-            return Some(Given { text, place: variable });
-        }
-        let text = self.file.text(name)?;
-        Some(Given { text, place: format!("{name} in {}", self.file.path.display()) })
-    }
-
-    fn read<T: FromStr<Err = String>>(
-        &self,
-        name: &str,
-        flag: Option<&str>,
-    ) -> Result<Option<T>, SettingsError> {
-        let Some(Given { text, place }) = self.text(name, flag) else { return Ok(None) };
-        match text.trim().parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(help) => Err(SettingsError::Value { place, text, help }),
-        }
-    }
-
-    fn secret(&self, key: &str, variable: &str) -> Option<Secret> {
-        (self.environment)(variable)
-            .or_else(|| self.file.text(key))
-            .map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty())
-            .map(Secret)
-    }
-
-    fn tokens(&self) -> Vec<Secret> {
-        let in_environment: Vec<String> = ["OFFHOOK_BEARER_TOKENS", "OFFHOOK_BEARER_TOKEN"]
-            .iter()
-            .filter_map(|variable| (self.environment)(variable))
-            .flat_map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>())
-            .collect();
-        let texts = if in_environment.iter().any(|token| !token.trim().is_empty()) {
-            in_environment
-        } else {
-            let mut texts = self.file.bearer_tokens.clone().unwrap_or_default();
-            texts.extend(self.file.bearer_token.clone());
-            texts
-        };
-        texts.into_iter().map(|token| token.trim().to_owned()).filter(|t| !t.is_empty()).map(Secret).collect()
-    }
-}
-
-struct Address(SocketAddr);
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.replace("localhost:", "127.0.0.1:");
-        text.parse()
-            .map(Self)
-            .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into())
-    }
-}
-
-struct Switch(bool);
-
-impl FromStr for Switch {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "true" | "1" | "on" | "yes" => Ok(Self(true)),
-            "false" | "0" | "off" | "no" => Ok(Self(false)),
-            _ => Err("write true or false".into()),
-        }
-    }
-}
-
-struct Threads(usize);
-
-impl FromStr for Threads {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(number @ 1..=256) => Ok(Self(number)),
-            _ => Err("write a number from 1 to 256, or leave it away for one per core".into()),
-        }
-    }
-}
-
-impl FromStr for Environment {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "development" => Ok(Self::Development),
-            "production" => Ok(Self::Production),
-            _ => Err("write development or production".into()),
-        }
-    }
-}
-
-impl FromStr for MediaAuth {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "announced" => Ok(Self::Announced),
-            "open" => Ok(Self::Open),
-            _ => Err("write announced, or open for direct test clients on this machine".into()),
-        }
-    }
-}
-
-impl FromStr for Speech {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "local" => Ok(Self::Local),
-            "keypad" => Ok(Self::Keypad),
-            "canned" => Ok(Self::Canned),
-            _ => Err("write local, keypad or canned".into()),
-        }
-    }
-}
-
-impl FromStr for LogLevel {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "error" => Ok(Self::Error),
-            "warn" => Ok(Self::Warn),
-            "info" => Ok(Self::Info),
-            "debug" => Ok(Self::Debug),
-            "trace" => Ok(Self::Trace),
-            _ => Err("write error, warn, info, debug or trace".into()),
-        }
-    }
-}
-
-impl FromStr for PublicUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let help = || "write the origin that carriers see, such as https://voice.example.com".to_owned();
-        let (tls, rest) = match text.split_once("://") {
-            Some(("https", rest)) => (true, rest),
-            Some(("http", rest)) => (false, rest),
-            _ => return Err(help()),
-        };
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        if !is_authority(authority) {
-            return Err(help());
-        }
-        Ok(Self { tls, authority: authority.to_lowercase() })
-    }
-}
-
-/// True if `text` is a host with or without a port, and so can be put into a URL as it is.
-pub fn is_authority(text: &str) -> bool {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let host_fits = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        Some(inside) => inside.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host.len() <= 253
-                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_')
-        }
-    };
-    host_fits && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -631,6 +405,15 @@ mod tests {
             ("OFFHOOK_MEDIA_THREADS", "0", "1 to 256"),
             ("OFFHOOK_LOG", "loud", "debug"),
             ("OFFHOOK_INSECURE", "maybe", "true or false"),
+            ("OFFHOOK_RATE_LIMITS", "sometimes", "on or off"),
+            ("OFFHOOK_TRUSTED_PROXIES", "proxy.example.com", "10.0.0.0/8"),
+            ("OFFHOOK_ACCOUNT_LIMIT", "-1", "a whole number"),
+            ("OFFHOOK_CONNECTIONS_PER_ADDRESS", "many", "a whole number"),
+            ("OFFHOOK_DRAIN_SECONDS", "1m", "seconds"),
+            ("OFFHOOK_OVERLOAD_LATENESS_MS", "soon", "milliseconds"),
+            ("OFFHOOK_BUSY_REDIRECT", "nowhere", "https://"),
+            ("OFFHOOK_CALLBOT_LISTEN", "8081", "127.0.0.1:8080"),
+            ("OFFHOOK_CALLBOT_HOSTS", "a b", "voice.example.com"),
         ] {
             let text = refusal(&[(variable, value)], "");
             assert!(
@@ -697,10 +480,58 @@ mod tests {
     }
 
     #[test]
+    fn twilio_is_asked_at_its_own_host_unless_another_is_named() {
+        let settings = with(Flags::default(), &[("TWILIO_ACCOUNT_SID", " AC1 ")], None).unwrap();
+        assert_eq!(settings.twilio_account_sid.as_deref(), Some("AC1"));
+        assert_eq!(settings.twilio_base_url.to_string(), "https://api.twilio.com");
+        let fake = ("OFFHOOK_TWILIO_BASE_URL", "http://127.0.0.1:9");
+        let settings = with(Flags::default(), &[fake], Some("twilio_account_sid = 'AC2'")).unwrap();
+        assert_eq!(settings.twilio_account_sid.as_deref(), Some("AC2"));
+        assert_eq!(settings.twilio_base_url.to_string(), "http://127.0.0.1:9");
+        let text = refusal(&[("OFFHOOK_TWILIO_BASE_URL", "https://api.twilio.com/2010-04-01")], "");
+        assert!(text.contains("OFFHOOK_TWILIO_BASE_URL") && text.contains("without a path"), "{text}");
+    }
+
+    #[test]
     fn the_call_table_sets_the_calls_numbers() {
         let settings = with(Flags::default(), &[], Some("[call]\nbarge_in_ms = 200")).unwrap();
         assert_eq!(settings.call.barge_in_ms, 200);
         assert_eq!(settings.call.lead_ms, CallSettings::default().lead_ms);
+    }
+
+    #[test]
+    fn a_system_may_have_a_listener_and_host_names_of_its_own() {
+        let file = "[systems.callbot]\nlisten = '127.0.0.1:1'\nhosts = ['Voice.Example.com', 'b']";
+        let place = &with(Flags::default(), &[], Some(file)).unwrap().systems["callbot"];
+        assert_eq!(place.listen.unwrap().port(), 1);
+        assert_eq!(place.hosts, ["voice.example.com", "b"]);
+        let environment = [("OFFHOOK_CALLBOT_LISTEN", "127.0.0.1:2"), ("OFFHOOK_CALLBOT_HOSTS", "c, d")];
+        let place = &with(Flags::default(), &environment, Some(file)).unwrap().systems["callbot"];
+        assert_eq!((place.listen.unwrap().port(), place.hosts.len()), (2, 2));
+        let text = refusal(&[], "[systems.callbox]\nlisten = '127.0.0.1:1'");
+        assert!(text.contains("callbox") && text.contains("callbot"), "{text}");
+        let text = refusal(&[("OFFHOOK_CALLBOT_LISTEN", "0.0.0.0:1")], "");
+        assert!(text.contains("0.0.0.0:1") && text.contains("--insecure"), "{text}");
+    }
+
+    #[test]
+    fn production_has_no_test_endpoints_unless_told() {
+        let production = [("OFFHOOK_ENVIRONMENT", "production"), ("OFFHOOK_BEARER_TOKENS", "t")];
+        assert!(!with(Flags::default(), &production, None).unwrap().test_endpoints);
+        let told = [&production[..], &[("OFFHOOK_TEST_ENDPOINTS", "on")]].concat();
+        assert!(with(Flags::default(), &told, None).unwrap().test_endpoints);
+        assert!(with(Flags::default(), &[], None).unwrap().test_endpoints);
+    }
+
+    #[test]
+    fn limits_are_on_until_switched_off_and_zero_means_none() {
+        let settings = with(Flags::default(), &[("OFFHOOK_ACCOUNT_LIMIT", "0")], None).unwrap();
+        assert!(settings.rate_limits && settings.account_limit.is_none());
+        let file = "rate_limits = 'off'\ntrusted_proxies = '10.0.0.0/8, ::1'\ndrain_seconds = 5";
+        let settings = with(Flags::default(), &[], Some(file)).unwrap();
+        assert!(!settings.rate_limits);
+        assert_eq!(settings.trusted_proxies.len(), 2);
+        assert_eq!(settings.drain, Duration::from_secs(5));
     }
 
     #[test]

@@ -9,8 +9,10 @@ use crate::agent::Agent;
 use crate::call::{Call, CallSettings, Command, EndReason, Event};
 use crate::journal::Writer;
 use crate::leg::Leg;
-use crate::media::{Load, MediaThread, NewSeat, Post, Seat};
+use crate::measure::{Counts, Lateness, Measures};
+use crate::media::{self, MediaThread, NewSeat, Post, Seat};
 use crate::speech::link::link;
+use crate::speech::mind::Mind;
 use crate::speech::session::Session;
 use crate::speech::worker::Worker;
 use crate::speech::{SpeechToText, TextToSpeech};
@@ -100,7 +102,7 @@ pub struct NewCall {
     pub recogniser: Box<dyn SpeechToText>,
     /// Its voice.
     pub voice: Arc<dyn TextToSpeech>,
-    /// Its agent.
+    /// Its agent: asked on a speech thread if it answers at once, on a thread of its own otherwise.
     pub agent: Box<dyn Agent>,
     /// The numbers that it decides by.
     pub settings: CallSettings,
@@ -139,24 +141,30 @@ pub struct Engine {
     media: Vec<MediaThread>,
     speech: Vec<Worker>,
     writer: Writer,
+    counts: Arc<Counts>,
     next_call: AtomicU64,
 }
 
 impl Engine {
     /// Starts the threads. Errors if one cannot start, or a folder cannot be written to.
     pub fn start(settings: EngineSettings, sink: Arc<dyn CallSink>) -> Result<Self, EngineError> {
-        let writer = Writer::start(&settings.journal_dir, &settings.recording_dir, sink)?;
+        Self::start_with(Writer::start(&settings.journal_dir, &settings.recording_dir, sink)?, &settings)
+    }
+
+    fn start_with(writer: Writer, settings: &EngineSettings) -> Result<Self, EngineError> {
+        let counts = Arc::clone(writer.counts());
         let cores =
             if settings.pin_threads { core_affinity::get_core_ids() } else { None }.unwrap_or_default();
-        let speech: Vec<Worker> =
-            (0..settings.speech_threads.max(1)).map(Worker::start).collect::<Result<_, _>>()?;
+        let speech: Vec<Worker> = (0..settings.speech_threads.max(1))
+            .map(|number| Worker::start(number, Arc::clone(&counts)))
+            .collect::<Result<_, _>>()?;
         let media = (0..settings.media_threads.max(1))
             .map(|number| {
                 let core = cores.get(number % cores.len().max(1)).copied();
                 MediaThread::start(number, core, speech[number % speech.len()].disposal())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { media, speech, writer, next_call: AtomicU64::new(0) })
+        Ok(Self { media, speech, writer, counts, next_call: AtomicU64::new(0) })
     }
 
     /// Gives a connection and its call to the least loaded media thread. The call is answered there.
@@ -168,12 +176,13 @@ impl Engine {
             .media
             .iter()
             .map(MediaThread::post)
-            .min_by_key(|post| post.load().calls.load(Ordering::Relaxed))
+            .min_by_key(|post| post.meter().calls.load(Ordering::Relaxed))
             .expect("an engine has at least one media thread");
         let worker = &self.speech[number as usize % self.speech.len()];
 
         leg.socket.set_nonblocking(true).map_err(EngineError::Socket)?;
         leg.socket.set_nodelay(true).map_err(EngineError::Socket)?;
+        let mind = Mind::new(call.agent, number, worker.thread(), &self.counts)?;
         let journal = self.writer.open(call.id, call.settings.clone(), call.answered_unix_us)?;
         let announce = post.clone();
         let (call_end, session_end) = link(worker.thread(), Box::new(move || announce.announce(number)));
@@ -181,26 +190,48 @@ impl Engine {
         post.hand_over(Box::new(Seat::new(NewSeat {
             number,
             leg: Leg::new(mio::net::TcpStream::from_std(leg.socket), leg.already_read),
+            tells_faults: call.settings.error_frames,
             call: Call::new(call.settings),
             speech: call_end,
             journal,
             over: Arc::clone(&over),
         })))?;
-        worker.take(Session::new(session_end, call.recogniser, call.agent, call.voice));
+        worker.take(Session::new(session_end, call.recogniser, mind, call.voice));
         Ok(CallHandle { post: post.clone(), number, over })
     }
 
     /// How many calls are running.
     pub fn active_calls(&self) -> usize {
-        self.media.iter().map(|thread| thread.post().load().calls.load(Ordering::Relaxed)).sum()
+        self.media.iter().map(|thread| thread.post().meter().calls.load(Ordering::Relaxed)).sum()
     }
 
     /// Audio messages so far, from callers and to callers.
     pub fn frames(&self) -> (u64, u64) {
-        let sum = |count: fn(&Load) -> &AtomicU64| {
-            self.media.iter().map(|thread| count(thread.post().load()).load(Ordering::Relaxed)).sum()
-        };
-        (sum(|load| &load.frames_in), sum(|load| &load.frames_out))
+        let meters = self.media.iter().map(|thread| thread.post().meter());
+        meters.fold((0, 0), |(frames_in, frames_out), meter| {
+            (
+                frames_in + meter.frames_in.load(Ordering::Relaxed),
+                frames_out + meter.frames_out.load(Ordering::Relaxed),
+            )
+        })
+    }
+
+    /// How late and how busy the media threads were in the last seconds. Costs them nothing, and the asker a microsecond.
+    pub fn lateness(&self) -> Lateness {
+        let now = media::now();
+        let latest = self.media.iter().map(|thread| thread.post().meter().latest(now));
+        latest.fold(Lateness::default(), |worst, latest| Lateness {
+            p99: worst.p99.max(latest.p99),
+            busy: worst.busy.max(latest.busy),
+        })
+    }
+
+    /// All that was measured since the start. Costs the engine's threads nothing.
+    pub fn measures(&self) -> Measures {
+        Measures {
+            media_threads: self.media.iter().map(MediaThread::measures).collect(),
+            counted: self.counts.read(),
+        }
     }
 
     /// Ends all calls (as `shutdown`), waits until their records are complete, and ends the threads.

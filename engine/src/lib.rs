@@ -4,6 +4,7 @@ pub mod agent;
 pub mod call;
 pub mod journal;
 pub mod leg;
+pub mod measure;
 pub mod media;
 pub mod sim;
 pub mod speech;

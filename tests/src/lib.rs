@@ -5,13 +5,20 @@
 //! | `server.rs` | `offhook serve` as a child process with a data folder of its own, and its API |
 //! | `raw.rs` | a media stream message by message, for what the well-behaved caller of `offhook::caller` cannot do |
 //! | `audio.rs` | clips, what the voice makes of a text, and what is found in a recording |
+//! | `conversation.rs` | the shortest conversation, and a call that goes through it undisturbed |
+//! | `http.rs` | a client with an address of its own, for what counts by address |
+//! | `contract/` | the walk through every endpoint of a documented API |
 //!
 //! Waiting is always for something: a message, a record, a line of the log. Time-outs are far beyond what a busy machine
 //! takes; no test asserts how fast something was.
 
 pub mod audio;
+pub mod contract;
+pub mod conversation;
+pub mod http;
 pub mod raw;
 pub mod server;
 
+pub use http::{Ask, Client};
 pub use raw::{Announced, Goodbye, RawCall, Sound};
-pub use server::{Answer, Server};
+pub use server::{Answer, Server, Signal};

@@ -60,6 +60,8 @@ pub enum Sound {
     Mark(String),
     /// A clear.
     Clear,
+    /// Word that a message could not be used.
+    Error,
 }
 
 /// How the server ended a stream.
@@ -208,6 +210,17 @@ impl RawCall {
         self.over.clone().expect("that is what was waited for")
     }
 
+    /// Says nothing more, and waits until the server has let go of the connection.
+    pub async fn listen_until_gone(&mut self) {
+        timeout(PATIENCE, async {
+            while self.over.is_none() {
+                self.take().await;
+            }
+        })
+        .await
+        .expect("the server lets go");
+    }
+
     /// Sends audio at once, with its place in the stream.
     pub async fn media(&mut self, ulaw: &[u8]) {
         self.sequence += 1;
@@ -299,6 +312,7 @@ impl RawCall {
                 Sound::Media(_) => story.push('.'),
                 Sound::Mark(name) => story += &format!(" {name}@{at} "),
                 Sound::Clear => story += &format!(" clear@{at} "),
+                Sound::Error => story += &format!(" error@{at} "),
             }
         }
         story
@@ -345,6 +359,7 @@ impl RawCall {
                 self.playout.clear(&mut echoes);
                 Sound::Clear
             }
+            Outgoing::Error => Sound::Error,
             Outgoing::Unknown { event } => panic!("Twilio knows no {event:?}"),
         };
         self.heard.push((self.frames, what));

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +47,16 @@ pub fn binary() -> &'static Path {
             cargo.arg("--target-dir").arg(profile.parent().expect("target/<profile> has a parent"));
             if profile.ends_with("release") {
                 cargo.arg("--release");
+            }
+            // What cargo told the test of the test's own package. Build scripts that watch it would run again, and again
+            // the next time without it.
+            for (name, _) in std::env::vars_os() {
+                if name
+                    .to_str()
+                    .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+                {
+                    cargo.env_remove(name);
+                }
             }
             let built = cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).status();
             assert!(built.is_ok_and(|status| status.success()), "the binary does not build");
@@ -93,8 +103,19 @@ fn command(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Command 
             command.env_remove(name);
         }
     }
+    // Tests ask more often than any client; those of the limits switch them on.
+    command.env("OFFHOOK_RATE_LIMITS", "off");
     command.args(args).envs(variables.iter().copied()).current_dir(folder).stdin(Stdio::null());
     command
+}
+
+/// A signal that a server is told something by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// `SIGTERM`: finish, then stop.
+    Terminate,
+    /// `SIGINT`: stop.
+    Interrupt,
 }
 
 /// A running server. Killed when it is dropped.
@@ -172,6 +193,42 @@ impl Server {
     pub fn kill(&mut self) {
         self.child.kill().expect("it is ours and was not waited for");
         self.child.wait().expect("it is ours");
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let name = match signal {
+            Signal::Terminate => "-TERM",
+            Signal::Interrupt => "-INT",
+        };
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{signal:?} cannot be sent");
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is ours") {
+                return status;
+            }
+            assert!(Instant::now() < give_up, "the server does not end");
+            sleep(POLL).await;
+        }
+    }
+
+    /// True while it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is ours").is_none()
+    }
+
+    /// How much memory it has in use, in bytes: `VmRSS` of Linux.
+    pub fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("Linux tells of its processes");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it tells of memory");
+        let kib = line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok());
+        kib.expect("VmRSS is a number of KiB") * 1_024
     }
 
     /// One request.

@@ -3,94 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
 
-use std::io::Write;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use offhook::caller::time::FRAME;
-use offhook_tests::audio::{self, QUIET, Recording};
+use offhook_tests::audio::QUIET;
+use offhook_tests::conversation::{self, TROUBLE, assert_conversed, assert_files, converse, sane_call};
 use offhook_tests::{Announced, Goodbye, RawCall, Server};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 
-/// The shortest conversation that is one.
-const SCENARIO: &str = r#"
-name = "short"
-title = "Short"
-greeting = "Good day, and thank you very much for calling."
-
-[[question]]
-id = "well"
-ask = "Is all well?"
-yes_no = true
-
-[[outcome]]
-value = "done"
-say = "Goodbye."
-"#;
-
-/// What the agent says when all is well.
-const SAID: [&str; 2] = ["Good day, and thank you very much for calling. Is all well?", "Goodbye."];
-
-/// Events that no well-behaved call has, however slow the machine is.
-const TROUBLE: [&str; 8] = [
-    "fault",
-    "gap",
-    "out_of_sequence",
-    "stale",
-    "ahead_of_time",
-    "empty_payload",
-    "unknown_mark",
-    "voice_failed",
-];
-
 async fn server() -> (Server, tempfile::NamedTempFile) {
-    let mut scenario = tempfile::NamedTempFile::new().unwrap();
-    scenario.write_all(SCENARIO.as_bytes()).unwrap();
-    let path = scenario.path().to_str().unwrap().to_owned();
-    (Server::start(&["--speech", "keypad", "--scenario", &path]).await, scenario)
-}
-
-/// Goes through the conversation to its end.
-async fn converse(call: &mut RawCall) {
-    call.listen_to_turn().await;
-    call.press('1').await;
-    let goodbye = call.listen_to_end().await;
-    assert_eq!(goodbye.code, 1000, "{goodbye:?}");
-}
-
-/// Checks the record of a call that went through the conversation.
-async fn assert_conversed(server: &Server, call: &RawCall) -> Vec<(String, Value)> {
-    let record = server.record(&call.call_sid).await;
-    assert_eq!((&record["status"], &record["end_reason"]), (&json!("completed"), &json!("agent-hangup")));
-    assert_eq!(record["recorded"], json!({ "well": "yes", "outcome": "done" }));
-    let turns = record["turns"].as_array().unwrap();
-    let said: Vec<_> = turns.iter().map(|turn| turn["text"].as_str().unwrap()).collect();
-    assert_eq!(said, [SAID[0], "1", SAID[1]], "{record:#}");
-    assert_files(server, &record).await;
-    server.timeline(&call.call_sid).await
-}
-
-/// Checks that a call's recording is as long as the call, and that its journal replays.
-async fn assert_files(server: &Server, record: &Value) {
-    let recording = Recording::read(&server.file(record, "recording").await);
-    recording.assert_lasts(record["duration_ms"].as_u64().unwrap());
-    let replayed = server.replay(record).await;
-    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stdout));
-}
-
-/// A call without any trouble.
-async fn sane_call(server: &Server) {
-    let mut call = RawCall::open(server).await;
-    converse(&mut call).await;
-    assert!(
-        call.audio(0) == [SAID[0], SAID[1]].map(audio::spoken_sentences).concat(),
-        "every sample, in order"
-    );
-    let timeline = assert_conversed(server, &call).await;
-    let trouble: Vec<_> = timeline.iter().filter(|(kind, _)| TROUBLE.contains(&kind.as_str())).collect();
-    assert!(trouble.is_empty(), "{trouble:?}");
+    conversation::server(&[]).await
 }
 
 /// What a socket does wrong in the middle of a call that goes on.
@@ -305,6 +230,16 @@ enum End {
     HugeMessage,
     /// A stream in another format.
     ForeignFormat,
+    /// A text message that is no text.
+    InvalidUtf8,
+    /// The carrier sends no more, and would still listen.
+    HalfCloses,
+    /// A frame that says it goes on with a message that never began.
+    LoneContinuation,
+    /// A frame that no client may send: unmasked.
+    Unmasked,
+    /// A ping longer than pings may be.
+    LongPing,
 }
 
 async fn end_badly(server: &Server, end: End) {
@@ -331,6 +266,28 @@ async fn end_badly(server: &Server, end: End) {
             ("protocol-error", Some("TooLarge"))
         }
         End::ForeignFormat => ("unsupported-media", Some("ForeignFormat")),
+        End::InvalidUtf8 => {
+            // A final text frame of two bytes, masked with zeros.
+            call.tcp().write_all(&[0x81, 0x82, 0, 0, 0, 0, 0xff, 0xfe]).await.unwrap();
+            ("protocol-error", Some("Protocol"))
+        }
+        End::HalfCloses => {
+            call.tcp().shutdown().await.unwrap();
+            call.listen_until_gone().await;
+            ("leg-lost", None)
+        }
+        End::LoneContinuation => {
+            call.tcp().write_all(&[0x80, 0x82, 0, 0, 0, 0, b'{', b'}']).await.unwrap();
+            ("protocol-error", Some("Protocol"))
+        }
+        End::Unmasked => {
+            call.tcp().write_all(&[0x81, 0x02, b'{', b'}']).await.unwrap();
+            ("protocol-error", Some("Protocol"))
+        }
+        End::LongPing => {
+            call.tcp().write_all(&[&[0x89, 0xfe, 0, 200, 0, 0, 0, 0][..], &[0; 200]].concat()).await.unwrap();
+            ("protocol-error", Some("Protocol"))
+        }
     };
     if fault.is_some() {
         call.listen_to_end().await;
@@ -353,7 +310,18 @@ async fn end_badly(server: &Server, end: End) {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_break_off_are_recorded_to_where_they_did() {
     let (server, _scenario) = server().await;
-    let all = [End::Vanishes, End::Resets, End::NoFrame, End::HugeMessage, End::ForeignFormat];
+    let all = [
+        End::Vanishes,
+        End::Resets,
+        End::NoFrame,
+        End::HugeMessage,
+        End::ForeignFormat,
+        End::InvalidUtf8,
+        End::HalfCloses,
+        End::LoneContinuation,
+        End::Unmasked,
+        End::LongPing,
+    ];
     join_all(all.map(|end| end_badly(&server, end))).await;
 }
 

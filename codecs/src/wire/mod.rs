@@ -102,6 +102,8 @@ pub enum Outgoing<'a> {
         /// The stream that it belongs to.
         stream: Cow<'a, str>,
     },
+    /// The bot could not use what it got. Carriers have no use for it; test clients do.
+    Error,
     /// An event that this dialect does not know.
     Unknown {
         /// Its name.

@@ -76,6 +76,7 @@ pub fn parse_outgoing(text: &str) -> Result<Outgoing<'_>, WireError> {
             name: fields.mark.required("mark")?.name.required("mark.name")?,
         },
         name if name == "clear" => Outgoing::Clear { stream: stream.required("streamSid")? },
+        name if name == "error" => Outgoing::Error,
         event => Outgoing::Unknown { event },
     })
 }
@@ -124,6 +125,18 @@ pub fn write_clear(out: &mut Vec<u8>, stream: &str) {
     out.extend_from_slice(br#"{"event":"clear","streamSid":"#);
     write_string(out, stream);
     out.push(b'}');
+}
+
+/// Appends word of a message that could not be used: callbot's own addition to the dialect, which Twilio ignores (its error
+/// 31951, told once per stream).
+pub fn write_error(out: &mut Vec<u8>, message: &str, recoverable: bool) {
+    out.extend_from_slice(br#"{"event":"error","error":{"code":"AUDIO_PROCESSING_FAILED","message":"#);
+    write_string(out, message);
+    out.extend_from_slice(if recoverable {
+        br#","recoverable":true}}"#
+    } else {
+        br#","recoverable":false}}"#
+    });
 }
 
 /// Appends the carrier's first message, before the stream has a name.
@@ -660,6 +673,12 @@ mod tests {
         assert_eq!(parse_outgoing(&text), Ok(mark));
         let text = written(|out| write_clear(out, STREAM));
         assert_eq!(parse_outgoing(&text), Ok(Outgoing::Clear { stream: STREAM.into() }));
+        let text = written(|out| write_error(out, "Failed to process audio chunk", true));
+        assert_eq!(
+            text,
+            r#"{"event":"error","error":{"code":"AUDIO_PROCESSING_FAILED","message":"Failed to process audio chunk","recoverable":true}}"#
+        );
+        assert_eq!(parse_outgoing(&text), Ok(Outgoing::Error));
         let unknown = Outgoing::Unknown { event: "hangup".into() };
         assert_eq!(parse_outgoing(r#"{"event":"hangup"}"#), Ok(unknown));
     }
@@ -877,6 +896,7 @@ mod tests {
                     }
                     Outgoing::Mark { .. } => "bot mark",
                     Outgoing::Clear { .. } => "bot clear",
+                    Outgoing::Error => panic!("the bot could use all that it got"),
                     Outgoing::Unknown { event } => panic!("{event}"),
                 },
                 other => panic!("direction {other}"),

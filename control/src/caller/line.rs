@@ -275,6 +275,7 @@ impl Line {
                     self.on_clear(now);
                 }
             }
+            Outgoing::Error => self.on_fault("the server could not use what the caller sent".into()),
             Outgoing::Unknown { event } => {
                 self.on_fault(format!("an event that Twilio does not know: {event:?} (its error 31951)"));
             }

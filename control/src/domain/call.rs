@@ -46,6 +46,17 @@ pub enum CallStatus {
 }
 
 impl CallStatus {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Announced,
+        Self::InProgress,
+        Self::Completed,
+        Self::Busy,
+        Self::Failed,
+        Self::NoAnswer,
+        Self::Canceled,
+    ];
+
     /// As it stands in records and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,16 +72,7 @@ impl CallStatus {
 
     /// The reverse of [`CallStatus::as_str`].
     pub fn from_text(text: &str) -> Option<Self> {
-        let all = [
-            Self::Announced,
-            Self::InProgress,
-            Self::Completed,
-            Self::Busy,
-            Self::Failed,
-            Self::NoAnswer,
-            Self::Canceled,
-        ];
-        all.into_iter().find(|status| status.as_str() == text)
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 
     /// True if nothing follows it.
@@ -126,6 +128,26 @@ pub enum ReportOutcome {
     Recorded(CallId),
     /// It was written down, and it ended a call whose media never came.
     Ended(CallId),
+}
+
+impl ReportOutcome {
+    /// The call that the report was about, if it is known.
+    pub fn call(&self) -> Option<&CallId> {
+        match self {
+            Self::UnknownCall => None,
+            Self::Ignored(call) | Self::Recorded(call) | Self::Ended(call) => Some(call),
+        }
+    }
+
+    /// In a word.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::UnknownCall => "unknown-call",
+            Self::Ignored(_) => "ignored",
+            Self::Recorded(_) => "recorded",
+            Self::Ended(_) => "ended",
+        }
+    }
 }
 
 /// A call's record.
@@ -206,6 +228,19 @@ pub struct WholeCall {
     pub turns: Vec<TurnRecord>,
     /// What the agent wrote down: name and value, in the order of first writing.
     pub answers: Vec<(String, String)>,
+}
+
+/// What became of the calls of some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// How many were announced.
+    pub announced: u64,
+    /// How many of them are over.
+    pub finished: u64,
+    /// How many of those took place and ended as they should.
+    pub completed: u64,
+    /// How long those lasted that were answered and are over, in ms; none if there are none.
+    pub duration_ms_average: Option<f64>,
 }
 
 /// One entry of a timeline.

@@ -31,7 +31,7 @@ const TOKENS_MAX: usize = 50_000;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a webhook says of a new call.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Incoming {
     /// The carrier's name for it.
     pub carrier_call_id: String,
@@ -41,6 +41,17 @@ pub struct Incoming {
     pub to: String,
     /// The carrier's word; `inbound` if empty.
     pub direction: String,
+    /// What its agent goes through.
+    pub scenario: Arc<str>,
+}
+
+/// A call that may have its media.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Our name for it.
+    pub call: CallId,
+    /// What its agent goes through.
+    pub scenario: Arc<str>,
 }
 
 /// Why a media socket is not let in. Displays as the reason in the close frame, so at most 123 bytes.
@@ -63,6 +74,20 @@ pub enum Refusal {
     ExpiredToken,
 }
 
+/// Why no further call is taken. Displays as a word for records and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Busy {
+    /// The server is about to stop.
+    #[error("draining")]
+    Draining,
+    /// As many calls run as may.
+    #[error("{0} calls run, which is the most that are taken")]
+    Full(usize),
+    /// The media threads are late: one more call would be at the cost of all.
+    #[error("overloaded, frames are {0} ms late")]
+    Overloaded(u64),
+}
+
 /// Why a call could not be announced.
 #[derive(Debug, thiserror::Error)]
 pub enum AnnounceError {
@@ -76,7 +101,8 @@ pub enum AnnounceError {
 pub struct Calls {
     store: Arc<Store>,
     data_dir: PathBuf,
-    scenario: String,
+    /// What the agents of calls go through that nobody announced.
+    scenario: Arc<str>,
     live: Mutex<Live>,
     store_is_stuck: AtomicBool,
     entries_lost: AtomicU64,
@@ -86,7 +112,7 @@ pub struct Calls {
 struct Live {
     tokens: HashMap<String, Token>,
     /// Announced calls without media, by the carrier's name.
-    announced: HashMap<String, CallId>,
+    announced: HashMap<String, Admitted>,
     running: HashMap<CallId, Running>,
 }
 
@@ -105,7 +131,7 @@ struct Running {
 }
 
 impl Calls {
-    /// No calls yet. `scenario` is what their agents go through, as it stands in the records.
+    /// No calls yet. `scenario` is what the agents of calls go through that nobody announced.
     pub fn new(store: Arc<Store>, data_dir: &Path, scenario: &str) -> Self {
         Self {
             store,
@@ -137,7 +163,9 @@ impl Calls {
             if live.tokens.len() >= TOKENS_MAX {
                 return Err(AnnounceError::TooMany);
             }
-            let call = live.announced.entry(carrier_call_id.clone()).or_insert_with(new_call_id).clone();
+            let scenario = incoming.scenario.clone();
+            let fresh = || Admitted { call: new_call_id(), scenario };
+            let call = live.announced.entry(carrier_call_id.clone()).or_insert_with(fresh).call.clone();
             let expires = now + TOKEN_LIFE;
             live.tokens
                 .insert(token.clone(), Token { call: call.clone(), carrier_call_id, expires, used: false });
@@ -151,7 +179,7 @@ impl Calls {
     }
 
     fn announcement(&self, call: &CallId, incoming: Incoming, at: UnixMs) -> Announcement {
-        let Incoming { carrier_call_id, from, to, direction } = incoming;
+        let Incoming { carrier_call_id, from, to, direction, scenario } = incoming;
         Announcement {
             call: call.clone(),
             carrier: "twilio",
@@ -159,13 +187,18 @@ impl Calls {
             from,
             to,
             direction: if direction.is_empty() { "inbound".into() } else { direction },
-            scenario: self.scenario.clone(),
+            scenario: scenario.to_string(),
             at,
         }
     }
 
     /// A media socket asks to be let in for the call of this carrier's name. Burns the token, and names the call.
-    pub fn admit(&self, carrier_call_id: &str, token: Option<&str>, now: Instant) -> Result<CallId, Refusal> {
+    pub fn admit(
+        &self,
+        carrier_call_id: &str,
+        token: Option<&str>,
+        now: Instant,
+    ) -> Result<Admitted, Refusal> {
         let mut live = self.live();
         let token = token.ok_or(Refusal::NoToken)?;
         // 122 random bits are looked up by hash: what timing can tell of them is no use within a token's life.
@@ -182,27 +215,49 @@ impl Calls {
         let call = known.call.clone();
         // A carrier that asked twice got two tokens: the first one used burns both.
         live.tokens.values_mut().filter(|other| other.call == call).for_each(|token| token.used = true);
-        live.announced.remove(carrier_call_id);
-        Ok(call)
+        let scenario = live.announced.remove(carrier_call_id).map(|announced| announced.scenario);
+        Ok(Admitted { call, scenario: scenario.unwrap_or_else(|| self.scenario.clone()) })
     }
 
     /// As [`Calls::admit`] where anyone is let in: a call that nobody announced is written down here.
-    pub async fn admit_anyone(&self, carrier_call_id: &str, at: UnixMs) -> CallId {
+    pub async fn admit_anyone(&self, carrier_call_id: &str, at: UnixMs) -> Admitted {
         let known = self.live().announced.remove(carrier_call_id);
-        if let Some(call) = known {
-            self.live()
-                .tokens
-                .values_mut()
-                .filter(|token| token.call == call)
-                .for_each(|token| token.used = true);
-            return call;
+        if let Some(known) = known {
+            let mut live = self.live();
+            let tokens = live.tokens.values_mut().filter(|token| token.call == known.call);
+            tokens.for_each(|token| token.used = true);
+            return known;
         }
         let call = new_call_id();
-        let incoming = Incoming { carrier_call_id: carrier_call_id.into(), ..Incoming::default() };
+        let scenario = self.scenario.clone();
+        let incoming = Incoming {
+            carrier_call_id: carrier_call_id.into(),
+            from: String::new(),
+            to: String::new(),
+            direction: String::new(),
+            scenario: scenario.clone(),
+        };
         if let Err(error) = self.store.announce(self.announcement(&call, incoming, at)).await {
             tracing::error!(call_id = %call, %error, "a call could not be written down yet");
         }
-        call
+        Admitted { call, scenario }
+    }
+
+    /// A call that is told of and not taken: its record says why, and it is over.
+    pub async fn refuse(&self, incoming: Incoming, why: &str, at: UnixMs) {
+        let call = new_call_id();
+        if let Err(error) = self.store.announce(self.announcement(&call, incoming, at)).await {
+            tracing::error!(call_id = %call, %error, "a refused call could not be written down yet");
+        }
+        self.pass(Write::Finished {
+            call,
+            status: CallStatus::Busy,
+            reason: format!("refused: {why}"),
+            duration_ms: None,
+            at,
+            recording: None,
+            journal: None,
+        });
     }
 
     /// A call's media is about to be handed over: writes it down as answered, and expects events of it.
@@ -241,7 +296,7 @@ impl Calls {
         match &outcome {
             ReportOutcome::Ended(call) => {
                 let mut live = self.live();
-                if live.announced.get(&carrier_call_id) == Some(call) {
+                if live.announced.get(&carrier_call_id).is_some_and(|announced| announced.call == *call) {
                     live.announced.remove(&carrier_call_id);
                 }
                 live.tokens.values_mut().filter(|token| token.call == *call).for_each(|t| t.used = true);
@@ -265,6 +320,12 @@ impl Calls {
         self.live().running.len()
     }
 
+    /// How many calls have media or may have it any moment: running ones and announced ones.
+    pub fn expected(&self) -> usize {
+        let live = self.live();
+        live.running.len() + live.announced.len()
+    }
+
     /// Timeline entries that were lost since the start, of all calls, because the store could not keep up.
     pub fn entries_lost(&self) -> u64 {
         self.entries_lost.load(Ordering::Relaxed)
@@ -278,10 +339,10 @@ impl Calls {
             live.tokens.retain(|_, token| token.expires > now);
             let Live { tokens, announced, .. } = &mut *live;
             let awaited: HashSet<&CallId> = tokens.values().map(|token| &token.call).collect();
-            announced.retain(|_, call| {
-                let waits = awaited.contains(call);
+            announced.retain(|_, announced| {
+                let waits = awaited.contains(&announced.call);
                 if !waits {
-                    gone.push(call.clone());
+                    gone.push(announced.call.clone());
                 }
                 waits
             });
@@ -452,7 +513,13 @@ mod tests {
     }
 
     fn incoming(sid: &str) -> Incoming {
-        Incoming { carrier_call_id: sid.into(), ..Incoming::default() }
+        Incoming {
+            carrier_call_id: sid.into(),
+            from: String::new(),
+            to: String::new(),
+            direction: String::new(),
+            scenario: "s".into(),
+        }
     }
 
     #[tokio::test]
@@ -466,7 +533,7 @@ mod tests {
         assert_eq!(calls.admit("CA2", Some(&token), now), Err(Refusal::OtherCall));
         assert_eq!(calls.admit("CA1", Some(&token), now + TOKEN_LIFE), Err(Refusal::ExpiredToken));
         let in_time = now + TOKEN_LIFE - Duration::from_millis(1);
-        assert_eq!(calls.admit("CA1", Some(&token), in_time), Ok(call));
+        assert_eq!(calls.admit("CA1", Some(&token), in_time).map(|a| a.call), Ok(call));
         assert_eq!(calls.admit("CA1", Some(&token), in_time), Err(Refusal::UsedToken));
     }
 
@@ -478,7 +545,7 @@ mod tests {
         let (first, one) = calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
         let (second, other) = calls.announce(incoming("CA1"), now, UnixMs(2)).await.unwrap();
         assert_eq!(first, second);
-        assert_eq!(calls.admit("CA1", Some(&other), now), Ok(first));
+        assert_eq!(calls.admit("CA1", Some(&other), now).map(|a| a.call), Ok(first));
         assert_eq!(calls.admit("CA1", Some(&one), now), Err(Refusal::UsedToken));
         assert_eq!(store.calls(9, None).await.unwrap().len(), 1);
     }
@@ -530,11 +597,11 @@ mod tests {
     async fn anyone_let_in_gets_a_record_and_an_announced_call_keeps_its_own() {
         let fixture = fixture();
         let (calls, store) = (&fixture.calls, &fixture.store);
-        let stranger = calls.admit_anyone("CA1", UnixMs(1)).await;
+        let stranger = calls.admit_anyone("CA1", UnixMs(1)).await.call;
         assert_eq!(store.record("CA1").await.unwrap().unwrap().call, stranger);
         let now = Instant::now();
         let (announced, token) = calls.announce(incoming("CA2"), now, UnixMs(1)).await.unwrap();
-        assert_eq!(calls.admit_anyone("CA2", UnixMs(1)).await, announced);
+        assert_eq!(calls.admit_anyone("CA2", UnixMs(1)).await.call, announced);
         assert_eq!(calls.admit("CA2", Some(&token), now), Err(Refusal::UsedToken));
     }
 
@@ -542,7 +609,7 @@ mod tests {
     async fn what_the_engine_tells_is_written_down() {
         let fixture = fixture();
         let (calls, store) = (&fixture.calls, &fixture.store);
-        let call = calls.admit_anyone("CA1", UnixMs(1)).await;
+        let call = calls.admit_anyone("CA1", UnixMs(1)).await.call;
         calls.answered(&call, "MZ1", UnixMs(10));
         let at = CallTime::from_millis(5);
         let turn = Turn {

@@ -2,6 +2,8 @@
 
 pub mod call;
 pub mod calls;
+pub mod services;
+pub mod simulations;
 pub mod speech;
 pub mod time;
 pub mod timeline;

@@ -14,6 +14,12 @@ impl UnixMs {
         Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
+    /// The midnight that began this moment's day, UTC.
+    pub fn day(self) -> Self {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+        Self(self.0.saturating_sub(self.0.rem_euclid(DAY_MS)))
+    }
+
     /// ISO 8601 in UTC with whole seconds: `2024-01-01T12:00:00Z`.
     pub fn to_seconds_text(self) -> String {
         match jiff::Timestamp::from_second(self.0.div_euclid(1_000)) {
@@ -42,6 +48,8 @@ mod tests {
         assert_eq!(UnixMs(1_704_110_400_250).to_string(), "2024-01-01T12:00:00.250Z");
         assert_eq!(UnixMs(1_704_110_400_250).to_seconds_text(), "2024-01-01T12:00:00Z");
         assert_eq!(UnixMs(-1).to_seconds_text(), "1969-12-31T23:59:59Z");
+        assert_eq!(UnixMs(1_704_110_400_250).day().to_string(), "2024-01-01T00:00:00.000Z");
+        assert_eq!(UnixMs(-1).day().to_string(), "1969-12-31T00:00:00.000Z");
         assert_eq!(UnixMs(i64::MAX).to_string(), format!("{} ms", i64::MAX));
     }
 }

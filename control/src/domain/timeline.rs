@@ -1,7 +1,9 @@
 //! A call's timeline as lines of text, for all commands that show one.
 
 use super::call::TimelineEntry;
-use offhook_engine::call::{By, CallTime, Decision, Event, EventKind, Prompt, Reason, Speaker, Turn};
+use offhook_engine::call::{
+    By, CallTime, Decision, Event, EventKind, Prompt, Reason, Response, Speaker, Turn,
+};
 
 /// One event as one line: ` 0:12.340  caller    "two hundred"`.
 pub fn line(event: &Event) -> String {
@@ -56,6 +58,7 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
             ("agent", format!("begins to speak, {ms} ms after the caller"))
         }
         EventKind::AgentSpeaks { response_ms: None, .. } => ("agent", "begins to speak".to_owned()),
+        EventKind::Responded(response) => ("agent", responded(response)),
         EventKind::Recorded { key, value } => ("agent", format!("notes {} = {}", plain(key), quoted(value))),
         EventKind::Turn(turn) => (speaker(turn.speaker), said(turn)),
         EventKind::Fault { fault, count } => ("leg", format!("unusable message: {fault:?} ({count} so far)")),
@@ -83,6 +86,13 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
         }
         EventKind::Ended { reason } => ("call", format!("ended: {}", reason.as_str())),
     }
+}
+
+/// The response time and its stages, in ms, to the microsecond: what stands there adds up.
+fn responded(response: &Response) -> String {
+    let ms = |us: u64| format!("{}.{:03}", us / 1_000, us % 1_000);
+    let stages = response.stages().map(|(stage, us)| format!("{} {}", stage.as_str(), ms(us))).join(" + ");
+    format!("answered after {} ms = {stages}", ms(response.response_us))
 }
 
 fn speaker(speaker: Speaker) -> &'static str {
@@ -202,6 +212,24 @@ mod tests {
         assert_eq!(
             at(900, EventKind::Turn(turn)),
             " 0:00.900  agent     \"We open\", cut off before \"at nine.\""
+        );
+    }
+
+    #[test]
+    fn response_time_comes_with_its_stages() {
+        let response = Response {
+            turn: TurnId(3),
+            endpointing_us: 700_002,
+            transcript_us: 51_010,
+            agent_us: 900,
+            voice_us: 2_000,
+            playout_us: 0,
+            response_us: 753_912,
+        };
+        assert_eq!(
+            at(900, EventKind::Responded(response)),
+            " 0:00.900  agent     answered after 753.912 ms = endpointing 700.002 + transcript 51.010 + agent 0.900 + voice \
+             2.000 + playout 0.000"
         );
     }
 

@@ -1,50 +1,54 @@
 //! The HTTP server: starts all that serves, routes requests, and stops in order.
 
 pub mod admission;
+mod app;
+pub mod arrival;
+pub mod connections;
+mod docs;
 mod listen;
 pub mod logs;
-mod middleware;
+pub mod metrics;
+pub mod middleware;
+pub mod openapi;
+pub mod rate_limit;
+mod sites;
+pub mod system;
 pub mod upgrade;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use offhook_engine::{CallHandle, CallId, Engine, EngineError, EngineSettings, NewCall, NewLeg};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::domain::calls::Calls;
-use crate::domain::speech::Answering;
 use crate::domain::time::UnixMs;
 use crate::settings::{Environment, Settings};
-use crate::store::Store;
 use crate::systems::{callbot, native};
+pub use app::{App, SIMULATOR_TOKEN_FILE};
+use connections::Connections;
+use listen::Listening;
+pub use sites::SIMULATOR_HEADER;
+use sites::{Place, Sites};
+use system::System;
 
-/// How often announced calls without media are looked through.
-const EXPIRY_EVERY: Duration = Duration::from_secs(5);
+/// Every system that is served. The first one answers what belongs to none.
+static SYSTEMS: [&System; 2] = [&callbot::SYSTEM, &native::SYSTEM];
+
+/// How often what is over is looked for: announced calls without media, windows of limits.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a server that drains looks whether its calls are over.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
 /// A server that is listening, with its engine and its store.
 pub struct Server {
     app: Arc<App>,
     address: SocketAddr,
-    listener: listen::Listening,
-    expiry: tokio::task::JoinHandle<()>,
-}
-
-/// What the routes work with.
-pub struct App {
-    /// How the server runs.
-    pub settings: Settings,
-    /// What is kept.
-    pub store: Arc<Store>,
-    /// What is announced or running.
-    pub calls: Arc<Calls>,
-    /// When the server started.
-    pub started: Instant,
-    answering: Answering,
-    /// None once the server stops: no call is taken on then.
-    engine: RwLock<Option<Engine>>,
+    own_addresses: Vec<(&'static str, SocketAddr)>,
+    listeners: Vec<Listening>,
+    sweeper: tokio::task::JoinHandle<()>,
+    asking: tokio::task::JoinHandle<()>,
 }
 
 /// Why a server could not start. Displays as what to do about it.
@@ -56,29 +60,36 @@ impl Server {
     /// Opens the store, starts the engine and listens.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         settings.check().map_err(told)?;
-        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-            StartError(format!(
-                "cannot listen on {}: {error}; choose another address with --listen (port 0 takes any free port)",
-                settings.listen
-            ))
-        })?;
+        // A call is a socket and two files; the customary limit of 1,024 files is for other programs.
+        if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+        }
+        let listener = listen_on(settings.listen, "--listen")?;
         let address = listener.local_addr().map_err(told)?;
         // Loading speech and opening the store reads files.
-        let app = tokio::task::spawn_blocking(move || App::start(settings)).await.map_err(told)??;
+        let app =
+            tokio::task::spawn_blocking(move || App::start(settings, address)).await.map_err(told)??;
         let app = Arc::new(app);
         warn_of_openness(&app.settings);
-        let listener = listen::Listening::start(listener, router(&app));
-        let expiry = tokio::spawn({
-            let calls = app.calls.clone();
-            async move {
-                let mut every = tokio::time::interval(EXPIRY_EVERY);
-                loop {
-                    every.tick().await;
-                    calls.expire(Instant::now(), UnixMs::now());
-                }
-            }
+        let sites = Sites::new(&app, &SYSTEMS);
+        let connections = Connections::new(app.settings.connections_per_address);
+        let start = |listener, place| {
+            let trusted = app.settings.trusted_proxies.clone();
+            Listening::start(listener, place, sites.clone(), connections.clone(), trusted)
+        };
+        let mut listeners = vec![start(listener, Place::Main)];
+        let mut own_addresses = Vec::new();
+        for (place, name, listen) in sites.own_listeners() {
+            let listener = listen_on(listen, &format!("listen in [systems.{name}]"))?;
+            own_addresses.push((name, listener.local_addr().map_err(told)?));
+            listeners.push(start(listener, place));
+        }
+        let sweeper = tokio::spawn(sweep(app.clone()));
+        let asking = tokio::spawn({
+            let services = app.services.clone();
+            async move { services.keep_asking().await }
         });
-        Ok(Self { app, address, listener, expiry })
+        Ok(Self { app, address, own_addresses, listeners, sweeper, asking })
     }
 
     /// Where it listens; with port 0 in the settings, the port that it was given.
@@ -86,94 +97,95 @@ impl Server {
         self.address
     }
 
-    /// Serves until it is told to stop (SIGINT or SIGTERM), then ends the calls and completes their records.
+    /// Where systems listen that have a listener of their own, by their names.
+    pub fn own_addresses(&self) -> &[(&'static str, SocketAddr)] {
+        &self.own_addresses
+    }
+
+    /// Serves until it is told to stop, then ends the calls and completes their records.
+    ///
+    /// SIGTERM: new calls are refused, running ones go on until they are over, or until [`Settings::drain`] is. SIGINT, or a
+    /// second signal: they are ended at once.
     pub async fn run(self) -> Result<(), StartError> {
-        use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt()).map_err(told)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(told)?;
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted: ending calls"),
-            _ = terminate.recv() => tracing::info!("told to stop: ending calls"),
+            _ = terminate.recv() => self.drain(&mut interrupt, &mut terminate).await,
         }
         self.shutdown().await;
         Ok(())
     }
 
-    /// Ends all calls, completes their records, and closes the store.
-    pub async fn shutdown(self) {
-        self.expiry.abort();
-        self.listener.stop_accepting();
-        let app = self.app;
-        let stop_engine = {
-            let app = app.clone();
-            move || {
-                let engine = app.engine.write().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(engine) = engine {
-                    engine.shutdown();
-                }
+    async fn drain(&self, interrupt: &mut Signal, terminate: &mut Signal) {
+        let app = &self.app;
+        app.drain();
+        // Tests have no claim to the time that callers get.
+        app.simulations.stop_all().await;
+        let time = app.settings.drain;
+        tracing::info!(
+            calls = app.calls.expected(),
+            seconds = time.as_secs(),
+            "told to stop: new calls are refused, running ones may end"
+        );
+        let all_over = async {
+            while app.calls.expected() > 0 {
+                tokio::time::sleep(DRAIN_LOOK).await;
             }
         };
-        // Waits for the calls' last journal blocks, and then for the last commit.
-        let _ = tokio::task::spawn_blocking(stop_engine).await;
-        self.listener.finish().await;
-        let _ = tokio::task::spawn_blocking(move || app.store.close()).await;
-    }
-}
-
-impl App {
-    /// Opens the store, loads speech and starts the engine.
-    fn start(settings: Settings) -> Result<Self, StartError> {
-        let answering = Answering::from_settings(&settings).map_err(StartError)?;
-        let store = Arc::new(Store::open(&settings.data_dir, UnixMs::now()).map_err(told)?);
-        if store.restarted() > 0 {
-            tracing::warn!(
-                calls = store.restarted(),
-                "calls of a dead process were closed as engine-restarted"
-            );
+        tokio::select! {
+            () = all_over => tracing::info!("all calls are over"),
+            () = tokio::time::sleep(time) => {
+                tracing::warn!(calls = app.calls.running(), "the time to drain is over: ending calls");
+            }
+            _ = interrupt.recv() => tracing::info!("interrupted: ending calls"),
+            _ = terminate.recv() => tracing::info!("told to stop again: ending calls"),
         }
-        let calls = Arc::new(Calls::new(store.clone(), &settings.data_dir, answering.scenario_name()));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let engine_settings = EngineSettings {
-            media_threads: settings.media_threads.unwrap_or(cores),
-            speech_threads: cores,
-            pin_threads: false,
-            journal_dir: settings.journals(),
-            recording_dir: settings.recordings(),
-        };
-        let engine = Engine::start(engine_settings, calls.clone()).map_err(|error| {
-            StartError(format!("the engine cannot start: {error}; check the data folder and --data-dir"))
-        })?;
-        Ok(Self::new(settings, store, calls, answering, Some(engine)))
     }
 
-    fn new(
-        settings: Settings,
-        store: Arc<Store>,
-        calls: Arc<Calls>,
-        answering: Answering,
-        engine: Option<Engine>,
-    ) -> Self {
-        Self { settings, store, calls, started: Instant::now(), answering, engine: RwLock::new(engine) }
-    }
-
-    /// Gives a media socket and its call to the engine.
-    pub fn hand_over(&self, leg: NewLeg, call: CallId) -> Result<CallHandle, EngineError> {
-        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
-        let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
-        let (recogniser, voice, agent) = self.answering.for_a_call();
-        let settings = self.settings.call.clone();
-        let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
-        engine.hand_over(leg, NewCall { id: call, recogniser, voice, agent, settings, answered_unix_us })
+    /// Ends all calls, completes their records, and closes the store.
+    pub async fn shutdown(self) {
+        self.sweeper.abort();
+        self.asking.abort();
+        self.app.drain();
+        self.app.simulations.stop_all().await;
+        self.listeners.iter().for_each(Listening::stop_accepting);
+        let app = self.app.clone();
+        // Waits for the calls' last journal blocks, and then for the last commit.
+        let _ = tokio::task::spawn_blocking(move || app.stop_engine()).await;
+        self.app.log_streams.stop().await;
+        for listener in self.listeners {
+            listener.finish().await;
+        }
+        let _ = tokio::task::spawn_blocking(move || self.app.close()).await;
     }
 }
 
-fn router(app: &Arc<App>) -> Router {
-    Router::new()
-        .merge(callbot::routes(""))
-        .merge(callbot::routes("/callbot"))
-        .merge(native::routes(app))
-        .with_state(app.clone())
-        .layer(axum::middleware::from_fn(middleware::around))
+/// Connections that may wait to be accepted: a burst of calls must not wait for a second packet. The system may allow fewer.
+const BACKLOG: u32 = 4_096;
+
+fn listen_on(address: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // So that a restart need not wait for the last connections of the process before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| {
+        StartError(format!(
+            "cannot listen on {address}: {error}; choose another address with {setting} (port 0 takes any free port)"
+        ))
+    })
+}
+
+async fn sweep(app: Arc<App>) {
+    let mut every = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        every.tick().await;
+        app.calls.expire(Instant::now(), UnixMs::now());
+        app.limiter.sweep(Instant::now());
+    }
 }
 
 fn warn_of_openness(settings: &Settings) {
@@ -184,6 +196,9 @@ fn warn_of_openness(settings: &Settings) {
     }
     if settings.environment == Environment::Production && settings.twilio_auth_token.is_none() {
         tracing::warn!("TWILIO_AUTH_TOKEN is not set: in production all of Twilio's webhooks are refused");
+    }
+    if !settings.rate_limits {
+        tracing::warn!("rate limits are off (OFFHOOK_RATE_LIMITS): this is for load tests");
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::settings::{MediaAuth, PublicUrl, Secret, Speech};
+use crate::store::Store;
 use crate::systems::callbot::signature;
 
 struct Running {
@@ -366,4 +367,48 @@ async fn what_a_start_lacks_is_said_with_what_to_do() {
     let unknown = Settings { scenario: "nothing".into(), ..Settings::local(dir.path().into()) };
     let text = Server::start(unknown).await.err().unwrap().to_string();
     assert!(text.contains("nothing"), "{text}");
+}
+
+/// A log socket, or the status that it was refused with.
+async fn open_log(running: &Running) -> Result<TcpStream, u16> {
+    let mut socket = TcpStream::connect(running.server.address()).await.unwrap();
+    let request = "GET /api/logs/stream HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.unwrap());
+    }
+    match String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().parse().unwrap() {
+        101 => Ok(socket),
+        status => Err(status),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_an_end_to_how_many_read_the_log_and_all_are_told_of_a_shutdown() {
+    let running = start(|settings| settings.rate_limits = false).await;
+    let mut readers = Vec::new();
+    for _ in 0..256 {
+        readers.push(open_log(&running).await.unwrap());
+    }
+    assert_eq!(open_log(&running).await.err(), Some(503));
+    readers.pop();
+    // A place is free once the server has seen that its reader is gone.
+    let again = async {
+        loop {
+            match open_log(&running).await {
+                Ok(socket) => return socket,
+                Err(status) => assert_eq!(status, 503),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    readers.push(tokio::time::timeout(Duration::from_secs(60), again).await.unwrap());
+    let shutdown = tokio::spawn(running.server.shutdown());
+    for reader in readers {
+        let (code, reason) = closing(reader).await;
+        assert_eq!((code, reason.as_str()), (1001, "the server stops"));
+    }
+    shutdown.await.unwrap();
 }

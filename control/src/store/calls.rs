@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, StoreError};
 use crate::domain::call::{
-    Announcement, CallRecord, CallStatus, NO_MEDIA, ReportOutcome, StatusReport, TimelineEntry, TurnRecord,
-    WholeCall, report_counts, terminal_carrier_status,
+    Announcement, CallRecord, CallStatus, Figures, NO_MEDIA, ReportOutcome, StatusReport, TimelineEntry,
+    TurnRecord, WholeCall, report_counts, terminal_carrier_status,
 };
 use crate::domain::time::UnixMs;
 
@@ -43,6 +43,29 @@ impl Store {
         .await
     }
 
+    /// What became of the calls that were announced at `since` or later.
+    pub async fn figures(&self, since: UnixMs) -> Result<Figures, StoreError> {
+        self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT count(*),
+                            count(ended_ms),
+                            count(*) FILTER (WHERE ended_ms IS NOT NULL AND status = ?2),
+                            avg(duration_ms) FILTER (WHERE ended_ms IS NOT NULL AND answered_ms IS NOT NULL)
+                     FROM calls WHERE id >= ?3 AND announced_ms >= ?1",
+                )?
+                .query_row(params![since.0, CallStatus::Completed.as_str(), first_id(since)], |row| {
+                    Ok(Figures {
+                        announced: row.get::<_, i64>(0)? as u64,
+                        finished: row.get::<_, i64>(1)? as u64,
+                        completed: row.get::<_, i64>(2)? as u64,
+                        duration_ms_average: row.get(3)?,
+                    })
+                })
+        })
+        .await
+    }
+
     /// Up to `limit` entries of a call's timeline, in order; only those after place `after`.
     pub async fn timeline(
         &self,
@@ -70,6 +93,15 @@ impl Store {
         })
         .await
     }
+}
+
+/// Less than the name of every call that was announced at `since` or later, so that older calls need not be looked at.
+///
+/// A UUIDv7 begins with its milliseconds in twelve hexadecimal digits (RFC 9562, section 5.7). A call is named a moment
+/// before its announcement is timed: ten minutes of room, and the exact limit is that of the announcement.
+fn first_id(since: UnixMs) -> String {
+    let ms = since.0.saturating_sub(600_000).clamp(0, (1 << 48) - 1);
+    format!("{:08x}-{:04x}", ms >> 16, ms & 0xffff)
 }
 
 pub(super) fn insert(connection: &Connection, new: &Announcement) -> rusqlite::Result<()> {
@@ -491,6 +523,58 @@ mod tests {
         assert_eq!(names(store.calls(2, Some(id("04"))).await.unwrap()), ["03", "02"]);
         assert_eq!(names(store.calls(2, Some(id("02"))).await.unwrap()), ["01"]);
         assert!(store.calls(2, Some(id("01"))).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn figures_count_the_calls_of_a_time_and_their_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        assert_eq!(store.figures(UnixMs(0)).await.unwrap(), Figures::default());
+        let day = 1_764_028_800_000;
+        let calls = [
+            (day - 1, Some((CallStatus::Completed, Some(90_000)))),
+            (day, Some((CallStatus::Completed, Some(10_000)))),
+            (day + 1, Some((CallStatus::Failed, Some(5_000)))),
+            (day + 2, Some((CallStatus::NoAnswer, None))),
+            (day + 3, None),
+        ];
+        for (at, end) in calls {
+            let call = id(&uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(
+                at as u64 / 1_000,
+                (at % 1_000) as u32 * 1_000_000,
+                0,
+                0,
+            ))
+            .to_string());
+            let new =
+                Announcement { call: call.clone(), at: UnixMs(at), ..announcement("0", &format!("CA{at}")) };
+            store.announce(new).await.unwrap();
+            let Some((status, duration_ms)) = end else { continue };
+            if duration_ms.is_some() {
+                let write = Write::Answered { call: call.clone(), stream_id: "MZ".into(), at: UnixMs(at) };
+                store.pass(write).unwrap();
+            }
+            let reason = "over".into();
+            let at = UnixMs(at + 100);
+            store
+                .pass(Write::Finished {
+                    call,
+                    status,
+                    reason,
+                    duration_ms,
+                    at,
+                    recording: None,
+                    journal: None,
+                })
+                .unwrap();
+        }
+        store.announce(announcement("0", "CA0")).await.unwrap();
+        let figures = store.figures(UnixMs(day)).await.unwrap();
+        assert_eq!(
+            figures,
+            Figures { announced: 4, finished: 3, completed: 1, duration_ms_average: Some(7_500.0) }
+        );
+        store.close();
     }
 
     #[tokio::test]

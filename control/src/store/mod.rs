@@ -5,10 +5,11 @@
 
 mod calls;
 mod migrations;
+mod simulations;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -18,7 +19,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::domain::call::{Announcement, ReportOutcome, StatusReport};
 use crate::domain::time::UnixMs;
 
-pub use writer::Write;
+pub use writer::{Commits, Write};
 use writer::{Request, Written};
 
 /// How many writes may wait for the writer thread. 16,384: some ten seconds of five hundred talkative calls.
@@ -77,6 +78,7 @@ pub struct Store {
     readers: Readers,
     /// Calls that were running when the store was last closed without warning, and are closed now.
     restarted: usize,
+    commits: Arc<Commits>,
     _lock: std::fs::File,
 }
 
@@ -92,16 +94,20 @@ impl Store {
             (there(format!("recordings/{call}.wav")), there(format!("journals/{call}.journal")))
         };
         let restarted = calls::close_running(&connection, now, &files).map_err(failed)?;
+        simulations::close_running(&connection, now).map_err(failed)?;
         let (queue, requests) = bounded(QUEUE_WRITES);
+        let commits = Arc::<Commits>::default();
+        let writer = writer::Writer::new(connection, requests, Arc::clone(&commits));
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || writer::Writer::new(connection, requests).run())
+            .spawn(move || writer.run())
             .map_err(|e| StoreError::Open { path: path.clone(), what: format!("no thread for it: {e}") })?;
         Ok(Self {
             queue,
             thread: Mutex::new(Some(thread)),
             readers: Readers { path, idle: Mutex::default(), turns: Semaphore::new(READERS) },
             restarted,
+            commits,
             _lock: lock,
         })
     }
@@ -109,6 +115,16 @@ impl Store {
     /// How many calls were found running at the start, and closed as `engine-restarted`.
     pub fn restarted(&self) -> usize {
         self.restarted
+    }
+
+    /// What commits cost since the start.
+    pub fn commits(&self) -> &Commits {
+        &self.commits
+    }
+
+    /// How many writes wait for the writer thread.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
     }
 
     /// Writes a new call down. Announcing the same call again changes nothing.

@@ -65,3 +65,15 @@ CREATE TABLE answers (
     place INTEGER NOT NULL,       -- order of first writing within the call, from 0
     PRIMARY KEY (call, name)
 ) STRICT, WITHOUT ROWID;
+
+-- One simulation: calls that this server placed to itself. Written when it starts; completed when it ends.
+CREATE TABLE simulations (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order of their starts; never given twice
+    id TEXT NOT NULL UNIQUE,                  -- sim_ and 12 hex digits
+    started_ms INTEGER NOT NULL,
+    ended_ms INTEGER,                         -- NULL while it runs
+    status TEXT NOT NULL,                     -- running, completed, stopped, failed
+    scenario TEXT NOT NULL,                   -- what its callers say
+    request TEXT NOT NULL,                    -- JSON object: what was asked for
+    result TEXT                               -- JSON object: what was measured; NULL while it runs
+) STRICT;

@@ -7,15 +7,19 @@
 //! and the count is written on the call once that is possible.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use offhook_engine::CallId;
+use offhook_engine::measure::Histogram;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{StoreError, Unwritten, calls};
+use super::{StoreError, Unwritten, calls, simulations};
 use crate::domain::call::{Announcement, CallStatus, ReportOutcome, StatusReport, TurnRecord};
+use crate::domain::simulations::Simulation;
 use crate::domain::time::UnixMs;
 
 /// How long a write that nobody waits for waits for others, at most: what `kill -9` can lose.
@@ -90,6 +94,8 @@ pub enum Write {
         /// The journal's file, under the data folder.
         journal: Option<String>,
     },
+    /// A simulation started, or is over.
+    Simulation(Box<Simulation>),
     /// Something of a call could not be kept.
     Loss {
         /// The call.
@@ -133,8 +139,18 @@ impl Request {
     }
 }
 
+/// What commits cost. Written by the writer thread alone.
+#[derive(Debug, Default)]
+pub struct Commits {
+    /// How long a group of writes took, from the beginning of its transaction to the end of its commit.
+    pub time: Histogram,
+    /// Groups that the database did not take.
+    pub failures: AtomicU64,
+}
+
 pub(super) struct Writer {
     connection: Connection,
+    commits: Arc<Commits>,
     requests: Receiver<Request>,
     /// What the next transaction holds, in order.
     group: VecDeque<(Write, Option<Reply>)>,
@@ -145,9 +161,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, requests: Receiver<Request>) -> Self {
+    pub(super) fn new(connection: Connection, requests: Receiver<Request>, commits: Arc<Commits>) -> Self {
         Self {
             connection,
+            commits,
             requests,
             group: VecDeque::new(),
             lost: BTreeMap::new(),
@@ -230,10 +247,12 @@ impl Writer {
     /// Writes the first [`GROUP_WRITES`] of the group in one transaction, or keeps them if the database fails.
     fn commit(&mut self) {
         let size = self.group.len().min(GROUP_WRITES);
+        let began = Instant::now();
         let results = match write_group(&mut self.connection, self.group.iter().take(size), &self.lost) {
             Ok(results) => results,
             Err(error) => return self.on_failure(&error),
         };
+        self.commits.time.record(began.elapsed());
         if self.failing {
             tracing::info!("the database takes writes again");
         }
@@ -249,6 +268,7 @@ impl Writer {
     }
 
     fn on_failure(&mut self, error: &rusqlite::Error) {
+        self.commits.failures.fetch_add(1, Ordering::Relaxed);
         if !self.failing {
             tracing::error!(%error, kept = self.group.len(), "the database takes no writes: they are kept and tried again");
         }
@@ -326,6 +346,7 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<Written> {
             };
             calls::finish(connection, call, &end)?;
         }
+        Write::Simulation(simulation) => simulations::write(connection, simulation)?,
         Write::Loss { call, note, entries } => calls::add_loss(connection, call, note, *entries)?,
     }
     Ok(Written::Done)
@@ -376,7 +397,7 @@ mod tests {
         connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
         super::super::migrations::run(&mut connection).unwrap();
         let (queue, requests) = unbounded();
-        (Writer::new(connection, requests), queue)
+        (Writer::new(connection, requests, Arc::default()), queue)
     }
 
     fn send(queue: &crossbeam_channel::Sender<Request>, write: Write) {

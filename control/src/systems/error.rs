@@ -1,13 +1,18 @@
-//! The one shape of every error, also of those that no route made: `{"error":{code,message,details},timestamp,request_id}`.
+//! Errors as clients see them, also those that no route made.
 //!
-//! A route returns an [`ApiError`]; [`render`] writes it down on the way out, where the request's id is known.
+//! A route returns an [`ApiError`]; [`render`] writes it down on the way out, where the request's id is known, in the
+//! shape of the system that was asked.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::ObjectBuilder;
 
 use crate::domain::time::UnixMs;
+use crate::server::openapi::words;
 use crate::store::StoreError;
 
 /// An error as a client sees it.
@@ -86,6 +91,10 @@ impl From<StoreError> for ApiError {
     }
 }
 
+/// An extension of a response whose body a route made on purpose, though its status is an error's.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnBody;
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::empty());
@@ -95,22 +104,73 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// What every error looks like, whoever made it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error, examples(json!({
+    "error": {
+        "code": "INVALID_REQUEST",
+        "message": "Missing required parameter: CallSid",
+        "details": { "parameter": "CallSid", "expected_type": "string" },
+    },
+    "timestamp": "2024-01-01T12:00:00Z",
+    "request_id": "req_123",
+})))]
+pub struct Envelope<'a> {
+    #[schema(inline)]
+    error: Told<'a>,
+    /// When it happened, UTC, in whole seconds.
+    #[schema(format = DateTime)]
+    timestamp: String,
+    /// Names the request in the server's log; the same as the header `X-Request-Id`.
+    request_id: &'a str,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Told<'a> {
+    /// What went wrong, for programs.
+    #[schema(schema_with = codes)]
+    code: &'static str,
+    /// What went wrong, for people.
+    message: &'a str,
+    /// More on it: `parameter` and `expected_type` of a parameter, `limit` and `retry_after_seconds` of a limit.
+    #[schema(value_type = Object)]
+    details: &'a Value,
+}
+
+fn codes() -> ObjectBuilder {
+    words(&[
+        "INVALID_REQUEST",
+        "AUTHENTICATION_FAILED",
+        "NOT_FOUND",
+        "METHOD_NOT_ALLOWED",
+        "RATE_LIMIT_EXCEEDED",
+        "SERVICE_UNAVAILABLE",
+        "INTERNAL_ERROR",
+    ])
+}
+
+/// The body that callbot and Offhook's own API have for an error: `{"error":{code,message,details},timestamp,request_id}`.
+pub fn enveloped(error: &ApiError, request_id: &str) -> Value {
+    let told = Told { code: error.code(), message: &error.message, details: &error.details };
+    let envelope = Envelope { error: told, timestamp: UnixMs::now().to_seconds_text(), request_id };
+    serde_json::to_value(envelope).expect("an envelope has string keys only")
+}
+
 /// Gives an error response its body, whoever made it; leaves other responses as they are.
-pub fn render(response: Response<Body>, request_id: &str) -> Response<Body> {
-    if !response.status().is_client_error() && !response.status().is_server_error() {
+pub fn render(
+    response: Response<Body>,
+    request_id: &str,
+    body: fn(&ApiError, &str) -> Value,
+) -> Response<Body> {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if !is_error || response.extensions().get::<OwnBody>().is_some() {
         return response;
     }
     let error =
         response.extensions().get::<ApiError>().cloned().unwrap_or_else(|| of_status(response.status()));
-    let body = json!({
-        "error": { "code": error.code(), "message": error.message, "details": error.details },
-        "timestamp": UnixMs::now().to_seconds_text(),
-        "request_id": request_id,
-    });
-    let kept = kept_headers(response.headers());
-    let mut rendered = Response::new(Body::from(body.to_string()));
+    let mut rendered = Response::new(Body::from(body(&error, request_id).to_string()));
     *rendered.status_mut() = error.status;
-    *rendered.headers_mut() = kept;
+    *rendered.headers_mut() = kept_headers(response.headers());
     rendered.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if error.status == StatusCode::UNAUTHORIZED {
         rendered.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -118,20 +178,19 @@ pub fn render(response: Response<Body>, request_id: &str) -> Response<Body> {
     rendered
 }
 
-/// Headers that say something of the error itself.
+/// All headers but those of the body that is replaced.
 fn kept_headers(headers: &HeaderMap) -> HeaderMap {
-    let kept = [
-        header::ALLOW,
-        header::CONTENT_RANGE,
-        header::RETRY_AFTER,
-        header::SEC_WEBSOCKET_VERSION,
-        header::UPGRADE,
-    ];
-    kept.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value))).collect()
+    let mut kept = headers.clone();
+    for of_the_body in
+        [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING, header::ETAG]
+    {
+        kept.remove(of_the_body);
+    }
+    kept
 }
 
 /// What is said of an error that the router made.
-fn of_status(status: StatusCode) -> ApiError {
+pub(crate) fn of_status(status: StatusCode) -> ApiError {
     let message = match status.as_u16() {
         404 => "There is nothing at this path",
         405 => "This path does not take this method",
@@ -155,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_call_sid_is_told_as_the_contract_shows_it() {
-        let response = render(ApiError::missing("CallSid").into_response(), "req_123");
+        let response = render(ApiError::missing("CallSid").into_response(), "req_123", enveloped);
         assert_eq!(response.status(), 400);
         assert_eq!(response.headers()["content-type"], "application/json");
         let body = body(response).await;
@@ -189,15 +248,23 @@ mod tests {
         ] {
             let mut made_by_router = Response::new(Body::from("a framework's text"));
             *made_by_router.status_mut() = StatusCode::from_u16(status).unwrap();
-            let body = body(render(made_by_router, "req_1")).await;
+            let body = body(render(made_by_router, "req_1", enveloped)).await;
             assert_eq!(body["error"]["code"], code, "{status}");
             assert!(body["error"]["details"].is_object());
         }
     }
 
     #[test]
+    fn a_body_that_was_made_on_purpose_stays() {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response.extensions_mut().insert(OwnBody);
+        assert!(render(response, "req_1", enveloped).headers().is_empty());
+    }
+
+    #[test]
     fn a_success_is_left_as_it_is() {
-        let response = render(Response::new(Body::from("x")), "req_1");
+        let response = render(Response::new(Body::from("x")), "req_1", enveloped);
         assert!(response.headers().is_empty());
     }
 }

@@ -29,7 +29,7 @@ impl Form {
         let reading = axum::body::to_bytes(body, FORM_BYTES_MAX);
         let bytes = match tokio::time::timeout(FORM_TIME_MAX, reading).await {
             Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return Err(broken_body(error)),
+            Ok(Err(error)) => return Err(broken_body(error, FORM_BYTES_MAX)),
             Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "The body took more than 10 s")),
         };
         let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
@@ -96,12 +96,13 @@ fn is_form(content_type: &[u8]) -> bool {
     mime.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
-fn broken_body(error: axum::Error) -> ApiError {
+/// What is said of a body that did not come in whole.
+pub(super) fn broken_body(error: axum::Error, bytes_max: usize) -> ApiError {
     let source: Box<dyn std::error::Error + Send + Sync> = error.into_inner();
     if source.is::<http_body_util::LengthLimitError>() {
         return ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The body is larger than {FORM_BYTES_MAX} bytes"),
+            format!("The body is larger than {bytes_max} bytes"),
         );
     }
     ApiError::invalid("The body broke off")

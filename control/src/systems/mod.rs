@@ -1,6 +1,9 @@
 //! The HTTP APIs: each system's routes and JSON. No SQL here, and no business rule.
 
+pub mod bearer;
 pub mod callbot;
 pub mod error;
 pub mod form;
+pub mod json;
 pub mod native;
+pub mod twiml;

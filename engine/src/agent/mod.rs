@@ -10,8 +10,15 @@ pub use scripted::ScriptedAgent;
 
 use crate::call::{Prompt, Then};
 
-/// An agent of one call. Lives on one speech thread.
+/// An agent of one call. Lives on one thread.
 pub trait Agent: Send {
+    /// True if it answers within microseconds, as a script does: it is asked on its call's speech thread then, which other
+    /// calls share. An agent that may wait for anything says false, and gets a thread of its own; then only its own call
+    /// waits for it, for as long as `agent_wait_ms` says.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
+
     /// Answers `prompt`: appends what to say, record and expect, and says what follows.
     fn answer(&mut self, prompt: &Prompt, out: &mut Vec<AgentAction>) -> Then;
 

@@ -97,6 +97,17 @@ pub(super) struct Outcome {
     pub(super) value: String,
     pub(super) when: Vec<(usize, Condition)>,
     pub(super) say: Vec<Line>,
+    goal: Option<Goal>,
+}
+
+/// What a call was for, where its outcome says that it was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// The caller is a prospect.
+    Qualification,
+    /// The caller has an appointment.
+    Appointment,
 }
 
 /// Sentences that every scenario needs; a file changes those that it names.
@@ -159,6 +170,11 @@ impl Scenario {
     /// What it is called in lists.
     pub fn title(&self) -> &str {
         &self.title
+    }
+
+    /// What a call with this recorded outcome reached; none if nothing that is counted.
+    pub fn goal_of(&self, outcome: &str) -> Option<Goal> {
+        self.outcomes.iter().find(|known| known.value == outcome)?.goal
     }
 
     /// The keys of all that it may record from the caller's answers, in the order of the questions.
@@ -306,6 +322,7 @@ struct RawOutcome {
     #[serde(default)]
     when: BTreeMap<String, RawCondition>,
     say: RawLines,
+    counts_as: Option<Goal>,
 }
 
 #[derive(Deserialize)]
@@ -740,6 +757,7 @@ impl Check<'_> {
             outcomes.push(Outcome {
                 when: self.conditions(at, &place, outcome.when, ids, forms)?,
                 say: self.lines(at, &format!("{place}, `say`"), &outcome.say, ids)?,
+                goal: outcome.counts_as,
                 value,
             });
         }
@@ -941,6 +959,18 @@ say = ["Thank you.", "Goodbye."]
             assert!(!scenario.title().is_empty());
         }
         assert!(Scenario::shipped("no_such").is_none());
+    }
+
+    #[test]
+    fn an_outcome_says_what_it_counts_as() {
+        let goal = |name: &str, outcome: &str| Scenario::shipped(name).unwrap().goal_of(outcome);
+        assert_eq!(goal("lead_qualification", "qualified"), Some(Goal::Qualification));
+        assert_eq!(goal("lead_qualification", "follow_up"), None);
+        assert_eq!(goal("lead_qualification", "no_such"), None);
+        assert_eq!(goal("appointment_booking", "appointment_booked"), Some(Goal::Appointment));
+        let wrong = SMALL.replace("value = \"other\"", "value = \"other\"\ncounts_as = \"sale\"");
+        let text = error_of(&wrong);
+        assert!(text.contains("sale") && text.contains("appointment"), "{text}");
     }
 
     #[test]

@@ -74,6 +74,10 @@ struct Turn {
 }
 
 impl Agent for ScriptedAgent {
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn answer(&mut self, prompt: &Prompt, out: &mut Vec<AgentAction>) -> Then {
         self.before = Some(self.state.clone());
         let mut turn = Turn::default();

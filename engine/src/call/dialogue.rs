@@ -1,5 +1,6 @@
 //! The agent's turn: asked, said, heard.
 
+use super::event::Response;
 use super::input::{Then, TurnId};
 use super::output::Prompt;
 use super::time::CallTime;
@@ -9,17 +10,50 @@ use super::time::CallTime;
 pub(super) struct AgentTurn {
     pub(super) turn: TurnId,
     pub(super) prompt: Prompt,
-    /// The caller's last speech or key that it answers; none for a greeting or after silence.
-    pub(super) cause: Option<CallTime>,
+    /// What of the caller it answers; nothing for a greeting or after silence.
+    cause: Option<Cause>,
+    asked_at: CallTime,
+    /// When its first sentence came.
+    said_at: Option<CallTime>,
+    /// When its first audio came from the voice.
+    voiced_at: Option<CallTime>,
     /// When its first audio left.
     pub(super) spoke_at: Option<CallTime>,
     /// What follows; known once the agent has said all.
     pub(super) then: Option<Then>,
 }
 
+/// The end of a turn of the caller.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cause {
+    /// When the last speech or key came.
+    pub(super) last: CallTime,
+    /// When the turn was taken for over.
+    pub(super) over_at: CallTime,
+}
+
 impl AgentTurn {
-    pub(super) fn new(turn: TurnId, prompt: Prompt, cause: Option<CallTime>) -> Self {
-        Self { turn, prompt, cause, spoke_at: None, then: None }
+    pub(super) fn new(turn: TurnId, prompt: Prompt, cause: Option<Cause>, now: CallTime) -> Self {
+        Self {
+            turn,
+            prompt,
+            cause,
+            asked_at: now,
+            said_at: None,
+            voiced_at: None,
+            spoke_at: None,
+            then: None,
+        }
+    }
+
+    /// A sentence came.
+    pub(super) fn on_sentence(&mut self, now: CallTime) {
+        self.said_at.get_or_insert(now);
+    }
+
+    /// Audio came from the voice.
+    pub(super) fn on_audio(&mut self, now: CallTime) {
+        self.voiced_at.get_or_insert(now);
     }
 
     /// True if this is the turn named `turn`, and the agent has not said all of it.
@@ -32,8 +66,26 @@ impl AgentTurn {
         self.then != Some(Then::HangUp)
     }
 
-    /// From the cause to the first audio, in ms.
+    /// Where the time went from the end of the caller's turn to the first audio, once that has left.
+    pub(super) fn response(&self) -> Option<Response> {
+        let (cause, spoke_at) = (self.cause?, self.spoke_at?);
+        // Audio that leaves was said and spoken before.
+        let said_at = self.said_at.unwrap_or(spoke_at);
+        let voiced_at = self.voiced_at.unwrap_or(spoke_at);
+        let us = |from: CallTime, to: CallTime| to.since(from).as_micros() as u64;
+        Some(Response {
+            turn: self.turn,
+            endpointing_us: us(cause.last, cause.over_at),
+            transcript_us: us(cause.over_at, self.asked_at),
+            agent_us: us(self.asked_at, said_at),
+            voice_us: us(said_at, voiced_at),
+            playout_us: us(voiced_at, spoke_at),
+            response_us: us(cause.last, spoke_at),
+        })
+    }
+
+    /// From the end of the caller's turn to the first audio, in ms.
     pub(super) fn response_ms(&self) -> Option<u32> {
-        Some(self.spoke_at?.since(self.cause?).as_millis() as u32)
+        Some((self.response()?.response_us / 1_000) as u32)
     }
 }

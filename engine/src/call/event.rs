@@ -103,7 +103,8 @@ pub enum EventKind {
     },
     /// A turn is over.
     Turn(Turn),
-    /// A message from the leg could not be used. The first few of each kind are told, then each doubling.
+    /// A message from the leg could not be used. The first few of each kind are told, then each doubling, and at the end
+    /// of the call the last.
     Fault {
         /// What is wrong with it.
         fault: Fault,
@@ -157,7 +158,7 @@ pub enum EventKind {
         /// How long it was away.
         silent_ms: u32,
     },
-    /// The caller heard a gap: the next audio was not there in time.
+    /// The caller heard a gap: the next audio was not there in time. Told as faults are.
     Underrun {
         /// How long the gap was.
         gap_ms: u32,
@@ -184,6 +185,67 @@ pub enum EventKind {
         /// Why.
         reason: EndReason,
     },
+    /// The first audio of a turn left that answers the caller: where its response time went.
+    Responded(Response),
+}
+
+/// A response time and its stages, each the difference of two moments of the call that follow each other, in µs. Their
+/// sum is the response time, exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    /// The agent's turn.
+    pub turn: TurnId,
+    /// From the caller's last speech (or key) to the decision that the caller's turn is over.
+    pub endpointing_us: u64,
+    /// From there to the final words, or to the end of the wait for them. Zero for keys.
+    pub transcript_us: u64,
+    /// From there, when the agent is asked, to its first sentence.
+    pub agent_us: u64,
+    /// From there to the first synthesized audio.
+    pub voice_us: u64,
+    /// From there to the first audio message to the caller.
+    pub playout_us: u64,
+    /// From the caller's last speech (or key) to the first audio message.
+    pub response_us: u64,
+}
+
+/// A stage of the response time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// See [`Response::endpointing_us`].
+    Endpointing,
+    /// See [`Response::transcript_us`].
+    Transcript,
+    /// See [`Response::agent_us`].
+    Agent,
+    /// See [`Response::voice_us`].
+    Voice,
+    /// See [`Response::playout_us`].
+    Playout,
+}
+
+impl Stage {
+    /// In the order in which they follow each other.
+    pub const ALL: [Self; 5] = [Self::Endpointing, Self::Transcript, Self::Agent, Self::Voice, Self::Playout];
+
+    /// As it stands in metrics: `endpointing`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Endpointing => "endpointing",
+            Self::Transcript => "transcript",
+            Self::Agent => "agent",
+            Self::Voice => "voice",
+            Self::Playout => "playout",
+        }
+    }
+}
+
+impl Response {
+    /// The stages in order, in µs.
+    pub fn stages(&self) -> [(Stage, u64); 5] {
+        let us = [self.endpointing_us, self.transcript_us, self.agent_us, self.voice_us, self.playout_us];
+        std::array::from_fn(|at| (Stage::ALL[at], us[at]))
+    }
 }
 
 /// Who spoke.
@@ -314,6 +376,21 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::AgentHangup,
+        Self::CallerHangup,
+        Self::LegLost,
+        Self::MediaTimeout,
+        Self::UnsupportedMedia,
+        Self::ProtocolError,
+        Self::AgentFailed,
+        Self::Operator,
+        Self::Shutdown,
+        Self::EngineFault,
+        Self::EngineRestarted,
+    ];
+
     /// As it stands in records: `caller-hangup`.
     pub const fn as_str(self) -> &'static str {
         match self {

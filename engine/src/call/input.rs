@@ -176,6 +176,42 @@ pub enum Fault {
     Protocol,
 }
 
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::MediaBeforeStart,
+        Self::SecondStart,
+        Self::ForeignStream,
+        Self::NotAMessage,
+        Self::NotBase64,
+        Self::BinaryFrame,
+        Self::TooLarge,
+        Self::UnknownEvent,
+        Self::ForeignFormat,
+        Self::NotAKey,
+        Self::ForeignTrack,
+        Self::Protocol,
+    ];
+
+    /// As it stands in metrics: `not_base64`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MediaBeforeStart => "media_before_start",
+            Self::SecondStart => "second_start",
+            Self::ForeignStream => "foreign_stream",
+            Self::NotAMessage => "not_a_message",
+            Self::NotBase64 => "not_base64",
+            Self::BinaryFrame => "binary_frame",
+            Self::TooLarge => "too_large",
+            Self::UnknownEvent => "unknown_event",
+            Self::ForeignFormat => "foreign_format",
+            Self::NotAKey => "not_a_key",
+            Self::ForeignTrack => "foreign_track",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
 /// What somebody outside may ask of a running call.
 #[derive(Clone, Copy, Debug)]
 pub enum Command<'a> {

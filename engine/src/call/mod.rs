@@ -30,7 +30,7 @@ mod vad;
 #[cfg(test)]
 mod tests;
 
-pub use event::{By, Decision, EndReason, Event, EventKind, Reason, Speaker, Turn};
+pub use event::{By, Decision, EndReason, Event, EventKind, Reason, Response, Speaker, Stage, Turn};
 pub use input::{Command, Fault, Input, Media, Then, TurnId, UtteranceId, WordStart};
 pub use output::{MarkName, Output, Outputs, Prompt, Span, mark_name};
 pub use settings::CallSettings;
@@ -40,7 +40,7 @@ pub use timers::Deadline;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dialogue::AgentTurn;
+use dialogue::{AgentTurn, Cause};
 use keys::{Keys, Pressed};
 use playout::{MarkEcho, Playout};
 use preroll::Preroll;
@@ -161,6 +161,9 @@ impl Call {
             Input::AgentFailed { turn } => self.on_agent_failed(now, turn, out),
             Input::AgentAudio { utterance, audio } => {
                 if self.playout.audio(utterance, audio) {
+                    if let Some(agent) = &mut self.agent {
+                        agent.on_audio(now);
+                    }
                     self.timers.set(Deadline::VoiceAudio, now + ms(self.settings.voice_wait_ms));
                 }
             }
@@ -415,12 +418,12 @@ impl Call {
         }
         if has_words {
             self.silences = 0;
-            let (text, cause) = (caller.whole_text(), caller.last_voiced);
+            let (text, cause) = (caller.whole_text(), caller.cause(now));
             out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
             self.ask(now, Prompt::Said(text), Some(cause), out);
         } else if caller.speech_ms >= self.settings.min_speech_ms {
             self.silences = 0;
-            let cause = caller.last_voiced;
+            let cause = caller.cause(now);
             out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
             self.ask(now, Prompt::NotUnderstood, Some(cause), out);
         } else {
@@ -475,12 +478,13 @@ impl Call {
         let mut turn = CallerTurn::new(self.new_turn(), UtteranceId(0), self.last_key, 0);
         turn.text.clone_from(&digits);
         out.event(now, EventKind::Turn(caller_turn(turn, By::Keypad)));
-        self.ask(now, Prompt::Keyed(digits), Some(self.last_key), out);
+        let cause = Cause { last: self.last_key, over_at: now };
+        self.ask(now, Prompt::Keyed(digits), Some(cause), out);
     }
 
     // The agent's turn.
 
-    fn ask(&mut self, now: CallTime, prompt: Prompt, cause: Option<CallTime>, out: &mut Outputs) {
+    fn ask(&mut self, now: CallTime, prompt: Prompt, cause: Option<Cause>, out: &mut Outputs) {
         self.cut_agent(now, out);
         // Keys that were typed before answer nothing that is asked from here on.
         self.keys.take();
@@ -490,14 +494,14 @@ impl Call {
         self.timers.set(Deadline::AgentAnswer, now + ms(self.settings.agent_wait_ms));
         out.event(now, EventKind::AgentAsked { turn, prompt: prompt.clone() });
         out.push(Output::AskAgent { turn, prompt: prompt.clone() });
-        self.agent = Some(AgentTurn::new(turn, prompt, cause));
+        self.agent = Some(AgentTurn::new(turn, prompt, cause, now));
     }
 
     fn on_agent_says(&mut self, now: CallTime, turn: TurnId, text: &str, out: &mut Outputs) {
-        if self.agent.as_ref().is_some_and(|agent| agent.is_answering(turn)) {
-            self.timers.set(Deadline::AgentAnswer, now + ms(self.settings.agent_wait_ms));
-            self.say(now, text.into(), out);
-        }
+        let Some(agent) = self.agent.as_mut().filter(|agent| agent.is_answering(turn)) else { return };
+        agent.on_sentence(now);
+        self.timers.set(Deadline::AgentAnswer, now + ms(self.settings.agent_wait_ms));
+        self.say(now, text.into(), out);
     }
 
     fn say(&mut self, now: CallTime, text: String, out: &mut Outputs) {
@@ -594,6 +598,9 @@ impl Call {
             agent.spoke_at = Some(now);
             let (turn, response_ms) = (agent.turn, agent.response_ms());
             out.event(now, EventKind::AgentSpeaks { turn, response_ms });
+            if let Some(response) = agent.response() {
+                out.event(now, EventKind::Responded(response));
+            }
         }
         if !self.playout.awaits_audio() {
             self.timers.stop(Deadline::VoiceAudio);
@@ -610,7 +617,7 @@ impl Call {
         if self.say_next.is_empty() || self.is_busy() || self.phase != Phase::Flowing {
             return;
         }
-        let mut agent = AgentTurn::new(self.new_turn(), Prompt::CallStarted, None);
+        let mut agent = AgentTurn::new(self.new_turn(), Prompt::CallStarted, None, now);
         agent.then = Some(Then::Listen { keys_max: self.keys_max });
         self.agent = Some(agent);
         self.timers.stop(Deadline::NoInput);
@@ -701,6 +708,12 @@ impl Call {
             out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
         }
         self.tell_agent_turn(now, out);
+        for (&fault, tally) in &mut self.faults {
+            if let Some(count) = tally.untold() {
+                out.event(now, EventKind::Fault { fault, count });
+            }
+        }
+        self.playout.tell_underruns(now, out);
         self.timers.stop_all();
         self.phase = Phase::Over;
         out.event(now, EventKind::Ended { reason });

@@ -53,6 +53,7 @@ pub(super) struct Playout {
     /// Marks below this number were outstanding at a clear, or came back.
     marks_settled: u32,
     underruns: Tally,
+    last_gap_ms: u32,
 }
 
 impl Playout {
@@ -64,6 +65,7 @@ impl Playout {
             marks: 0,
             marks_settled: 0,
             underruns: Tally::default(),
+            last_gap_ms: 0,
         }
     }
 
@@ -104,11 +106,11 @@ impl Playout {
             while self.play_until < now + lead {
                 let Some(samples) = send_frame(saying, out) else { break };
                 let gap = now.since(self.play_until);
-                if saying.entry.sent > samples
-                    && !gap.is_zero()
-                    && let Some(count) = self.underruns.count()
-                {
-                    out.event(now, EventKind::Underrun { gap_ms: gap.as_millis() as u32, count });
+                if saying.entry.sent > samples && !gap.is_zero() {
+                    self.last_gap_ms = gap.as_millis() as u32;
+                    if let Some(count) = self.underruns.count() {
+                        out.event(now, EventKind::Underrun { gap_ms: self.last_gap_ms, count });
+                    }
                 }
                 self.play_until = self.play_until.max(now) + Duration::from_micros(samples as u64 * 125);
                 saying.entry.ends_at = self.play_until;
@@ -257,6 +259,13 @@ impl Playout {
         self.stopped = false;
         self.marks_settled = self.marks;
         (heard, unheard)
+    }
+
+    /// Tells how many underruns there were, if the latest were not told.
+    pub(super) fn tell_underruns(&mut self, now: CallTime, out: &mut Outputs) {
+        if let Some(count) = self.underruns.untold() {
+            out.event(now, EventKind::Underrun { gap_ms: self.last_gap_ms, count });
+        }
     }
 
     fn find_incomplete(&mut self, utterance: UtteranceId) -> Option<&mut Saying> {

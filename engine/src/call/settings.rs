@@ -50,6 +50,9 @@ pub struct CallSettings {
     pub conceal_ms_max: u32,
     /// How far the caller's audio may run ahead of the time that has passed. Default 1 s.
     pub ahead_ms_max: u32,
+    /// Whether the other side is told, once per kind of fault, that a message could not be used. Twilio ignores that. Default
+    /// true.
+    pub error_frames: bool,
 }
 
 impl Default for CallSettings {
@@ -76,6 +79,7 @@ impl Default for CallSettings {
             media_timeout_ms: 15_000,
             conceal_ms_max: 500,
             ahead_ms_max: 1_000,
+            error_frames: true,
         }
     }
 }

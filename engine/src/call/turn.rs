@@ -4,6 +4,7 @@
 //! a grammar that heard its halves apart would understand neither. Silence is counted in the caller's own audio, so
 //! that late packets do not end a turn; only when audio stops coming altogether does the clock end it.
 
+use super::dialogue::Cause;
 use super::event::Reason;
 use super::input::{TurnId, UtteranceId};
 use super::receive::FRAME_MS;
@@ -110,6 +111,11 @@ impl CallerTurn {
     /// More words were understood.
     pub(super) fn understood(&mut self, words: &str) {
         append_words(&mut self.text, words);
+    }
+
+    /// Its end, as the cause of an answer that is asked for at `now`.
+    pub(super) fn cause(&self, now: CallTime) -> Cause {
+        Cause { last: self.last_voiced, over_at: self.awaits_final.unwrap_or(now) }
     }
 
     /// All that the caller said, with what the agent never answered.

@@ -107,26 +107,7 @@ impl House {
     }
 
     fn call(&self, id: &str, recogniser: Box<dyn SpeechToText>) -> (Carrier, CallHandle) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let carrier = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        carrier.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let (socket, _) = listener.accept().unwrap();
-        let new = NewCall {
-            id: CallId::new(id).unwrap(),
-            recogniser,
-            voice: Arc::new(Hum),
-            agent: Box::new(Greeter),
-            settings: CallSettings { vad_mode: 0, ..CallSettings::default() },
-            answered_unix_us: 0,
-        };
-        let handle = self.engine.hand_over(NewLeg { socket, already_read: Vec::new() }, new).unwrap();
-        let mut carrier =
-            Carrier { socket: WebSocket::from_raw_socket(carrier, Role::Client, None), chunk: 0 };
-        carrier.say(
-            r#"{"event":"start","sequenceNumber":"1","streamSid":"MZ1","start":{"accountSid":"AC1","streamSid":"MZ1",
-            "callSid":"CA1","mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}}}"#,
-        );
-        (carrier, handle)
+        new_call(&self.engine, id, recogniser)
     }
 
     /// Waits until `call` is finished.
@@ -139,6 +120,28 @@ impl House {
             }
         }
     }
+}
+
+fn new_call(engine: &Engine, id: &str, recogniser: Box<dyn SpeechToText>) -> (Carrier, CallHandle) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let carrier = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    carrier.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    let new = NewCall {
+        id: CallId::new(id).unwrap(),
+        recogniser,
+        voice: Arc::new(Hum),
+        agent: Box::new(Greeter),
+        settings: CallSettings { vad_mode: 0, ..CallSettings::default() },
+        answered_unix_us: 0,
+    };
+    let handle = engine.hand_over(NewLeg { socket, already_read: Vec::new() }, new).unwrap();
+    let mut carrier = Carrier { socket: WebSocket::from_raw_socket(carrier, Role::Client, None), chunk: 0 };
+    carrier.say(
+        r#"{"event":"start","sequenceNumber":"1","streamSid":"MZ1","start":{"accountSid":"AC1","streamSid":"MZ1",
+        "callSid":"CA1","mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}}}"#,
+    );
+    (carrier, handle)
 }
 
 struct Carrier {
@@ -158,6 +161,12 @@ impl Carrier {
             r#"{{"event":"media","streamSid":"MZ1","media":{{"chunk":"{}","payload":"{payload}"}}}}"#,
             self.chunk
         ));
+    }
+
+    /// Waits for a mark, and returns it. Caller audio goes on.
+    fn answer_mark(&mut self) {
+        let mark = self.hear("mark");
+        self.say(&mark);
     }
 
     /// Sends caller audio until the call has said `event`; the text that said it.
@@ -212,6 +221,81 @@ fn a_recogniser_that_panics_ends_its_call_alone() {
     assert_eq!(house.finished("sound").reason, EndReason::CallerHangup);
     broken.say(r#"{"event":"stop","streamSid":"MZ1"}"#);
     house.finished("broken");
+    house.engine.shutdown();
+}
+
+/// Passes on nothing until it is let go, and then losses only.
+struct HangingSink {
+    gate: crossbeam_channel::Receiver<()>,
+    told: mpsc::Sender<String>,
+}
+
+impl CallSink for HangingSink {
+    fn on_event(&self, _: &CallId, _: &Event) {
+        let _ = self.gate.recv();
+    }
+    fn on_finished(&self, _: &CallId, finished: &Finished) {
+        let _ = self.told.send(finished.reason.as_str().into());
+    }
+    fn on_loss(&self, _: &CallId, what: &str) {
+        let _ = self.told.send(what.into());
+    }
+}
+
+#[test]
+fn what_a_sink_that_hangs_costs_is_counted_and_media_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (open_gate, gate) = crossbeam_channel::bounded(0);
+    let (tell, told) = mpsc::channel();
+    let sink = Arc::new(HangingSink { gate, told: tell });
+    // Two chunks may wait, where thousands may otherwise, so that the test need not last for minutes.
+    let writer = Writer::start_with_room(2, dir.path(), dir.path(), sink).unwrap();
+    let settings = EngineSettings {
+        media_threads: 1,
+        speech_threads: 1,
+        pin_threads: false,
+        journal_dir: dir.path().into(),
+        recording_dir: dir.path().into(),
+    };
+    let engine = Engine::start_with(writer, &settings).unwrap();
+    // Dropped before the engine, which waits for its writer, should the test fail.
+    let open_gate = open_gate;
+    let (mut carrier, handle) = new_call(&engine, "told", Box::new(NoRecogniser));
+    carrier.hear("media");
+    // Two seconds of audio fill a chunk. All that comes at once is journalled, though most of it is ahead of time.
+    (0..1_000).for_each(|_| carrier.frame());
+    while engine.measures().counted.journal_lost_records == 0 {
+        handle.command(Command::Say { text: "still there" }).unwrap();
+        carrier.answer_mark();
+    }
+    let counted = engine.measures().counted;
+    assert!(counted.journal_refused_chunks > 0, "{counted:?}");
+    drop(open_gate);
+    carrier.answer_mark();
+    handle.command(Command::HangUp { reason: EndReason::Operator }).unwrap();
+    let loss = told.recv_timeout(Duration::from_secs(20)).expect("the loss is told");
+    assert!(loss.contains("records of the journal and recording are missing"), "{loss}");
+    engine.shutdown();
+    assert_eq!(told.iter().last().as_deref(), Some("operator"));
+}
+
+#[test]
+fn measures_tell_what_a_call_was_and_how_late_it_was() {
+    let mut house = House::open(1);
+    assert_eq!(house.engine.lateness(), crate::measure::Lateness::default());
+    let (mut carrier, _handle) = house.call("measured", Box::new(NoRecogniser));
+    carrier.hear("mark");
+    let thread = house.engine.measures().media_threads.remove(0);
+    assert_eq!((thread.name.as_str(), thread.calls), ("media-0", 1));
+    assert!(thread.frames_in > 0 && thread.frames_out > 0 && thread.wake_ups > 0 && !thread.busy.is_zero());
+    assert!(thread.lateness.count() > 0);
+    assert!(!house.engine.lateness().p99.is_zero());
+    carrier.say(r#"{"event":"media","streamSid":"MZ1","media":{"payload":"?"}}"#);
+    carrier.say(r#"{"event":"stop","streamSid":"MZ1"}"#);
+    house.finished("measured");
+    let counted = house.engine.measures().counted;
+    assert!(counted.ended.contains(&(EndReason::CallerHangup, 1)));
+    assert!(counted.faults.contains(&(crate::call::Fault::NotBase64, 1)), "{:?}", counted.faults);
     house.engine.shutdown();
 }
 

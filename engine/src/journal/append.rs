@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use super::format::{InputRecord, OutputRecord, Record, Stamped};
 use super::write::Message;
 use crate::call::{CallTime, EndReason, EventKind, Input, Output, Outputs};
+use crate::measure::{Counts, bump};
 
 /// Room for the records of one chunk, in bytes: two seconds of a listening call, one of a speaking one.
 const RECORDS_BYTES: usize = 16 * 1024;
@@ -115,6 +116,7 @@ pub struct Appender {
     latest: CallTime,
     /// When the chunk should go, if it holds anything.
     due: CallTime,
+    counts: Arc<Counts>,
     /// Records dropped since the call began.
     lost: u64,
     /// True if the journal does not say so yet.
@@ -124,7 +126,12 @@ pub struct Appender {
 }
 
 impl Appender {
-    pub(super) fn new(call: CallKey, messages: Sender<Message>, spares: Receiver<Box<Chunk>>) -> Self {
+    pub(super) fn new(
+        call: CallKey,
+        messages: Sender<Message>,
+        spares: Receiver<Box<Chunk>>,
+        counts: Arc<Counts>,
+    ) -> Self {
         let mut appender = Self {
             call,
             chunk: None,
@@ -132,6 +139,7 @@ impl Appender {
             spares,
             latest: CallTime::ZERO,
             due: CallTime::ZERO + PERIOD,
+            counts,
             lost: 0,
             loss_untold: false,
             ended: false,
@@ -187,6 +195,7 @@ impl Appender {
         match self.messages.try_send(Message::Chunk(chunk)) {
             Ok(()) => {}
             Err(TrySendError::Full(Message::Chunk(chunk))) => {
+                bump(&self.counts.journal_refused_chunks, 1);
                 self.chunk = Some(chunk);
                 self.due = now + RETRY;
             }
@@ -239,9 +248,14 @@ impl Appender {
         if chunk.push_large(&stamped, audio) {
             chunk.count += 1;
         } else {
-            self.lost += 1;
-            self.loss_untold = true;
+            self.lose(1);
         }
+    }
+
+    fn lose(&mut self, records: u64) {
+        self.lost += records;
+        self.loss_untold |= records > 0;
+        bump(&self.counts.journal_lost_records, records);
     }
 
     fn push(&mut self, stamped: &Stamped<'_>, audio: Option<&Arc<[u8]>>) -> bool {
@@ -257,8 +271,7 @@ impl Appender {
         let chunk = self.chunk();
         let dropped = chunk.count;
         chunk.forget_records();
-        self.lost += dropped;
-        self.loss_untold |= dropped > 0;
+        self.lose(dropped);
     }
 
     fn tell_loss(&mut self) {
@@ -304,7 +317,7 @@ mod tests {
     fn appender(room: usize) -> (Appender, Receiver<Message>) {
         let (messages, inbox) = bounded(room);
         let (_, spares) = bounded(1);
-        (Appender::new(5, messages, spares), inbox)
+        (Appender::new(5, messages, spares, Arc::default()), inbox)
     }
 
     fn media(payload: &[u8]) -> Input<'_> {

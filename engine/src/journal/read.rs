@@ -25,7 +25,9 @@ pub enum JournalError {
     #[error("not a journal: it does not begin with OFFHOOKJ (byte 0)")]
     NotAJournal,
     /// The file is of another version.
-    #[error("version {found} at byte {at}: this program reads version {VERSION}")]
+    #[error(
+        "version {found} at byte {at}: this program reads version {VERSION}; the one that wrote the journal reads it"
+    )]
     Version {
         /// Its version.
         found: u16,
@@ -208,7 +210,9 @@ mod tests {
     #[test]
     fn what_is_wrong_before_the_first_record_is_an_error() {
         let mut next_version = sound();
-        next_version[8] = 2;
+        next_version[8] = 3;
+        let mut last_version = sound();
+        last_version[8] = 1;
         let mut broken_header = sound();
         broken_header[PREFIX_BYTES + BLOCK_HEAD_BYTES] ^= 1;
         let mut no_settings = file(&[]);
@@ -224,7 +228,14 @@ mod tests {
                 sound()[..9].to_vec(),
                 "the file ends in the middle of the file's own head that begins at byte 0",
             ),
-            (next_version, "version 2 at byte 8: this program reads version 1"),
+            (
+                next_version,
+                "version 3 at byte 8: this program reads version 2; the one that wrote the journal reads it",
+            ),
+            (
+                last_version,
+                "version 1 at byte 8: this program reads version 2; the one that wrote the journal reads it",
+            ),
             (sound()[..30].to_vec(), "the file ends in the middle of the header that begins at byte 10"),
             (broken_header, "the block at byte 10 is damaged: its checksum does not match"),
             (no_settings, "undecodable at byte 18: settings: "),

@@ -151,7 +151,7 @@ mod tests {
     fn recorded_call() -> Vec<u8> {
         let (messages, inbox) = bounded(1_000);
         let (_, spares) = bounded(1);
-        let mut appender = Appender::new(0, messages, spares);
+        let mut appender = Appender::new(0, messages, spares, Arc::default());
         let mut call = Call::new(settings());
         let mut outputs = Outputs::default();
         let mut wanted: Vec<Output> = Vec::new();

@@ -18,6 +18,7 @@ use super::format::{
 use super::recording::{Recording, Scratch};
 use crate::call::{CallSettings, CallTime, EndReason};
 use crate::engine::{CallId, CallSink, EngineError, Finished};
+use crate::measure::{CallTotals, Counts, bump};
 
 /// How many messages may wait for the writer: 64 MB of chunks, eight seconds of a disk that hangs under 500 calls.
 /// Full: chunks stay with their media threads; see [`Appender`] for what follows.
@@ -59,6 +60,7 @@ pub struct Writer {
     messages: Sender<Message>,
     spares: Receiver<Box<Chunk>>,
     next_key: AtomicU64,
+    counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -70,15 +72,27 @@ impl Writer {
         recording_dir: &Path,
         sink: Arc<dyn CallSink>,
     ) -> Result<Self, EngineError> {
+        Self::start_with_room(MESSAGES, journal_dir, recording_dir, sink)
+    }
+
+    /// As [`Writer::start`], where `messages` may wait for the writer.
+    pub(crate) fn start_with_room(
+        messages: usize,
+        journal_dir: &Path,
+        recording_dir: &Path,
+        sink: Arc<dyn CallSink>,
+    ) -> Result<Self, EngineError> {
         for dir in [journal_dir, recording_dir] {
             check_folder(dir).map_err(|source| EngineError::Folder { path: dir.to_owned(), source })?;
         }
-        let (messages, inbox) = bounded(MESSAGES);
+        let (messages, inbox) = bounded(messages);
         let (spare, spares) = bounded(SPARES);
         for chunk in std::iter::repeat_with(Chunk::new).take(SPARES_AT_START) {
             let _ = spare.try_send(chunk);
         }
+        let counts = Arc::<Counts>::default();
         let desk = Desk {
+            counts: Arc::clone(&counts),
             journal_dir: journal_dir.to_owned(),
             recording_dir: recording_dir.to_owned(),
             sink,
@@ -91,7 +105,12 @@ impl Writer {
             .name("journal-writer".to_owned())
             .spawn(move || desk.run(&inbox))
             .map_err(EngineError::Thread)?;
-        Ok(Self { messages, spares, next_key: AtomicU64::new(0), thread: Some(thread) })
+        Ok(Self { messages, spares, next_key: AtomicU64::new(0), counts, thread: Some(thread) })
+    }
+
+    /// What happened on all calls whose records passed through here.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// Begins a call's journal and recording. Not for a media thread: it allocates, and waits if the writer is behind.
@@ -106,7 +125,7 @@ impl Writer {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let opening = Box::new(Opening { key, call, started_unix_us, settings });
         self.messages.send(Message::Open(opening)).map_err(|_| EngineError::ShuttingDown)?;
-        Ok(Appender::new(key, self.messages.clone(), self.spares.clone()))
+        Ok(Appender::new(key, self.messages.clone(), self.spares.clone(), Arc::clone(&self.counts)))
     }
 
     /// Writes all that was handed over, closes all files and ends the thread. A call that did not finish counts as
@@ -129,6 +148,7 @@ struct Desk {
     journal_dir: PathBuf,
     recording_dir: PathBuf,
     sink: Arc<dyn CallSink>,
+    counts: Arc<Counts>,
     spare: Sender<Box<Chunk>>,
     open: BTreeMap<CallKey, OpenCall>,
     block: Vec<u8>,
@@ -160,7 +180,7 @@ impl Desk {
         match message {
             Message::Open(opening) => {
                 let key = opening.key;
-                let call = OpenCall::open(*opening, &self.journal_dir, &self.recording_dir, &*self.sink);
+                let call = OpenCall::open(*opening, self);
                 self.open.insert(key, call);
             }
             Message::Chunk(mut chunk) => {
@@ -203,14 +223,26 @@ struct OpenCall {
     told: bool,
     /// The moment of the latest record.
     latest: CallTime,
+    counts: Arc<Counts>,
+    totals: CallTotals,
 }
 
 impl OpenCall {
-    fn open(opening: Opening, journal_dir: &Path, recording_dir: &Path, sink: &dyn CallSink) -> Self {
+    fn open(opening: Opening, desk: &Desk) -> Self {
+        let Desk { journal_dir, recording_dir, sink, counts, .. } = desk;
+        let sink = &**sink;
         let Opening { call, started_unix_us, settings, .. } = opening;
         let journal_path = journal_dir.join(format!("{call}.journal"));
         let recording_path = recording_dir.join(format!("{call}.wav"));
-        let mut open = Self { call, journal: None, recording: None, told: false, latest: CallTime::ZERO };
+        let mut open = Self {
+            call,
+            journal: None,
+            recording: None,
+            told: false,
+            latest: CallTime::ZERO,
+            counts: Arc::clone(counts),
+            totals: CallTotals::default(),
+        };
 
         let header = Header { call: open.call.as_str().to_owned(), started_unix_us, settings };
         let journal = encode_header(&header).map_err(io::Error::other).and_then(|header| {
@@ -276,7 +308,10 @@ impl OpenCall {
                         tracks.clear(at);
                     }
                 }
-                Record::Output(OutputRecord::Event(event)) => sink.on_event(&self.call, &event),
+                Record::Output(OutputRecord::Event(event)) => {
+                    self.counts.event(&event.kind, &mut self.totals);
+                    sink.on_event(&self.call, &event);
+                }
                 Record::Lost { records } => {
                     let what = format!(
                         "the writer could not keep up: {records} records of the journal and recording are missing"
@@ -314,11 +349,13 @@ impl OpenCall {
                 }
             });
         let journal = self.journal.take().map(|(path, _)| path);
+        self.counts.ended(reason);
         sink.on_finished(&self.call, &Finished { reason, duration_ms: at.as_millis(), recording, journal });
     }
 
     /// A file cannot be written any further. What it holds so far stays, and is readable.
     fn give_up(&mut self, what: &str, path: &Path, error: &io::Error, sink: &dyn CallSink) {
+        bump(&self.counts.files_given_up, 1);
         if !std::mem::replace(&mut self.told, true) {
             sink.on_loss(&self.call, &format!("the {what} {} cannot be written: {error}", path.display()));
         }
@@ -475,6 +512,8 @@ mod tests {
             recording: Some((wav.clone(), Recording::start(create(&wav).unwrap()).unwrap())),
             told: false,
             latest: CallTime::ZERO,
+            counts: Arc::default(),
+            totals: CallTotals::default(),
         };
         call.journal(b"block", &*sink);
         call.journal(b"block", &*sink);

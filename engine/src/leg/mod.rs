@@ -10,7 +10,7 @@ pub(crate) use websocket::{Closed, Received};
 
 use mio::net::TcpStream;
 
-use crate::call::{EndReason, mark_name};
+use crate::call::{EndReason, Fault, mark_name};
 use twilio::Twilio;
 use websocket::WebSocketLink;
 
@@ -62,6 +62,15 @@ impl Leg {
         self.message.clear();
         self.dialect.write_clear(&mut self.message);
         self.link.put_text(&self.message);
+    }
+
+    /// Puts word of a message that could not be used into the outbox, where the dialect has such a word.
+    pub(crate) fn send_fault(&mut self, fault: Fault) {
+        self.message.clear();
+        self.dialect.write_fault(&mut self.message, fault);
+        if !self.message.is_empty() {
+            self.link.put_text(&self.message);
+        }
     }
 
     /// Puts the goodbye of the WebSocket into the outbox, with why.

@@ -77,6 +77,25 @@ impl Twilio {
     pub(super) fn write_clear(&self, out: &mut Vec<u8>) {
         twilio::write_clear(out, &self.stream);
     }
+
+    /// Writes word of a fault, if the sender can do something about it.
+    pub(super) fn write_fault(&self, out: &mut Vec<u8>, fault: Fault) {
+        let message = match fault {
+            Fault::NotBase64 => "Failed to process audio chunk: the payload is not base64",
+            Fault::TooLarge => "Failed to process audio chunk: the message is too large",
+            Fault::ForeignFormat => "Failed to process audio: it must be audio/x-mulaw, 8000 Hz, 1 channel",
+            Fault::MediaBeforeStart => "Failed to process audio chunk: it came before start",
+            Fault::NotAMessage => "Failed to process a message: it is not a JSON object, or lacks a field",
+            Fault::BinaryFrame => "Failed to process a binary frame: this stream is JSON in text frames",
+            Fault::ForeignStream => "Failed to process a message: it names another stream",
+            Fault::SecondStart => "Failed to process start: the stream has begun already",
+            Fault::NotAKey => "Failed to process dtmf: no telephone has that key",
+            Fault::Protocol => "Failed to read the stream: the bytes break the WebSocket protocol",
+            // Carriers add events, and taps have two tracks: neither is a mistake.
+            Fault::UnknownEvent | Fault::ForeignTrack => return,
+        };
+        twilio::write_error(out, message, fault != Fault::Protocol);
+    }
 }
 
 impl Reading<'_> {

@@ -12,12 +12,18 @@
 //! no system call but the socket's.
 
 mod clock;
+mod meter;
 mod post;
 mod seat;
 mod thread;
 
+/// Now, for who reads a media thread's numbers from outside.
+pub(crate) fn now() -> std::time::Instant {
+    clock::now()
+}
+
 #[cfg(test)]
 pub(crate) use post::OwnedCommand;
-pub(crate) use post::{Load, Post};
+pub(crate) use post::Post;
 pub(crate) use seat::{NewSeat, Seat};
 pub(crate) use thread::MediaThread;

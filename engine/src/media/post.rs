@@ -1,14 +1,16 @@
 //! How other threads reach a media thread: an inbox, and a waker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use mio::Waker;
 
 use super::Seat;
+use super::meter::Meter;
 use crate::call::{Command, EndReason};
 use crate::engine::EngineError;
+use crate::measure::bump;
 
 /// Letters that may wait for a media thread. Full: a hand-over or a command is refused; news of answers is not lost,
 /// since the thread looks at all its calls when it finds that some could not be posted.
@@ -51,21 +53,10 @@ pub(super) enum Letter {
     ShutDown,
 }
 
-/// What a media thread has to do, for all to read.
-#[derive(Debug, Default)]
-pub(crate) struct Load {
-    /// Calls that it owns.
-    pub(crate) calls: AtomicUsize,
-    /// Caller audio messages so far.
-    pub(crate) frames_in: AtomicU64,
-    /// Agent audio messages so far.
-    pub(crate) frames_out: AtomicU64,
-}
-
 struct Shared {
     inbox: Sender<Letter>,
     waker: Waker,
-    load: Load,
+    meter: Meter,
     /// True if answers were not announced for want of room.
     missed: AtomicBool,
 }
@@ -76,22 +67,22 @@ pub(crate) struct Post(Arc<Shared>);
 
 impl std::fmt::Debug for Post {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Post").field("load", &self.0.load).finish_non_exhaustive()
+        f.debug_struct("Post").field("meter", &self.0.meter).finish_non_exhaustive()
     }
 }
 
 impl Post {
     pub(super) fn new(waker: Waker) -> (Self, Receiver<Letter>) {
         let (inbox, letters) = bounded(INBOX);
-        let shared = Shared { inbox, waker, load: Load::default(), missed: AtomicBool::new(false) };
+        let shared = Shared { inbox, waker, meter: Meter::new(), missed: AtomicBool::new(false) };
         (Self(Arc::new(shared)), letters)
     }
 
     /// Hands a call over.
     pub(crate) fn hand_over(&self, seat: Box<Seat>) -> Result<(), EngineError> {
-        self.load().calls.fetch_add(1, Ordering::Relaxed);
+        self.meter().calls.fetch_add(1, Ordering::Relaxed);
         self.send(Letter::Call(seat)).inspect_err(|_| {
-            self.load().calls.fetch_sub(1, Ordering::Relaxed);
+            self.meter().calls.fetch_sub(1, Ordering::Relaxed);
         })
     }
 
@@ -104,6 +95,7 @@ impl Post {
     pub(crate) fn announce(&self, call: u64) {
         if self.0.inbox.try_send(Letter::Answers { call }).is_err() {
             self.0.missed.store(true, Ordering::Release);
+            bump(&self.meter().answers_unannounced, 1);
         }
         let _ = self.0.waker.wake();
     }
@@ -119,8 +111,9 @@ impl Post {
         self.0.missed.swap(false, Ordering::Acquire)
     }
 
-    pub(crate) fn load(&self) -> &Load {
-        &self.0.load
+    /// The thread's numbers.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.0.meter
     }
 
     fn send(&self, letter: Letter) -> Result<(), EngineError> {

@@ -25,6 +25,8 @@ pub(crate) struct NewSeat {
     pub(crate) number: u64,
     pub(crate) leg: Leg,
     pub(crate) call: Call,
+    /// Whether the other side is told of messages that could not be used.
+    pub(crate) tells_faults: bool,
     pub(crate) speech: CallEnd,
     pub(crate) journal: Appender,
     /// Set once the call is over.
@@ -37,12 +39,15 @@ pub(super) struct Scratch {
     pub(super) payload: Vec<u8>,
     pub(super) frames_in: u64,
     pub(super) frames_out: u64,
+    pub(super) speech_overflows: u64,
+    pub(super) speech_dropped_bytes: u64,
 }
 
 pub(crate) struct Seat {
     number: u64,
     leg: Leg,
     call: Call,
+    tells_faults: bool,
     speech: CallEnd,
     journal: Appender,
     over: Arc<AtomicBool>,
@@ -57,11 +62,12 @@ pub(crate) struct Seat {
 impl Seat {
     /// A call that is answered once it sits on its thread.
     pub(crate) fn new(new: NewSeat) -> Self {
-        let NewSeat { number, leg, call, speech, journal, over } = new;
+        let NewSeat { number, leg, call, tells_faults, speech, journal, over } = new;
         Self {
             number,
             leg,
             call,
+            tells_faults,
             speech,
             journal,
             over,
@@ -222,6 +228,8 @@ impl Seat {
         let at = self.time(now);
         let dropped = self.take(now, at, input, scratch);
         if dropped > 0 {
+            scratch.speech_overflows += 1;
+            scratch.speech_dropped_bytes += u64::from(dropped);
             self.take(now, at, Input::SpeechDropped { bytes: dropped }, scratch);
         }
     }
@@ -261,8 +269,16 @@ impl Seat {
                 Output::Synthesize { utterance, text } => {
                     self.speech.send(Request::Synthesize { utterance, text });
                 }
-                // Told by the journal. A local voice has spoken before it could be cancelled.
-                Output::Event(_) | Output::CancelSynthesis { .. } => {}
+                // Told by the journal, and the first fault of its kind to the sender too.
+                Output::Event(event) => {
+                    if let EventKind::Fault { fault, count: 1 } = event.kind
+                        && self.tells_faults
+                    {
+                        self.leg.send_fault(fault);
+                    }
+                }
+                // A local voice has spoken before it could be cancelled.
+                Output::CancelSynthesis { .. } => {}
                 Output::Close { reason } => {
                     self.leg.send_close(reason);
                     self.end(now, reason);

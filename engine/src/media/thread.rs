@@ -1,7 +1,9 @@
 //! A media thread: one event loop for all its calls.
 //!
 //! One wake-up has one order: the inbox (new calls, commands, answers), due deadlines, sockets in, sockets out. The
-//! clock is read once per wake-up. A panic in a call's step ends that call alone.
+//! clock is read when it begins, for all that it does, and when it ends, for [`Meter`] and the next wait. A
+//! panic in a call's step ends that call alone. Nothing is logged here: what an operator should read is left to a speech
+//! thread as a [`Notice`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,13 +16,14 @@ use crossbeam_channel::Receiver;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::clock;
+use super::meter::{Meter, Rounds};
 use super::post::{Letter, OwnedCommand, Post};
 use super::seat::{Scratch, Seat};
 use crate::call::{EndReason, Outputs};
 use crate::engine::EngineError;
 use crate::leg::PAYLOAD_BYTES_MAX;
-use crate::speech::worker::Disposal;
+use crate::measure::{MediaThreadMeasures, add};
+use crate::speech::worker::{Disposal, Notice};
 
 /// Letters taken per wake-up, so that a flood of commands cannot hold up media.
 const LETTERS_PER_ROUND: usize = 256;
@@ -31,6 +34,7 @@ const WAKER: Token = Token(usize::MAX);
 /// A media thread, from outside.
 #[derive(Debug)]
 pub(crate) struct MediaThread {
+    number: usize,
     post: Post,
     join: JoinHandle<()>,
 }
@@ -46,7 +50,7 @@ impl MediaThread {
         let poll = Poll::new().map_err(EngineError::Thread)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(EngineError::Thread)?;
         let (post, letters) = Post::new(waker);
-        let thread = Loop::new(poll, letters, post.clone(), disposal);
+        let thread = Loop::new(number, poll, letters, post.clone(), disposal);
         let join = std::thread::Builder::new()
             .name(format!("media-{number}"))
             .spawn(move || {
@@ -55,12 +59,17 @@ impl MediaThread {
                 thread.run();
             })
             .map_err(EngineError::Thread)?;
-        Ok(Self { post, join })
+        Ok(Self { number, post, join })
     }
 
     /// The way to it.
     pub(crate) fn post(&self) -> &Post {
         &self.post
+    }
+
+    /// What it measured so far.
+    pub(crate) fn measures(&self) -> MediaThreadMeasures {
+        self.post.meter().read(format!("media-{}", self.number))
     }
 
     /// Waits for its end, after [`Post::shut_down`].
@@ -70,6 +79,7 @@ impl MediaThread {
 }
 
 struct Loop {
+    number: usize,
     poll: Poll,
     letters: Receiver<Letter>,
     post: Post,
@@ -89,8 +99,9 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(poll: Poll, letters: Receiver<Letter>, post: Post, disposal: Disposal) -> Self {
+    fn new(number: usize, poll: Poll, letters: Receiver<Letter>, post: Post, disposal: Disposal) -> Self {
         Self {
+            number,
             poll,
             letters,
             post,
@@ -106,6 +117,8 @@ impl Loop {
                 payload: vec![0; PAYLOAD_BYTES_MAX],
                 frames_in: 0,
                 frames_out: 0,
+                speech_overflows: 0,
+                speech_dropped_bytes: 0,
             },
             shutting_down: false,
         }
@@ -113,15 +126,21 @@ impl Loop {
 
     fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS_PER_ROUND);
+        let mut rounds = Rounds::new();
         loop {
-            let timeout = self.timeout();
+            let due = self.due.iter().flatten().min().copied();
+            let until = rounds.wait_until(due, self.seats.is_empty(), self.meter());
+            let timeout = self.timeout(until, rounds.ended());
             if let Err(e) = self.poll.poll(&mut events, timeout)
                 && e.kind() != io::ErrorKind::Interrupted
             {
-                tracing::error!(error = %e, "the media thread cannot wait for its sockets");
+                // Its calls end with it, as by a fault of the engine.
+                let (thread, os_error) = (self.number, e.raw_os_error());
+                self.disposal.tell(Notice::CannotWait { thread, os_error });
                 return;
             }
-            let now = clock::now();
+            let round = rounds.begin(until, self.meter());
+            let now = round.now;
             self.read_letters(now);
             self.do_what_is_due(now);
             self.read_on(now);
@@ -130,21 +149,26 @@ impl Loop {
                     self.on_socket(event.token().0, now);
                 }
             }
-            self.flush_touched(now);
-            self.publish_load();
+            let served = self.flush_touched(now);
+            rounds.end(round, served, self.meter());
+            self.publish_counts();
             if self.shutting_down && self.seats.is_empty() {
                 return;
             }
         }
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    /// How long to wait for sockets, at most.
+    fn timeout(&self, until: Option<Instant>, now: Instant) -> Option<Duration> {
         if !self.unread.is_empty() || !self.letters.is_empty() {
             return Some(Duration::ZERO);
         }
-        let due = self.due.iter().flatten().min()?;
         // epoll waits in whole milliseconds and mio rounds up, so a deadline is never met early.
-        Some(due.saturating_duration_since(clock::now()))
+        Some(until?.saturating_duration_since(now))
+    }
+
+    fn meter(&self) -> &Meter {
+        self.post.meter()
     }
 
     fn read_letters(&mut self, now: Instant) {
@@ -188,7 +212,8 @@ impl Loop {
             self.due.resize(key + 1, None);
         }
         if let Err(e) = watched {
-            tracing::error!(error = %e, "a call's socket cannot be watched");
+            add(&self.meter().sockets_unwatched, 1);
+            self.disposal.tell(Notice::CannotWatch { thread: self.number, os_error: e.raw_os_error() });
             self.with_seat(key, now, |seat, _| seat.condemn(now));
             return;
         }
@@ -245,8 +270,8 @@ impl Loop {
         }
     }
 
-    /// Everything that this wake-up made goes out, one write per call.
-    fn flush_touched(&mut self, now: Instant) {
+    /// Everything that this wake-up made goes out, one write per call. Returns for how many calls it was made.
+    fn flush_touched(&mut self, now: Instant) -> usize {
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
@@ -258,8 +283,10 @@ impl Loop {
                 self.unseat(key);
             }
         }
+        let served = touched.len();
         touched.clear();
         self.touched = touched;
+        served
     }
 
     fn unseat(&mut self, key: usize) {
@@ -268,7 +295,7 @@ impl Loop {
         self.by_number.remove(&seat.number());
         self.disposal.free(seat);
         self.due[key] = None;
-        self.post.load().calls.fetch_sub(1, Ordering::Relaxed);
+        self.meter().calls.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn shut_down(&mut self, now: Instant) {
@@ -284,9 +311,12 @@ impl Loop {
         }
     }
 
-    fn publish_load(&mut self) {
-        let load = self.post.load();
-        load.frames_in.fetch_add(std::mem::take(&mut self.scratch.frames_in), Ordering::Relaxed);
-        load.frames_out.fetch_add(std::mem::take(&mut self.scratch.frames_out), Ordering::Relaxed);
+    fn publish_counts(&mut self) {
+        let scratch = &mut self.scratch;
+        let meter = self.post.meter();
+        add(&meter.frames_in, std::mem::take(&mut scratch.frames_in));
+        add(&meter.frames_out, std::mem::take(&mut scratch.frames_out));
+        add(&meter.speech_overflows, std::mem::take(&mut scratch.speech_overflows));
+        add(&meter.speech_dropped_bytes, std::mem::take(&mut scratch.speech_dropped_bytes));
     }
 }

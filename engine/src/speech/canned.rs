@@ -81,6 +81,10 @@ impl TextToSpeech for CannedVoice {
 pub struct CannedAgent;
 
 impl Agent for CannedAgent {
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn answer(&mut self, prompt: &Prompt, out: &mut Vec<AgentAction>) -> Then {
         match prompt {
             Prompt::Said(_) | Prompt::Keyed(_) | Prompt::NotUnderstood => {

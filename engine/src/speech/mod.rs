@@ -1,11 +1,13 @@
 //! Ears and voices: the small streaming traits, and the engines that stand behind them.
 //!
 //! Nothing here runs on a media thread. A call's recogniser, voice and agent belong to one session, and the session
-//! to one speech thread; audio, requests and results cross on bounded rings.
+//! to one speech thread; audio, requests and results cross on bounded rings. An agent that may keep others waiting has a
+//! thread of its own.
 
 pub mod canned;
 pub mod grammar;
 pub(crate) mod link;
+pub(crate) mod mind;
 mod render;
 pub(crate) mod session;
 pub mod stt;

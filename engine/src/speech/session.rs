@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::link::{Answer, Request, SessionEnd};
+use super::mind::{Answered, Mind};
 use super::render::Renderer;
 use super::{SpeechToText, TextToSpeech};
-use crate::agent::{Agent, AgentAction};
-use crate::call::{Prompt, TurnId, UtteranceId};
+use crate::agent::AgentAction;
+use crate::call::{TurnId, UtteranceId};
 
 /// Requests taken per round, so that one session cannot hold up the others.
 const REQUESTS_PER_ROUND: usize = 32;
@@ -14,13 +15,12 @@ const REQUESTS_PER_ROUND: usize = 32;
 pub(crate) struct Session {
     link: SessionEnd,
     recogniser: Box<dyn SpeechToText>,
-    agent: Box<dyn Agent>,
+    mind: Mind,
     voice: Arc<dyn TextToSpeech>,
     /// The utterance that the recogniser is in.
     utterance: Option<UtteranceId>,
     /// The agent's latest turn.
     turn: Option<TurnId>,
-    actions: Vec<AgentAction>,
 }
 
 /// What a round of work came to.
@@ -40,10 +40,10 @@ impl Session {
     pub(crate) fn new(
         link: SessionEnd,
         recogniser: Box<dyn SpeechToText>,
-        agent: Box<dyn Agent>,
+        mind: Mind,
         voice: Arc<dyn TextToSpeech>,
     ) -> Self {
-        Self { link, recogniser, agent, voice, utterance: None, turn: None, actions: Vec::new() }
+        Self { link, recogniser, mind, voice, utterance: None, turn: None }
     }
 
     /// Works off what is waiting, up to a bound.
@@ -51,15 +51,17 @@ impl Session {
         if !self.link.settle() {
             return if self.link.is_over() { Round::Over } else { Round::Blocked };
         }
+        let answered = self.take_answers();
         for done in 0..REQUESTS_PER_ROUND {
             let Some(request) = self.link.next_request() else {
                 return match done {
                     _ if self.link.is_over() => Round::Over,
-                    0 => Round::Idle,
+                    0 if !answered => Round::Idle,
                     _ => Round::Worked,
                 };
             };
             self.work(request, renderer);
+            self.take_answers();
             self.link.settle();
         }
         Round::Worked
@@ -85,32 +87,46 @@ impl Session {
                     self.link.send(Answer::Transcript { utterance, text, is_final: true });
                 }
             }
-            Request::AskAgent { turn, prompt } => self.ask(turn, &prompt),
+            Request::AskAgent { turn, prompt } => {
+                self.turn = Some(turn);
+                self.mind.ask(turn, prompt);
+            }
             Request::CancelAgent { turn } => {
                 if self.turn.take_if(|latest| *latest == turn).is_some() {
-                    self.agent.forget_last();
+                    self.mind.forget_last(turn);
                 }
             }
             Request::AgentHeard { turn, text } => {
                 if self.turn == Some(turn) {
-                    self.agent.was_cut(&text);
+                    self.mind.was_cut(text);
                 }
             }
             Request::Synthesize { utterance, text } => self.speak(utterance, &text, renderer),
         }
     }
 
-    fn ask(&mut self, turn: TurnId, prompt: &Prompt) {
-        self.turn = Some(turn);
-        let then = self.agent.answer(prompt, &mut self.actions);
-        for action in self.actions.drain(..) {
-            match action {
-                AgentAction::Say(text) => self.link.send(Answer::Says { turn, text }),
-                AgentAction::Record { key, value } => self.link.send(Answer::Records { key, value }),
-                AgentAction::Expect(expectation) => self.recogniser.expect(&expectation),
+    /// Passes on what the agent answered. True if that was anything.
+    fn take_answers(&mut self) -> bool {
+        let mut any = false;
+        while let Some(Answered { turn, answer }) = self.mind.next_answer() {
+            any = true;
+            let Some((actions, then)) = answer else {
+                self.link.send(Answer::Failed { turn });
+                continue;
+            };
+            for action in actions {
+                match action {
+                    AgentAction::Say(text) => self.link.send(Answer::Says { turn, text }),
+                    AgentAction::Record { key, value } => self.link.send(Answer::Records { key, value }),
+                    AgentAction::Expect(expectation) => self.recogniser.expect(&expectation),
+                }
             }
+            self.link.send(Answer::Done { turn, then });
         }
-        self.link.send(Answer::Done { turn, then });
+        if any {
+            self.link.settle();
+        }
+        any
     }
 
     fn speak(&mut self, utterance: UtteranceId, text: &str, renderer: &mut Renderer) {

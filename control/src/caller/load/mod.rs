@@ -104,7 +104,11 @@ impl LoadRun {
 /// Errors if the server's address or a token is not one: then nothing was dialled. Calls that fail are part of the result.
 pub fn start(plan: LoadPlan) -> Result<LoadRun, CallerError> {
     let carrier = Carrier::of(&plan.call)?;
-    let (progress, stop) = (Arc::new(Progress::default()), Stop::default());
+    let progress = match plan.schedule {
+        Schedule::Once { .. } => Progress::keeping_calls(),
+        Schedule::Hold { .. } => Progress::default(),
+    };
+    let (progress, stop) = (Arc::new(progress), Stop::default());
     let task = tokio::spawn(run(plan, carrier, progress.clone(), stop.clone()));
     Ok(LoadRun { progress, stop, task })
 }
@@ -295,7 +299,7 @@ async fn run(plan: LoadPlan, carrier: Carrier, progress: Arc<Progress>, stop: St
                     (None, Some(waited)) => result.measures.add_unanswered(waited),
                     (None, None) => {}
                 }
-                progress.on_over(&placed.outcome.fate);
+                progress.on_over(&placed.outcome);
                 dialer.on_ended(dial.line, placed.report.is_some(), began.elapsed());
                 result.calls.push(placed.outcome);
             }

@@ -1,8 +1,10 @@
 //! How far a load test is, for whoever watches: counters that calls add to as they go, and that cost them nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::super::line::What;
+use super::CallOutcome;
 
 /// Counters of a load test that runs.
 #[derive(Debug, Default)]
@@ -16,6 +18,8 @@ pub struct Progress {
     agent_turns: AtomicU64,
     caller_turns: AtomicU64,
     clears: AtomicU64,
+    /// Calls that are over, where their number is known beforehand. Locked once per call, at its end.
+    ended: Option<Mutex<Vec<CallOutcome>>>,
 }
 
 /// What the counters showed at one moment.
@@ -42,6 +46,20 @@ pub struct Counts {
 }
 
 impl Progress {
+    /// Counters that also keep each call that is over, for a test of so many calls and no more.
+    pub(super) fn keeping_calls() -> Self {
+        Self { ended: Some(Mutex::default()), ..Self::default() }
+    }
+
+    /// The calls that are over, in the order in which they ended, of a test of so many calls ([`Schedule::Once`]).
+    ///
+    /// [`Schedule::Once`]: super::Schedule::Once
+    pub fn ended(&self) -> Vec<CallOutcome> {
+        let ended =
+            self.ended.as_ref().map(|ended| ended.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        ended.unwrap_or_default()
+    }
+
     /// The counters now. They are read one after another, so while calls run they may be apart by one.
     pub fn counts(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -78,8 +96,11 @@ impl Progress {
         }
     }
 
-    pub(super) fn on_over(&self, fate: &super::Fate) {
-        add(match fate {
+    pub(super) fn on_over(&self, outcome: &CallOutcome) {
+        if let Some(ended) = &self.ended {
+            ended.lock().unwrap_or_else(PoisonError::into_inner).push(outcome.clone());
+        }
+        add(match &outcome.fate {
             super::Fate::Completed => &self.completed,
             super::Fate::Failed(_) => &self.failed,
             super::Fate::Stopped => &self.stopped,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::Extension;
 use axum::extract::State;
-use axum::http::{Method, Request, StatusCode};
+use axum::http::StatusCode;
 
-use super::{Seen, check_webhook};
+use super::shapes::CallStatusForm;
+use super::webhook::Webhook;
 use crate::domain::call::StatusReport;
 use crate::domain::time::UnixMs;
 use crate::server::App;
@@ -14,19 +15,32 @@ use crate::store::StoreError;
 use crate::systems::error::ApiError;
 use crate::systems::form::Form;
 
+/// A call's status
+///
+/// The carrier's status callback. A report that repeats an earlier one, or was overtaken, changes nothing.
+#[utoipa::path(
+    method(get, post),
+    path = "/api/callbot/call-status",
+    tag = "callbot",
+    request_body(content = CallStatusForm, content_type = "application/x-www-form-urlencoded"),
+    security(("twilioSignature" = [])),
+    responses(
+        (status = 200, description = "Taken note of; the body is empty"),
+        (status = 403, description = "X-Twilio-Signature does not match"),
+        (status = 503, description = "The database takes no requests; try again later")
+    )
+)]
 pub(super) async fn handle(
     State(app): State<Arc<App>>,
-    request: Request<Body>,
+    Extension(webhook): Extension<Webhook>,
 ) -> Result<StatusCode, ApiError> {
-    let seen = Seen::of(&app, request.headers(), request.uri())?;
-    let headers = request.headers().clone();
-    let is_post = request.method() == Method::POST;
-    let form = Form::read(request).await?;
-    check_webhook(&app, &headers, &seen, if is_post { form.fields() } else { &[] })?;
-    let report = report(&form)?;
+    let report = report(&webhook.form)?;
     let (carrier_call_id, status) = (report.carrier_call_id.clone(), report.status.clone());
     match app.calls.report(report).await {
-        Ok(outcome) => tracing::info!(carrier_call_id, status, ?outcome, "call status"),
+        Ok(outcome) => {
+            let call_id = outcome.call().map(tracing::field::display);
+            tracing::info!(call_id, carrier_call_id, status, outcome = outcome.as_str(), "call status");
+        }
         // It is kept and written later: to have it sent again would not help.
         Err(StoreError::Delayed(_)) => {
             tracing::warn!(carrier_call_id, status, "call status is written later")

@@ -1,123 +1,132 @@
-//! Callbot, the system at the root: a carrier's webhooks, its media socket, and health.
+//! Callbot, the system at the root: a carrier's webhooks, its media socket, the log, health and status.
 
 mod audio_stream;
 mod call_status;
 mod health;
 mod incoming_call;
+pub mod log_stream;
+mod logs;
+mod seen;
+pub mod shapes;
 pub mod signature;
+mod simulations;
+mod status;
+mod webhook;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::http::{HeaderMap, Uri, header};
-use axum::routing::get;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::middleware;
+use serde_json::{Value, json};
+use utoipa::{OpenApi, PartialSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use self::shapes::MediaMessages;
 use crate::server::App;
-use crate::settings::{Environment, is_authority};
-use crate::systems::error::ApiError;
-use signature::SeenUrl;
+use crate::server::openapi::About;
+use crate::server::rate_limit::Limit;
+use crate::server::system::{Routes, System, no_cors};
+use crate::systems::bearer;
+use crate::systems::error::{ApiError, Envelope, enveloped};
 
-/// The routes, below `base` (empty for the root).
-pub fn routes(base: &str) -> Router<Arc<App>> {
-    let path = |path: &str| format!("{base}{path}");
-    Router::new()
-        .route(&path("/api/callbot/incoming-call"), get(incoming_call::handle).post(incoming_call::handle))
-        .route(&path("/api/callbot/call-status"), get(call_status::handle).post(call_status::handle))
-        .route(&path("/api/callbot/audio-stream"), get(audio_stream::handle))
-        .route(&path("/health"), get(health::handle))
+/// The system.
+pub static SYSTEM: System = System {
+    name: "callbot",
+    bases: &["", "/callbot"],
+    prefixes: &[],
+    open,
+    guarded,
+    guard,
+    error_body: enveloped,
+    limits: &[
+        Limit { prefix: "/api/callbot/", requests: 100 },
+        Limit { prefix: "/api/logs/", requests: 60 },
+        Limit { prefix: TEST, requests: 10 },
+    ],
+    claims_signature,
+    cors: no_cors,
+    about: Some(&ABOUT),
+};
+
+static ABOUT: About = About {
+    title: "Offhook callbot",
+    description: include_str!("openapi.md"),
+    tags: &[
+        ("callbot", "What a carrier asks: webhooks, and the socket that carries a call's audio."),
+        ("logs", "What the server logs, as it was and as it goes on."),
+        ("test", "Simulated callers against this server, and what was measured."),
+        ("health", "How the server and what it needs are doing."),
+        ("documentation", "This document, and the pages that show it."),
+        (
+            "calls",
+            "Offhook's own API: calls, what was said on them, and their files. It is at the root, whatever the base.",
+        ),
+        ("simulations", "Offhook's own API: simulations, all that was measured, and their end."),
+    ],
+    schemes,
+    guarded_by: &["bearer"],
+    guarded_sockets_by: &["bearer", "socketToken"],
+    error: Envelope::schema,
+};
+
+fn schemes() -> Value {
+    json!({
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "One of the tokens in `OFFHOOK_BEARER_TOKENS`. A server in development that only its own machine \
+                            can reach asks for none, unless tokens are set.",
+        },
+        "socketToken": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "token",
+            "description": "The same token, for WebSockets of web pages, which cannot set headers.",
+        },
+        "twilioSignature": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Twilio-Signature",
+            "description": "Twilio's signature: HMAC-SHA1 with `TWILIO_AUTH_TOKEN` over the URL and the form's fields, in \
+                            base64. Asked for in production, and wherever that token is set.",
+        },
+    })
 }
 
-/// Where a request was sent to, as its sender saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) tls: Option<bool>,
-    pub(crate) authority: String,
-    path_and_query: String,
+/// Where the simulator's endpoints are.
+const TEST: &str = "/api/test/";
+
+fn open(app: &Arc<App>) -> Routes {
+    let webhooks = OpenApiRouter::new()
+        .routes(routes!(incoming_call::handle))
+        .routes(routes!(call_status::handle))
+        .route_layer(middleware::from_fn_with_state(app.clone(), webhook::check));
+    OpenApiRouter::with_openapi(MediaMessages::openapi())
+        .merge(webhooks)
+        .routes(routes!(audio_stream::handle))
+        .routes(routes!(health::handle))
 }
 
-impl Seen {
-    /// From the public URL if there is one, else from the forwarded headers and `Host`.
-    pub(crate) fn of(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Self, ApiError> {
-        let path_and_query = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        if let Some(public) = &app.settings.public_url {
-            return Ok(Self { tls: Some(public.tls), authority: public.authority.clone(), path_and_query });
-        }
-        let first = |name: &str| {
-            let value = headers.get(name)?.to_str().ok()?;
-            value.split(',').next().map(str::trim).filter(|value| !value.is_empty())
-        };
-        let authority = first("x-forwarded-host")
-            .or_else(|| first(header::HOST.as_str()))
-            .or_else(|| uri.authority().map(|authority| authority.as_str()))
-            .ok_or_else(|| ApiError::invalid("The request has no Host header"))?;
-        if !is_authority(authority) {
-            return Err(ApiError::invalid("The Host header is not a host name"));
-        }
-        let tls = match first("x-forwarded-proto") {
-            Some("https" | "wss") => Some(true),
-            Some("http" | "ws") => Some(false),
-            _ => None,
-        };
-        Ok(Self { tls, authority: authority.to_owned(), path_and_query })
-    }
-
-    fn url(&self) -> SeenUrl<'_> {
-        SeenUrl { tls: self.tls, authority: &self.authority, path_and_query: &self.path_and_query }
-    }
-
-    /// True if sockets to this host are asked for as `wss`. Where nothing tells, they are, but for this machine itself,
-    /// which has no certificate.
-    fn socket_is_tls(&self) -> bool {
-        let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, port)| {
-            if port.contains(']') { self.authority.as_str() } else { host }
-        });
-        let loopback = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-        self.tls.unwrap_or(!loopback)
-    }
+fn guarded(_: &Arc<App>) -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(simulations::start))
+        .routes(routes!(simulations::one))
+        .routes(routes!(simulations::results))
+        .routes(routes!(logs::latest))
+        .routes(routes!(logs::stream))
+        .routes(routes!(status::handle))
 }
 
-const SIGNATURE: &str = "x-twilio-signature";
-
-/// Refuses a webhook that the carrier did not sign, where signatures can be checked or must be.
-fn check_webhook(
-    app: &App,
-    headers: &HeaderMap,
-    seen: &Seen,
-    fields: &[(String, String)],
-) -> Result<(), ApiError> {
-    let Some(key) = &app.settings.twilio_auth_token else {
-        return match app.settings.environment {
-            Environment::Development => Ok(()),
-            Environment::Production => Err(ApiError::forbidden(
-                "In production webhooks must be signed, and TWILIO_AUTH_TOKEN is not set",
-            )),
-        };
-    };
-    let signature = headers.get(SIGNATURE).and_then(|value| value.to_str().ok());
-    let Some(signature) = signature else {
-        tracing::warn!("a webhook without a signature was refused");
-        return Err(ApiError::forbidden("X-Twilio-Signature is missing"));
-    };
-    // Signatures with a shared key are made of a secret that is not configured here: they cannot be right.
-    let urls = seen.url().of_webhook();
-    if signature::is_valid(key.reveal(), signature, &urls, fields) {
-        return Ok(());
+fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {
+    bearer::check(app, request)?;
+    if request.uri.path().starts_with(TEST) && !app.settings.test_endpoints {
+        return Err(ApiError::not_found("Test endpoints are switched off (OFFHOOK_TEST_ENDPOINTS)"));
     }
-    tracing::warn!(
-        tried = ?urls.first(), "a webhook with a wrong signature was refused; is OFFHOOK_PUBLIC_URL the URL that the carrier asks?"
-    );
-    Err(ApiError::forbidden("X-Twilio-Signature does not match"))
+    Ok(())
 }
 
-/// Refuses a socket whose signature is there and wrong.
-fn check_socket(app: &App, headers: &HeaderMap, seen: &Seen) -> Result<(), ApiError> {
-    let (Some(key), Some(signature)) = (&app.settings.twilio_auth_token, headers.get(SIGNATURE)) else {
-        return Ok(());
-    };
-    let signature = signature.to_str().unwrap_or("");
-    if signature::is_valid(key.reveal(), signature, &seen.url().of_socket(), &[]) {
-        return Ok(());
-    }
-    tracing::warn!("a media socket with a wrong signature was refused");
-    Err(ApiError::forbidden("X-Twilio-Signature does not match"))
+fn claims_signature(headers: &HeaderMap) -> bool {
+    headers.contains_key(webhook::SIGNATURE)
 }

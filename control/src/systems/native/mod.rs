@@ -1,53 +1,49 @@
-//! Offhook's own API, below `/v1`: what calls were, and what was said on them.
+//! Offhook's own API, below `/v1`: what calls were, what was said on them, and what simulations measured.
 
 mod calls;
+mod page;
+mod simulations;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Request, Response, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::routing::{get, post};
-use subtle::ConstantTimeEq;
+use axum::http::request::Parts;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::server::App;
-use crate::systems::error::ApiError;
+use crate::server::system::{Routes, System, no_cors, unsigned};
+use crate::server::{App, metrics};
+use crate::systems::bearer;
+use crate::systems::error::{ApiError, enveloped};
 
-/// The routes.
-pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
-    Router::new()
-        .route("/v1/calls", get(calls::list))
-        .route("/v1/calls/{call}", get(calls::one))
-        .route("/v1/calls/{call}/timeline", get(calls::call_timeline))
-        .route("/v1/calls/{call}/recording", get(calls::recording))
-        .route("/v1/calls/{call}/journal", get(calls::journal))
-        .route("/v1/calls/{call}/hangup", post(calls::hang_up))
-        .route_layer(middleware::from_fn_with_state(app.clone(), check_bearer))
+/// The system.
+pub static SYSTEM: System = System {
+    name: "native",
+    bases: &[],
+    prefixes: &["/v1", "/metrics"],
+    open: |_| OpenApiRouter::new(),
+    guarded,
+    guard,
+    error_body: enveloped,
+    limits: &[],
+    claims_signature: unsigned,
+    cors: no_cors,
+    about: None,
+};
+
+fn guarded(_: &Arc<App>) -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(calls::list))
+        .routes(routes!(calls::one))
+        .routes(routes!(calls::call_timeline))
+        .routes(routes!(calls::recording))
+        .routes(routes!(calls::journal))
+        .routes(routes!(calls::hang_up))
+        .routes(routes!(simulations::list))
+        .routes(routes!(simulations::one))
+        .routes(routes!(simulations::stop))
+        .routes(routes!(metrics::metrics))
 }
 
-async fn check_bearer(
-    State(app): State<Arc<App>>,
-    request: Request<Body>,
-    next: Next,
-) -> Result<Response<Body>, ApiError> {
-    if app.settings.api_is_open() || has_token(&app, request.headers()) {
-        return Ok(next.run(request).await);
-    }
-    let message = if app.settings.bearer_tokens.is_empty() {
-        "/v1 is closed: it can be reached from other machines, and OFFHOOK_BEARER_TOKENS is not set"
-    } else {
-        "A valid bearer token is required"
-    };
-    Err(ApiError::new(StatusCode::UNAUTHORIZED, message))
-}
-
-fn has_token(app: &App, headers: &HeaderMap) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some((scheme, token)) = given.and_then(|value| value.split_once(' ')) else { return false };
-    scheme.eq_ignore_ascii_case("bearer")
-        && app.settings.bearer_tokens.iter().fold(false, |found, known| {
-            found | bool::from(known.reveal().as_bytes().ct_eq(token.trim().as_bytes()))
-        })
+fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {
+    bearer::check(app, request)
 }

@@ -89,6 +89,8 @@ struct Table {
     /// What the agent's turn was to say.
     said: Vec<(UtteranceId, String)>,
     voice_failed: bool,
+    /// Told with the agent's first audio, until the stages of it are told.
+    response_ms: Option<u32>,
     listening_to: Option<UtteranceId>,
     last_heard: UtteranceId,
     marks: Vec<u32>,
@@ -113,6 +115,7 @@ impl Table {
             dead_to: UtteranceId(0),
             said: Vec::new(),
             voice_failed: false,
+            response_ms: None,
             listening_to: None,
             last_heard: UtteranceId(0),
             marks: Vec::new(),
@@ -191,6 +194,13 @@ impl Table {
                     }
                     assert!(said.contains(&told), "of {:?} this is told: {turn:?}", self.said);
                     self.turn_is_over();
+                }
+                EventKind::AgentSpeaks { response_ms, .. } => self.response_ms = *response_ms,
+                EventKind::Responded(response) => {
+                    let stages: u64 = response.stages().iter().map(|(_, us)| us).sum();
+                    assert_eq!(stages, response.response_us, "{response:?}");
+                    let told_ms = self.response_ms.take().expect("only answers have a response time");
+                    assert_eq!(u64::from(told_ms), response.response_us / 1_000);
                 }
                 EventKind::VoiceFailed { .. } => self.voice_failed = true,
                 EventKind::Decided { decision: Decision::Resume, .. } => self.stopped = false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Decision, EndReason, EventKind, Output, Prompt, Reason, Speaker};
+use crate::call::{Decision, EndReason, Event, EventKind, Output, Prompt, Reason, Response, Speaker};
 use crate::sim::{Reply, Sim};
 
 const OPENING: &str = "We open at nine and close at five.";
@@ -241,6 +241,85 @@ fn response_time_is_from_the_last_speech_to_the_first_audio() {
     let response_ms = sim.turn_records()[2].response_ms.unwrap();
     // 700 ms of silence, 50 for the recogniser, 1 for the agent, 2 for the voice.
     assert!((740..=800).contains(&response_ms), "{response_ms}");
+}
+
+fn responses(sim: &Sim) -> Vec<Response> {
+    let of = |event: &Event| match event.kind {
+        EventKind::Responded(response) => Some(response),
+        _ => None,
+    };
+    sim.events().iter().filter_map(of).collect()
+}
+
+/// The stages of a response time, in ms.
+fn stages_ms(response: &Response) -> [u64; 5] {
+    response.stages().map(|(_, us)| us / 1_000)
+}
+
+#[test]
+fn response_time_is_told_stage_by_stage_and_the_stages_add_up() {
+    let mut sim = Sim::answered([Reply::say("How many?"), Reply::say("Thank you.")]);
+    sim.run_until_idle();
+    sim.world.recogniser_delay = ms(310);
+    sim.world.agent_delay = ms(420);
+    sim.world.voice_delay = ms(130);
+    sim.caller_says("two", ms(400));
+    sim.run_until_idle();
+    let [response] = responses(&sim)[..] else { panic!("one answer, and no response to a greeting") };
+    assert_eq!(stages_ms(&response), [700, 310, 420, 130, 0]);
+    assert_eq!(response.stages().iter().map(|(_, us)| us).sum::<u64>(), response.response_us);
+    let record = &sim.turn_records()[2];
+    assert_eq!((record.turn, record.response_ms), (response.turn, Some(1_560)));
+}
+
+#[test]
+fn words_that_never_come_are_a_long_transcript_stage() {
+    let mut sim = Sim::answered([Reply::say("How many?"), Reply::say("Sorry?")]);
+    sim.run_until_idle();
+    sim.world.recogniser_delay = ms(60_000);
+    sim.caller_says("two", ms(400));
+    sim.run_for(ms(6_000));
+    let [response] = responses(&sim)[..] else { panic!("one answer") };
+    assert_eq!(stages_ms(&response), [700, 3_000, 1, 2, 0]);
+}
+
+#[test]
+fn keys_are_waited_for_in_endpointing_alone() {
+    let mut sim = Sim::answered([Reply::say("How many?"), Reply::say("Two."), Reply::say("Four.")]);
+    sim.run_until_idle();
+    sim.caller_keys('2');
+    sim.run_until_idle();
+    sim.caller_keys('4');
+    sim.caller_keys('#');
+    sim.run_until_idle();
+    let stages: Vec<_> = responses(&sim).iter().map(stages_ms).collect();
+    assert_eq!(stages, [[2_500, 0, 1, 2, 0], [0, 0, 1, 2, 0]]);
+}
+
+#[test]
+fn a_turn_that_the_caller_takes_up_again_counts_from_its_last_word() {
+    let mut sim = Sim::answered([Reply::say("How many?"), Reply::say("Thank you.")]);
+    sim.run_until_idle();
+    sim.world.recogniser_delay = ms(900);
+    sim.caller_says("two", ms(400));
+    sim.caller_pauses(ms(1_000));
+    sim.caller_says("hundred", ms(400));
+    sim.run_until_idle();
+    let [response] = responses(&sim)[..] else { panic!("one answer") };
+    assert_eq!(stages_ms(&response), [700, 900, 1, 2, 0]);
+}
+
+#[test]
+fn an_answer_that_nobody_heard_has_no_response_time() {
+    let mut sim = Sim::answered([Reply::say("How many?"), Reply::say("Two."), Reply::say("Two hundred.")]);
+    sim.run_until_idle();
+    sim.world.voice_delay = ms(600);
+    sim.caller_says("two", ms(400));
+    sim.caller_pauses(ms(1_000));
+    sim.caller_says("hundred", ms(400));
+    sim.run_until_idle();
+    assert_eq!(sim.prompts().len(), 3);
+    assert_eq!(responses(&sim).len(), 1);
 }
 
 #[test]

@@ -34,6 +34,10 @@ fn trace(sim: &Sim) -> String {
                 EventKind::Decided { decision, reason, measured_ms, threshold_ms } => {
                     format!("{decision:?} by {reason:?}, {measured_ms} of {threshold_ms} ms")
                 }
+                EventKind::Responded(response) => {
+                    let stages = response.stages().map(|(_, us)| (us / 1_000).to_string()).join(" + ");
+                    format!("responded after {} = {stages} ms", response.response_us / 1_000)
+                }
                 EventKind::Turn(turn) => format!("{:?}: {} | {}", turn.speaker, turn.text, turn.unheard),
                 _ => continue,
             },
@@ -95,7 +99,9 @@ fn question_and_answer() {
         1510 Caller: two |
         1510 ask agent for turn 3: Said(\"two\")
         1511 synthesize 3: Good.
-        1513 media 3 of 160 bytes × 15
+        1513 media 3 of 160 bytes × 5
+        1513 responded after 753 = 700 + 50 + 1 + 2 + 0 ms
+        1520 media 3 of 160 bytes × 10
         1700 mark m1
         1823 Agent: Good. |
     ",
@@ -131,7 +137,9 @@ fn barge_in_with_words() {
         1450 Caller: stop |
         1450 ask agent for turn 3: Said(\"stop\")
         1451 synthesize 3: Yes?
-        1453 media 3 of 160 bytes × 12
+        1453 media 3 of 160 bytes × 5
+        1453 responded after 553 = 500 + 50 + 1 + 2 + 0 ms
+        1460 media 3 of 160 bytes × 7
         1580 mark m0
         1703 Agent: Yes? |
     ",
@@ -215,7 +223,9 @@ fn misunderstanding() {
         1710 Caller:  |
         1710 ask agent for turn 3: NotUnderstood
         1711 synthesize 3: Sorry?
-        1713 media 3 of 160 bytes × 18
+        1713 media 3 of 160 bytes × 5
+        1713 responded after 753 = 700 + 50 + 1 + 2 + 0 ms
+        1720 media 3 of 160 bytes × 13
         1960 mark m1
         2083 Agent: Sorry? |
     ",
@@ -244,7 +254,9 @@ fn keys() {
         300 Caller: 4 |
         300 ask agent for turn 3: Keyed(\"4\")
         301 synthesize 2: Four.
-        303 media 2 of 160 bytes × 15
+        303 media 2 of 160 bytes × 5
+        303 responded after 3 = 0 + 0 + 1 + 2 + 0 ms
+        320 media 2 of 160 bytes × 10
         500 mark m0
         613 Agent: Four. |
     ",

@@ -1,0 +1,196 @@
+//! What the routes work with: settings, store, calls, engine, and whether there is room for one more call.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderValue;
+use offhook_engine::{CallHandle, CallId, Engine, EngineError, EngineSettings, NewCall, NewLeg};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use super::metrics::HttpCounts;
+use super::rate_limit::RateLimiter;
+use super::{StartError, told};
+use crate::domain::calls::{Busy, Calls};
+use crate::domain::services::{PACE, Probe, Services};
+use crate::domain::simulations::Simulations;
+use crate::domain::speech::Answering;
+use crate::domain::time::UnixMs;
+use crate::integrations::http::HttpClient;
+use crate::integrations::twilio::TwilioProbe;
+use crate::settings::{Secret, Settings};
+use crate::store::Store;
+use crate::systems::callbot::log_stream::LogStreams;
+
+/// What the routes work with.
+pub struct App {
+    /// How the server runs.
+    pub settings: Settings,
+    /// What is kept.
+    pub store: Arc<Store>,
+    /// What is announced or running.
+    pub calls: Arc<Calls>,
+    /// When the server started.
+    pub started: Instant,
+    /// How the outside services stand.
+    pub services: Arc<Services>,
+    /// Answered requests.
+    pub http: HttpCounts,
+    /// Who watches the log.
+    pub log_streams: LogStreams,
+    /// What answers calls.
+    pub answering: Arc<Answering>,
+    /// Calls that the server places to itself.
+    pub simulations: Arc<Simulations>,
+    /// Counts requests by client.
+    pub limiter: RateLimiter,
+    /// Known to this process, and to who may read its data folder.
+    pub simulator_token: Secret,
+    draining: AtomicBool,
+    /// None once the server stops: no call is taken on then.
+    engine: RwLock<Option<Engine>>,
+}
+
+/// The file under the data folder that has [`App::simulator_token`], while the server runs.
+pub const SIMULATOR_TOKEN_FILE: &str = "simulator.token";
+
+impl App {
+    /// Opens the store, loads speech and starts the engine, for a server that listens at `address`.
+    pub(super) fn start(settings: Settings, address: SocketAddr) -> Result<Self, StartError> {
+        let answering = Arc::new(Answering::from_settings(&settings).map_err(StartError)?);
+        let store = Arc::new(Store::open(&settings.data_dir, UnixMs::now()).map_err(told)?);
+        if store.restarted() > 0 {
+            tracing::warn!(
+                calls = store.restarted(),
+                "calls of a dead process were closed as engine-restarted"
+            );
+        }
+        let scenario = answering.scenario_named(None).unwrap_or_default();
+        let calls = Arc::new(Calls::new(store.clone(), &settings.data_dir, &scenario));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let engine_settings = EngineSettings {
+            media_threads: settings.media_threads.unwrap_or(cores),
+            speech_threads: cores,
+            pin_threads: false,
+            journal_dir: settings.journals(),
+            recording_dir: settings.recordings(),
+        };
+        let engine = Engine::start(engine_settings, calls.clone()).map_err(|error| {
+            StartError(format!("the engine cannot start: {error}; check the data folder and --data-dir"))
+        })?;
+        let simulator_token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        write_token(&settings.data_dir.join(SIMULATOR_TOKEN_FILE), &simulator_token).map_err(|error| {
+            StartError(format!("cannot write {SIMULATOR_TOKEN_FILE} in the data folder: {error}"))
+        })?;
+        let simulator_token = Secret::new(simulator_token);
+        let goals = answering.clone();
+        let simulations = Arc::new(Simulations::new(
+            store.clone(),
+            address,
+            simulator_token.clone(),
+            Box::new(move |scenario, outcome| goals.goal_of(scenario, outcome)),
+        ));
+        let http = HttpClient::new().map_err(told)?;
+        let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
+        Ok(Self {
+            settings,
+            services,
+            http: HttpCounts::default(),
+            log_streams: LogStreams::default(),
+            store,
+            calls,
+            started: Instant::now(),
+            answering,
+            simulations,
+            limiter: RateLimiter::default(),
+            simulator_token,
+            draining: AtomicBool::new(false),
+            engine: RwLock::new(Some(engine)),
+        })
+    }
+
+    /// Gives a media socket and its call to the engine.
+    pub fn hand_over(&self, leg: NewLeg, call: CallId, scenario: &str) -> Result<CallHandle, EngineError> {
+        let engine = self.engine();
+        let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
+        let (recogniser, voice, agent) = self.answering.for_a_call(scenario);
+        let settings = self.settings.call.clone();
+        let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
+        engine.hand_over(leg, NewCall { id: call, recogniser, voice, agent, settings, answered_unix_us })
+    }
+
+    /// Whether one more call can be taken, without harm to those that run.
+    pub fn has_room(&self) -> Result<(), Busy> {
+        if self.is_draining() {
+            return Err(Busy::Draining);
+        }
+        if let Some(most) = self.settings.calls_max.filter(|most| self.calls.expected() >= *most) {
+            return Err(Busy::Full(most));
+        }
+        let most = self.settings.overload_lateness;
+        let engine = self.engine();
+        let late = engine.as_ref().map_or(Duration::ZERO, |engine| engine.lateness().p99);
+        if !most.is_zero() && late > most {
+            return Err(Busy::Overloaded(late.as_millis() as u64));
+        }
+        Ok(())
+    }
+
+    /// The engine, while it runs.
+    pub(super) fn engine(&self) -> RwLockReadGuard<'_, Option<Engine>> {
+        self.engine.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True once new calls are refused because the server is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Refuses new calls from here on.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// True if `shown` is the token of this process.
+    pub(super) fn is_simulator(&self, shown: Option<&HeaderValue>) -> bool {
+        shown.is_some_and(|shown| shown.as_bytes().ct_eq(self.simulator_token.reveal().as_bytes()).into())
+    }
+
+    /// Ends all calls and waits until their records are complete. Blocks.
+    pub(super) fn stop_engine(&self) {
+        let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(engine) = engine {
+            engine.shutdown();
+        }
+    }
+
+    /// Commits what waits and closes the store. Blocks.
+    pub(super) fn close(&self) {
+        self.store.close();
+        // The next start writes a new one: what is left of this one opens nothing.
+        let _ = std::fs::remove_file(self.settings.data_dir.join(SIMULATOR_TOKEN_FILE));
+    }
+}
+
+/// A probe for each outside service that is configured.
+fn probes(settings: &Settings, http: &HttpClient) -> Vec<Box<dyn Probe>> {
+    let twilio = TwilioProbe::from_settings(settings, http);
+    twilio.into_iter().map(|probe| Box::new(probe) as Box<dyn Probe>).collect()
+}
+
+/// Writes a file that its owner alone may read.
+fn write_token(path: &Path, token: &str) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(token.as_bytes())
+}

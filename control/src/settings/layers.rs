@@ -1,0 +1,214 @@
+//! The layers that settings come from, and which of them wins.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use offhook_engine::call::CallSettings;
+use serde::Deserialize;
+
+use super::values::{Address, Hosts, Secret};
+use super::{DEFAULT_FILE, Flags, SettingsError};
+
+/// The file, key by key. The text of a value follows the same rule as in the environment.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    environment: Option<String>,
+    listen: Option<String>,
+    data_dir: Option<String>,
+    public_url: Option<String>,
+    insecure: Option<bool>,
+    media_auth: Option<String>,
+    scenario: Option<String>,
+    speech: Option<String>,
+    media_threads: Option<i64>,
+    log: Option<String>,
+    bearer_token: Option<String>,
+    bearer_tokens: Option<Vec<String>>,
+    twilio_auth_token: Option<String>,
+    twilio_account_sid: Option<String>,
+    twilio_base_url: Option<String>,
+    rate_limits: Option<String>,
+    account_limit: Option<i64>,
+    trusted_proxies: Option<String>,
+    connections_per_address: Option<i64>,
+    test_endpoints: Option<bool>,
+    calls_max: Option<i64>,
+    overload_lateness_ms: Option<i64>,
+    drain_seconds: Option<i64>,
+    busy_sentence: Option<String>,
+    busy_redirect: Option<String>,
+    #[serde(default)]
+    systems: BTreeMap<String, SystemTable>,
+    pub(super) call: Option<CallSettings>,
+    #[serde(skip)]
+    path: PathBuf,
+}
+
+/// `[systems.<name>]` in the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SystemTable {
+    listen: Option<String>,
+    hosts: Option<Vec<String>>,
+}
+
+/// Where a system stands, beside its base on the main listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemPlace {
+    /// A listener of its own, where it stands at the root.
+    pub listen: Option<SocketAddr>,
+    /// Host names, in lower case, for which it stands at the root of the main listener.
+    pub hosts: Vec<String>,
+}
+
+impl File {
+    fn text(&self, name: &str) -> Option<String> {
+        match name {
+            "environment" => self.environment.clone(),
+            "listen" => self.listen.clone(),
+            "data_dir" => self.data_dir.clone(),
+            "public_url" => self.public_url.clone(),
+            "insecure" => self.insecure.map(|switch| switch.to_string()),
+            "media_auth" => self.media_auth.clone(),
+            "scenario" => self.scenario.clone(),
+            "speech" => self.speech.clone(),
+            "media_threads" => self.media_threads.map(|number| number.to_string()),
+            "log" => self.log.clone(),
+            "twilio_auth_token" => self.twilio_auth_token.clone(),
+            "twilio_account_sid" => self.twilio_account_sid.clone(),
+            "twilio_base_url" => self.twilio_base_url.clone(),
+            "rate_limits" => self.rate_limits.clone(),
+            "account_limit" => self.account_limit.map(|number| number.to_string()),
+            "trusted_proxies" => self.trusted_proxies.clone(),
+            "connections_per_address" => self.connections_per_address.map(|number| number.to_string()),
+            "test_endpoints" => self.test_endpoints.map(|switch| switch.to_string()),
+            "calls_max" => self.calls_max.map(|number| number.to_string()),
+            "overload_lateness_ms" => self.overload_lateness_ms.map(|number| number.to_string()),
+            "drain_seconds" => self.drain_seconds.map(|number| number.to_string()),
+            "busy_sentence" => self.busy_sentence.clone(),
+            "busy_redirect" => self.busy_redirect.clone(),
+            _ => self.system_text(name),
+        }
+    }
+
+    /// `callbot_listen` is `listen` in `[systems.callbot]`.
+    fn system_text(&self, name: &str) -> Option<String> {
+        let (system, key) = name.rsplit_once('_')?;
+        let table = self.systems.get(system)?;
+        match key {
+            "listen" => table.listen.clone(),
+            "hosts" => table.hosts.as_ref().map(|hosts| hosts.join(",")),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn read_file(
+    flags: &Flags,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<File, SettingsError> {
+    let named = flags.config.clone().or_else(|| environment("OFFHOOK_CONFIG").map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| Path::new(DEFAULT_FILE).to_path_buf());
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => return Ok(File::default()),
+        Err(e) => {
+            return Err(SettingsError::File { path, what: format!("the settings file cannot be read: {e}") });
+        }
+    };
+    match toml::from_str::<File>(&text) {
+        Ok(file) => Ok(File { path, ..file }),
+        Err(e) => Err(SettingsError::File { path, what: e.to_string().trim_end().to_owned() }),
+    }
+}
+
+/// A value's text, and where it stands.
+pub(super) struct Given {
+    pub(super) text: String,
+    place: String,
+}
+
+pub(super) struct Layers<'a> {
+    pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) file: &'a File,
+}
+
+impl Layers<'_> {
+    /// The strongest layer's text. An empty variable counts as absent, so that a shell can unset one.
+    pub(super) fn text(&self, name: &str, flag: Option<&str>) -> Option<Given> {
+        if let Some(text) = flag {
+            return Some(Given { text: text.into(), place: format!("--{}", name.replace('_', "-")) });
+        }
+        let variable = format!("OFFHOOK_{}", name.to_uppercase());
+        if let Some(text) = (self.environment)(&variable).filter(|text| !text.is_empty()) {
+            return Some(Given { text, place: variable });
+        }
+        let text = self.file.text(name)?;
+        Some(Given { text, place: format!("{name} in {}", self.file.path.display()) })
+    }
+
+    pub(super) fn read<T: FromStr<Err = String>>(
+        &self,
+        name: &str,
+        flag: Option<&str>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(Given { text, place }) = self.text(name, flag) else { return Ok(None) };
+        match text.trim().parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(help) => Err(SettingsError::Value { place, text, help }),
+        }
+    }
+
+    pub(super) fn secret(&self, key: &str, variable: &str) -> Option<Secret> {
+        self.plain(key, variable).map(Secret::new)
+    }
+
+    /// A setting whose variable has the name that its vendor gave it.
+    pub(super) fn plain(&self, key: &str, variable: &str) -> Option<String> {
+        (self.environment)(variable)
+            .or_else(|| self.file.text(key))
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
+    }
+
+    /// Where each of the `known` systems stands. A table of another name is refused.
+    pub(super) fn systems(&self, known: &[&str]) -> Result<BTreeMap<String, SystemPlace>, SettingsError> {
+        if let Some(name) = self.file.systems.keys().find(|name| !known.contains(&name.as_str())) {
+            return Err(SettingsError::File {
+                path: self.file.path.clone(),
+                what: format!("there is no system {name:?}; there are: {}", known.join(", ")),
+            });
+        }
+        let mut places = BTreeMap::new();
+        for name in known {
+            let listen = self.read::<Address>(&format!("{name}_listen"), None)?.map(|address| address.0);
+            let hosts = self.read::<Hosts>(&format!("{name}_hosts"), None)?.unwrap_or_default().0;
+            places.insert((*name).to_owned(), SystemPlace { listen, hosts });
+        }
+        Ok(places)
+    }
+
+    pub(super) fn tokens(&self) -> Vec<Secret> {
+        let in_environment: Vec<String> = ["OFFHOOK_BEARER_TOKENS", "OFFHOOK_BEARER_TOKEN"]
+            .iter()
+            .filter_map(|variable| (self.environment)(variable))
+            .flat_map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let texts = if in_environment.iter().any(|token| !token.trim().is_empty()) {
+            in_environment
+        } else {
+            let mut texts = self.file.bearer_tokens.clone().unwrap_or_default();
+            texts.extend(self.file.bearer_token.clone());
+            texts
+        };
+        texts
+            .into_iter()
+            .map(|token| token.trim().to_owned())
+            .filter(|t| !t.is_empty())
+            .map(Secret::new)
+            .collect()
+    }
+}

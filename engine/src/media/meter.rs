@@ -1,0 +1,312 @@
+//! What a media thread measures of itself: stored by that thread alone, read by anyone.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::clock;
+use crate::measure::{Distribution, Histogram, Lateness, MediaThreadMeasures, add};
+
+/// How often a thread with calls has a deadline of its own, so that it notices when it was kept from running.
+pub(super) const PULSE: Duration = Duration::from_millis(10);
+/// A wait for sockets that took less may have been none at all: what it found may have been there before.
+const NO_WAIT: Duration = Duration::from_micros(100);
+/// How long one of the two windows lasts that the latest numbers are taken from.
+const WINDOW: Duration = Duration::from_secs(2);
+/// A window that began longer ago than this says nothing of the present.
+const STALE: Duration = Duration::from_millis(4_500);
+/// The share of busy time is taken of at least this much time, so that a single round is not taken for a load.
+const SHARE_OF: Duration = Duration::from_secs(1);
+const NEVER: u64 = u64::MAX;
+
+/// A media thread's numbers. All counts run from its start.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    start: Instant,
+    /// Calls that it owns. Other threads count up when they hand a call over.
+    pub(crate) calls: AtomicUsize,
+    /// Caller audio messages.
+    pub(crate) frames_in: AtomicU64,
+    /// Agent audio messages.
+    pub(crate) frames_out: AtomicU64,
+    /// How often caller audio found no room on the way to a recogniser.
+    pub(super) speech_overflows: AtomicU64,
+    /// Caller audio that found no room on the way to a recogniser, in bytes.
+    pub(super) speech_dropped_bytes: AtomicU64,
+    /// Answers that found no room in the inbox. Added to by speech threads.
+    pub(super) answers_unannounced: AtomicU64,
+    /// Sockets that could not be watched.
+    pub(super) sockets_unwatched: AtomicU64,
+    wake_ups: AtomicU64,
+    busy_us: AtomicU64,
+    lateness: Histogram,
+    windows: [Window; 2],
+    /// Which window is written to.
+    current: AtomicUsize,
+    /// Since when, in µs from the start, something waits for the thread, or when it will: [`NEVER`] if nothing does.
+    awaited_us: AtomicU64,
+}
+
+/// The latest numbers, for a while.
+#[derive(Debug)]
+struct Window {
+    /// When it began, in µs from the start; [`NEVER`] if it did not.
+    began_us: AtomicU64,
+    busy_us: AtomicU64,
+    lateness: Histogram,
+}
+
+/// One wake-up of the thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    /// When it woke: the `now` of all that it does.
+    pub(super) now: Instant,
+    /// Since when what it does may have waited.
+    since: Instant,
+    /// True if its own deadline was due.
+    pulse: bool,
+}
+
+/// What the thread itself knows of its rounds.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    /// When the round before began, and when it ended.
+    began: Instant,
+    ended: Instant,
+    pulse_at: Option<Instant>,
+}
+
+impl Rounds {
+    pub(super) fn new() -> Self {
+        let now = clock::now();
+        Self { began: now, ended: now, pulse_at: None }
+    }
+
+    /// The latest reading of the clock.
+    pub(super) fn ended(&self) -> Instant {
+        self.ended
+    }
+
+    /// When to wake at the latest, where `due` is the calls' earliest deadline. `idle`: there are no calls.
+    pub(super) fn wait_until(&mut self, due: Option<Instant>, idle: bool, meter: &Meter) -> Option<Instant> {
+        if idle {
+            self.pulse_at = None;
+        } else if self.pulse_at.is_none() {
+            self.pulse_at = Some(self.ended + PULSE);
+        }
+        let until = [due, self.pulse_at].into_iter().flatten().min();
+        meter.awaited_us.store(until.map_or(NEVER, |until| meter.us(until)), Ordering::Relaxed);
+        until
+    }
+
+    /// The thread woke. `until`: when it should have, at the latest.
+    pub(super) fn begin(&mut self, until: Option<Instant>, meter: &Meter) -> Round {
+        let now = clock::now();
+        let waited = now.saturating_duration_since(self.ended);
+        let asked = if waited < NO_WAIT { self.began } else { now };
+        let since = until.map_or(asked, |until| asked.min(until));
+        let pulse = self.pulse_at.take_if(|at| *at <= now).is_some();
+        meter.awaited_us.store(meter.us(since), Ordering::Relaxed);
+        self.began = now;
+        Round { now, since, pulse }
+    }
+
+    /// All that the round made was handed to the kernel. `served`: how many calls it was made for.
+    pub(super) fn end(&mut self, round: Round, served: usize, meter: &Meter) {
+        self.ended = clock::now();
+        let times = served.max(round.pulse.into());
+        meter.round(round, self.ended, times as u64);
+    }
+}
+
+impl Meter {
+    pub(super) fn new() -> Self {
+        let window = || Window {
+            began_us: AtomicU64::new(NEVER),
+            busy_us: AtomicU64::new(0),
+            lateness: Histogram::default(),
+        };
+        Self {
+            start: clock::now(),
+            calls: AtomicUsize::new(0),
+            frames_in: AtomicU64::new(0),
+            frames_out: AtomicU64::new(0),
+            speech_overflows: AtomicU64::new(0),
+            speech_dropped_bytes: AtomicU64::new(0),
+            answers_unannounced: AtomicU64::new(0),
+            sockets_unwatched: AtomicU64::new(0),
+            wake_ups: AtomicU64::new(0),
+            busy_us: AtomicU64::new(0),
+            lateness: Histogram::default(),
+            windows: [window(), window()],
+            current: AtomicUsize::new(0),
+            awaited_us: AtomicU64::new(NEVER),
+        }
+    }
+
+    fn us(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.start).as_micros() as u64
+    }
+
+    fn round(&self, round: Round, ended: Instant, times: u64) {
+        let busy_us = ended.saturating_duration_since(round.now).as_micros() as u64;
+        let late_us = ended.saturating_duration_since(round.since).as_micros() as u64;
+        let window = self.window_at(self.us(ended));
+        add(&self.wake_ups, 1);
+        add(&self.busy_us, busy_us);
+        add(&window.busy_us, busy_us);
+        if times > 0 {
+            self.lateness.record_times(late_us, times);
+            window.lateness.record_times(late_us, times);
+        }
+    }
+
+    /// The window to write to, which is the other one once this one is over.
+    fn window_at(&self, now_us: u64) -> &Window {
+        let current = self.current.load(Ordering::Relaxed);
+        let window = &self.windows[current];
+        let began_us = window.began_us.load(Ordering::Relaxed);
+        if began_us != NEVER && now_us < began_us + WINDOW.as_micros() as u64 {
+            return window;
+        }
+        let next = &self.windows[1 - current];
+        next.lateness.clear();
+        next.busy_us.store(0, Ordering::Relaxed);
+        next.began_us.store(now_us, Ordering::Relaxed);
+        self.current.store(1 - current, Ordering::Relaxed);
+        next
+    }
+
+    /// The latest seconds of the thread, seen at `now`.
+    pub(crate) fn latest(&self, now: Instant) -> Lateness {
+        let now_us = self.us(now);
+        let (mut lateness, mut busy_us, mut first_us) = (Distribution::default(), 0, now_us);
+        for window in &self.windows {
+            let began_us = window.began_us.load(Ordering::Relaxed);
+            if began_us == NEVER || now_us.saturating_sub(began_us) > STALE.as_micros() as u64 {
+                continue;
+            }
+            lateness.merge(&window.lateness.read());
+            busy_us += window.busy_us.load(Ordering::Relaxed);
+            first_us = first_us.min(began_us);
+        }
+        let awaited_us = now_us.saturating_sub(self.awaited_us.load(Ordering::Relaxed));
+        let passed_us = (now_us - first_us).max(SHARE_OF.as_micros() as u64);
+        Lateness {
+            p99: lateness.quantile(0.99).max(Duration::from_micros(awaited_us)),
+            busy: (busy_us as f64 / passed_us as f64).min(1.0),
+        }
+    }
+
+    /// All numbers of the thread `name`.
+    pub(crate) fn read(&self, name: String) -> MediaThreadMeasures {
+        let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        MediaThreadMeasures {
+            name,
+            calls: self.calls.load(Ordering::Relaxed),
+            frames_in: of(&self.frames_in),
+            frames_out: of(&self.frames_out),
+            wake_ups: of(&self.wake_ups),
+            busy: Duration::from_micros(of(&self.busy_us)),
+            lateness: self.lateness.read(),
+            speech_overflows: of(&self.speech_overflows),
+            speech_dropped_bytes: of(&self.speech_dropped_bytes),
+            answers_unannounced: of(&self.answers_unannounced),
+            sockets_unwatched: of(&self.sockets_unwatched),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// A thread whose rounds last 1 ms and serve one call, `late` after they could have begun.
+    fn run(meter: &Meter, from: Instant, rounds: u32, every: Duration, late: Duration) -> Instant {
+        let mut now = from;
+        for _ in 0..rounds {
+            now += every;
+            let round = Round { now, since: now - late, pulse: false };
+            meter.round(round, now + ms(1), 1);
+        }
+        now + ms(1)
+    }
+
+    #[test]
+    fn lateness_is_that_of_the_last_seconds_and_the_total_keeps_all() {
+        let meter = Meter::new();
+        let after = run(&meter, meter.start, 100, ms(20), ms(70));
+        assert_eq!(meter.latest(after).p99, ms(75));
+        let after = run(&meter, after, 300, ms(20), ms(1));
+        assert_eq!(meter.latest(after).p99, ms(2));
+        let read = meter.read("media-0".into());
+        assert_eq!((read.wake_ups, read.lateness.count(), read.busy), (400, 400, ms(400)));
+        assert_eq!(read.lateness.longer_than(ms(50)), 100);
+    }
+
+    #[test]
+    fn busy_is_the_share_of_the_time_that_passed() {
+        let meter = Meter::new();
+        let after = run(&meter, meter.start, 2_000, ms(2), ms(0));
+        let busy = meter.latest(after).busy;
+        assert!((0.49..0.51).contains(&busy), "{busy}");
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_without_calls_is_neither_late_nor_busy() {
+        let meter = Meter::new();
+        let after = run(&meter, meter.start, 100, ms(20), ms(70));
+        assert_eq!(meter.latest(after + Duration::from_secs(60)), Lateness::default());
+    }
+
+    #[test]
+    fn a_thread_that_hangs_is_late_while_it_hangs() {
+        let meter = Meter::new();
+        let mut rounds = Rounds::new();
+        let round = rounds.begin(None, &meter);
+        let late = meter.latest(round.now + ms(800)).p99;
+        assert!(late >= ms(800), "{late:?}");
+        rounds.end(round, 1, &meter);
+        rounds.wait_until(None, true, &meter);
+        assert!(meter.latest(round.now + ms(800)).p99 < ms(800), "once it waits, nothing waits for it");
+    }
+
+    #[test]
+    fn a_deadline_that_was_missed_counts_for_all_that_is_done() {
+        let meter = Meter::new();
+        let mut rounds = Rounds::new();
+        let due = rounds.ended() - ms(300);
+        let round = rounds.begin(Some(due), &meter);
+        rounds.end(round, 3, &meter);
+        let read = meter.read(String::new());
+        assert_eq!((read.lateness.count(), read.lateness.longer_than(ms(200))), (3, 3));
+    }
+
+    #[test]
+    fn a_socket_that_may_have_been_ready_waited_since_the_round_before() {
+        let meter = Meter::new();
+        let mut rounds = Rounds::new();
+        // The round before took 300 ms, and the thread did not have to wait.
+        rounds.ended = clock::now() + ms(300);
+        rounds.began = rounds.ended - ms(300);
+        let round = rounds.begin(None, &meter);
+        assert_eq!(round.since, rounds.ended - ms(300));
+    }
+
+    #[test]
+    fn own_deadline_counts_where_no_call_was_served() {
+        let meter = Meter::new();
+        let mut rounds = Rounds::new();
+        let until = rounds.wait_until(None, false, &meter).unwrap();
+        assert_eq!(until, rounds.ended() + PULSE);
+        rounds.pulse_at = Some(rounds.ended());
+        let round = rounds.begin(Some(rounds.ended()), &meter);
+        rounds.end(round, 0, &meter);
+        let round = rounds.begin(None, &meter);
+        rounds.end(round, 0, &meter);
+        assert_eq!(meter.read(String::new()).lateness.count(), 1);
+    }
+}
