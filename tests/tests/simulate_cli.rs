@@ -229,7 +229,7 @@ async fn what_cannot_begin_says_what_to_do() {
         (&["--scenario", "./callers.toml"], &["./callers.toml", "line 6", "shout"]),
         (&["--slo", "response<1s"], &["response_p95 (one of p50", "Shares of calls"]),
         (&["--calls", "0"], &["at least one"]),
-        (&["--calls", "100000000"], &["ulimit -n"]),
+        (&["--calls", "100000000"], &["open files", "fewer calls"]),
         (&[], &["nothing answers at", "offhook serve"]),
         (&["--calls", "many"], &["invalid value 'many'"]),
     ] {

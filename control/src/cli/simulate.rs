@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::call::{Failed, printable};
 use crate::caller::load::slo::{self, Judged, Verdict};
-use crate::caller::load::{self, Expectations, LoadPlan, LoadResult, LoadRun, Schedule, Slo, expect, own};
+use crate::caller::load::{self, Expectations, LoadPlan, LoadResult, LoadRun, Schedule, Slo, expect};
 use crate::caller::time::parse_duration;
 use crate::caller::webhook::Webhooks;
 use crate::caller::{CallPlan, CallerError, CallerScenario, INCOMING_PATH, STATUS_PATH, token};
@@ -363,15 +363,16 @@ fn judge(
     Told { schedule, result, expectations, slo, judged, verdict }
 }
 
-/// A thousand calls need more open files than most shells allow.
+/// A thousand calls need more open files than most shells allow: as many as the system permits are asked for.
 fn check_files(calls: usize) -> Result<(), Failed> {
-    let needed = calls * FILES_PER_CALL + FILES_BESIDE;
-    match own::open_files_max() {
-        Some(most) if most < needed => Err(Failed(format!(
-            "{calls} calls need up to {needed} open files, and this shell allows {most}: run `ulimit -n {needed}` first, or \
+    let needed = calls.saturating_mul(FILES_PER_CALL).saturating_add(FILES_BESIDE) as u64;
+    match rlimit::increase_nofile_limit(needed) {
+        Ok(most) if most < needed => Err(Failed(format!(
+            "{calls} calls need up to {needed} open files, and this system allows {most}: raise the limit (`ulimit -Hn`), or \
              place fewer calls"
         ))),
-        _ => Ok(()),
+        // Where the system does not tell, the calls will.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
