@@ -8,13 +8,18 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::agent::{Agent, AgentAction};
 use crate::call::{Prompt, Then, TurnId};
 use crate::engine::EngineError;
 use crate::measure::{Counts, bump};
+
+/// What may wait for an agent, and what it may have answered that nobody took yet: more turns than a call goes through while
+/// one of them is answered. Full: the agent counts as broken for the turn that found no room, and is not told of more.
+const ERRANDS: usize = 64;
 
 /// What an agent is told.
 enum Errand {
@@ -56,8 +61,8 @@ impl Mind {
         let place = if agent.answers_at_once() {
             Place::Here(agent)
         } else {
-            let (errands, inbox) = channel();
-            let (answer, answers) = channel();
+            let (errands, inbox) = bounded(ERRANDS);
+            let (answer, answers) = bounded(ERRANDS);
             let counts = Arc::clone(counts);
             std::thread::Builder::new()
                 .name(format!("agent-{number}"))
@@ -74,8 +79,9 @@ impl Mind {
             Place::Here(agent) => self.answered.push_back(answer(&mut **agent, turn, &prompt)),
             Place::Apart { errands, .. } => {
                 self.asked.push_back(turn);
-                // Its thread lives as long as this end.
-                let _ = errands.send(Errand::Answer { turn, prompt });
+                if errands.try_send(Errand::Answer { turn, prompt }).is_err() {
+                    self.answered.push_back(Answered { turn, answer: None });
+                }
             }
         }
     }
@@ -114,7 +120,7 @@ impl Mind {
             Place::Here(agent) => {
                 carry_out(&mut **agent, errand);
             }
-            Place::Apart { errands, .. } => drop(errands.send(errand)),
+            Place::Apart { errands, .. } => drop(errands.try_send(errand)),
         }
     }
 }
