@@ -28,8 +28,21 @@ use process::Process;
 /// The media type of what is answered.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// All that was measured.
-#[utoipa::path(get, path = "/metrics", tag = "metrics", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
+/// All that was measured
+///
+/// In the text format of Prometheus, for its scraper: calls, latencies by stage, lateness of frames, what was lost.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "metrics",
+    responses((
+        status = 200,
+        description = "The numbers, in OpenMetrics 1.0",
+        content_type = "application/openmetrics-text",
+        body = String,
+        example = json!("# TYPE offhook_underruns counter\noffhook_underruns_total 0\n# EOF\n"),
+    ))
+)]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response<Body>, ApiError> {
     // Reads files of the kernel, which take microseconds, and no locks that anybody holds for long.
     let text = Scrape::of(&app).text().map_err(|error| {

@@ -22,7 +22,7 @@ use crate::systems::error::OwnBody;
     "active_calls": 2,
 })))]
 pub(super) struct Health {
-    /// `healthy`.
+    /// `healthy`, or `draining`.
     status: &'static str,
     /// UTC, in whole seconds.
     #[schema(format = DateTime)]
@@ -43,7 +43,18 @@ pub(super) struct Health {
     tag = "health",
     responses(
         (status = 200, body = Health, description = "New calls are taken"),
-        (status = 503, body = Health, description = "Draining: no new calls are taken; `status` is `draining`")
+        (
+            status = 503,
+            description = "Draining: no new calls are taken",
+            body = Health,
+            example = json!({
+                "status": "draining",
+                "timestamp": "2024-01-01T12:00:00Z",
+                "version": "1.0.0",
+                "uptime_seconds": 3600,
+                "active_calls": 2,
+            }),
+        )
     )
 )]
 pub(super) async fn handle(State(app): State<Arc<App>>) -> (StatusCode, Extension<OwnBody>, Json<Health>) {

@@ -61,7 +61,6 @@ pub(super) struct LogEntry {
     /// ISO 8601, whole seconds.
     #[schema(example = "2024-01-01T12:00:00Z", format = DateTime)]
     timestamp: String,
-    /// How much it matters.
     #[schema(inline)]
     level: LogLevel,
     #[schema(example = "Call initiated from +1234567890")]

@@ -63,6 +63,7 @@ static ABOUT: About = About {
             "calls",
             "Offhook's own API: calls, what was said on them, and their files. It is at the root, whatever the base.",
         ),
+        ("metrics", "What was measured, for a scraper. It is at the root, whatever the base."),
         ("simulations", "Offhook's own API: simulations, all that was measured, and their end."),
     ],
     schemes,
