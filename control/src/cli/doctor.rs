@@ -1,7 +1,7 @@
 //! `offhook doctor`: checks what a server needs, and says what is missing and what to do about it.
 
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
@@ -85,10 +85,14 @@ impl Finding {
 }
 
 fn examine(settings: &Settings) -> Vec<Finding> {
-    vec![
+    let mut findings = vec![
         Finding::ok("settings", format!("{} settings can be used", settings.environment.as_str())),
         data_folder(settings),
-        address(settings),
+        address(settings.listen, "--listen"),
+    ];
+    let own = settings.systems.iter().filter_map(|(name, place)| Some((name, place.listen?)));
+    findings.extend(own.map(|(name, listen)| address(listen, &format!("listen in [systems.{name}]"))));
+    findings.extend([
         public_url(settings),
         twilio(settings),
         tokens(settings),
@@ -96,7 +100,10 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         scenario(settings),
         voice(),
         recogniser(settings),
-    ]
+        limits(settings),
+        open_files(),
+    ]);
+    findings
 }
 
 fn data_folder(settings: &Settings) -> Finding {
@@ -106,13 +113,37 @@ fn data_folder(settings: &Settings) -> Finding {
     }
 }
 
-fn address(settings: &Settings) -> Finding {
-    match TcpListener::bind(settings.listen) {
-        Ok(_) => Finding::ok("address", format!("{} is free", settings.listen)),
+fn address(address: SocketAddr, setting: &str) -> Finding {
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::ok("address", format!("{address} is free")),
         Err(error) => Finding::fail(
             "address",
-            format!("cannot listen on {}: {error}; choose another with --listen", settings.listen),
+            format!("cannot listen on {address}: {error}; choose another with {setting}"),
         ),
+    }
+}
+
+fn limits(settings: &Settings) -> Finding {
+    if settings.rate_limits {
+        Finding::ok("limits", "requests are limited per client and minute")
+    } else {
+        Finding::note("limits", "OFFHOOK_RATE_LIMITS is off: for load tests only")
+    }
+}
+
+/// A call needs its socket and two files; the server raises its limit as far as the system lets it.
+fn open_files() -> Finding {
+    const FILES_PER_CALL: u64 = 3;
+    match rlimit::Resource::NOFILE.get() {
+        Ok((_, most)) if most / FILES_PER_CALL < 1_000 => Finding::note(
+            "files",
+            format!(
+                "{most} files may be open at once: enough for {} calls; raise it with ulimit -n",
+                most / FILES_PER_CALL
+            ),
+        ),
+        Ok((_, most)) => Finding::ok("files", format!("{most} may be open at once")),
+        Err(error) => Finding::note("files", format!("the limit of open files cannot be read: {error}")),
     }
 }
 

@@ -23,6 +23,9 @@ use crate::store::{Store, StoreError, Unwritten, Write};
 /// How long a token opens a media socket. Carriers connect within a second of the webhook's answer.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
+/// Media that did not come this long after its announcement is not worth waiting for.
+const SOON: Duration = Duration::from_secs(5);
+
 /// How many tokens may be out at once, so that a flood of webhooks cannot fill the memory.
 const TOKENS_MAX: usize = 50_000;
 
@@ -326,6 +329,14 @@ impl Calls {
         live.running.len() + live.announced.len()
     }
 
+    /// How many calls a server that stops should wait for: running ones, and those announced so lately that their media may
+    /// be under way.
+    pub fn unfinished(&self, now: Instant) -> usize {
+        let live = self.live();
+        let lately = |token: &&Token| !token.used && token.expires + SOON > now + TOKEN_LIFE;
+        live.running.len() + live.tokens.values().filter(lately).count()
+    }
+
     /// Timeline entries that were lost since the start, of all calls, because the store could not keep up.
     pub fn entries_lost(&self) -> u64 {
         self.entries_lost.load(Ordering::Relaxed)
@@ -510,6 +521,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(dir.path(), UnixMs(0)).unwrap());
         Fixture { calls: Calls::new(store.clone(), dir.path(), "s"), store, _dir: dir }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_waits_for_media_that_may_be_under_way_and_not_for_ever() {
+        let fixture = fixture();
+        let calls = &fixture.calls;
+        let now = Instant::now();
+        calls.announce(incoming("CA1"), now, UnixMs(1)).await.unwrap();
+        assert_eq!((calls.unfinished(now), calls.expected()), (1, 1));
+        assert_eq!((calls.unfinished(now + SOON), calls.expected()), (0, 1));
     }
 
     fn incoming(sid: &str) -> Incoming {

@@ -124,12 +124,12 @@ impl Server {
         app.simulations.stop_all().await;
         let time = app.settings.drain;
         tracing::info!(
-            calls = app.calls.expected(),
+            calls = app.calls.running(),
             seconds = time.as_secs(),
             "told to stop: new calls are refused, running ones may end"
         );
         let all_over = async {
-            while app.calls.expected() > 0 {
+            while app.calls.unfinished(Instant::now()) > 0 {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
         };
