@@ -22,7 +22,7 @@ fn loaded(page: &str) -> BTreeSet<String> {
 
 /// Where a relative path leads from a page whose path does not end with a slash.
 fn resolved(page: &str, relative: &str) -> String {
-    let (folder, _) = page.rsplit_once('/').unwrap();
+    let (folder, _) = page.rsplit_once('/').expect("paths begin with a slash");
     format!("{folder}/{relative}")
 }
 
