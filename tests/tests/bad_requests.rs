@@ -182,11 +182,8 @@ async fn answer_of(tcp: &mut (impl AsyncReadExt + Unpin)) -> Option<(u16, String
         let text = String::from_utf8_lossy(all);
         text.split_once("\r\n\r\n").is_some_and(|(_, body)| serde_json::from_str::<Value>(body).is_ok())
     };
-    loop {
-        match tcp.read(&mut piece).await {
-            Ok(count @ 1..) => all.extend_from_slice(&piece[..count]),
-            Ok(0) | Err(_) => break,
-        }
+    while let Ok(count @ 1..) = tcp.read(&mut piece).await {
+        all.extend_from_slice(&piece[..count]);
         if body_is_there(&all) {
             break;
         }

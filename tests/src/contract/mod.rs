@@ -19,7 +19,7 @@ mod walk;
 
 pub use inventory::{Endpoint, Inventory, Kind, Limit, SYSTEMS};
 pub use shape::{Field, Shape};
-pub use system::{Case, Credentials, Later, Site, System, World, complaint};
+pub use system::{Case, Credentials, Later, Site, System, Talk, World, complaint};
 pub use walk::{Verdict, Walk};
 
 /// The description of a system; none if it is not built yet.

@@ -16,6 +16,9 @@ use crate::server::{Answer, PATIENCE, Server};
 /// What comes later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// A conversation over an open socket, which tells what is wrong.
+pub type Talk = for<'a> fn(&'a Site<'a>, WebSocketStream<TcpStream>) -> Later<'a, Vec<String>>;
+
 /// A system's peculiarities.
 pub trait System: Sync {
     /// Its name, as in its inventory.
@@ -58,7 +61,7 @@ pub struct Case {
     /// Looks at a good answer beyond its form.
     pub check: for<'a> fn(&'a Site<'a>, &'a Answer) -> Later<'a, Vec<String>>,
     /// Talks over the socket, and tells what is wrong. For sockets alone.
-    pub talk: Option<for<'a> fn(&'a Site<'a>, WebSocketStream<TcpStream>) -> Later<'a, Vec<String>>>,
+    pub talk: Option<Talk>,
 }
 
 impl Case {
