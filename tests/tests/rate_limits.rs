@@ -1,7 +1,5 @@
 //! Who is counted, who is not, and whom a request counts for. The numbers and headers themselves are the contract test's.
 
-#![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
-
 use futures_util::SinkExt;
 use offhook::caller::INCOMING_PATH;
 use offhook::systems::callbot::signature;
