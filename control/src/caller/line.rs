@@ -21,7 +21,7 @@ use super::ear::{Ear, HeardTurn, Noticed};
 use super::playout::{Echo, Playout, PlayoutCounts, SILENCE};
 use super::report::{BargeIn, EndedBy, LogEntry, LogMessage, Recording};
 use super::script::{Act, Manners, Said, Script, Speaker, Speech};
-use super::time::{FRAME, LineTime};
+use super::time::{FRAME, HZ, LineTime};
 
 /// The log holds no more messages than this: half an hour of a server that sends every 20 ms.
 pub const LOG_MAX: usize = 100_000;
@@ -34,6 +34,12 @@ const FAULTS_MAX: usize = 16;
 
 /// A payload holds no more than this, in bytes; larger ones are faults. It is what fits into the largest message.
 const PAYLOAD_MAX: usize = 768 * 1024;
+
+/// This side is late when it does something so long after it was due, in samples (10 ms).
+const LATE: u64 = HZ / 100;
+
+/// What comes within this of being late, in samples (100 ms), may have lain in the socket meanwhile.
+const AFTER_LATE: u64 = HZ / 10;
 
 /// Something happened on the line, for whoever watches.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,6 +171,8 @@ pub struct Line {
     /// What the caller says in the frame that is not complete yet.
     frame: [u8; FRAME],
     key: Option<char>,
+    /// When this side was late last.
+    late_at: Option<LineTime>,
     sequence: u32,
     over: Option<EndedBy>,
     seen: Seen,
@@ -187,6 +195,7 @@ impl Line {
             ends_at,
             frame: [SILENCE; FRAME],
             key: None,
+            late_at: None,
             sequence: 1,
             over: None,
             seen: Seen { recording: keep.recording.then(Recording::default), ..Seen::default() },
@@ -236,6 +245,7 @@ impl Line {
         if self.over.is_some() {
             return;
         }
+        self.note_lateness(now);
         self.listen(now);
         while self.over.is_none() && self.frame_due() <= now {
             self.send_frame();
@@ -252,6 +262,7 @@ impl Line {
         if self.over.is_some() {
             return;
         }
+        self.note_lateness(now);
         self.listen(now);
         let message = match twilio::parse_outgoing(text) {
             Ok(message) => message,
@@ -312,6 +323,12 @@ impl Line {
             recording.fit(end);
         }
         self.seen
+    }
+
+    fn note_lateness(&mut self, now: LineTime) {
+        if now.since(self.next_deadline()) > LATE {
+            self.late_at = Some(now);
+        }
     }
 
     fn frame_start(&self) -> LineTime {
@@ -395,7 +412,11 @@ impl Line {
         self.payload.resize(most, 0);
         match twilio::decode_base64(payload, &mut self.payload) {
             Ok(samples) => {
-                self.playout.media(&self.payload[..samples]);
+                let underrun = self.playout.media(&self.payload[..samples]);
+                let was_late = self.late_at.is_some_and(|at| now.since(at) <= AFTER_LATE);
+                if let Some(underrun) = underrun.filter(|_| was_late) {
+                    self.playout.excuse(underrun);
+                }
                 self.seen.media_received += 1;
                 self.seen.samples_received += samples as u64;
                 self.log(now, || LogMessage::Media { samples });
@@ -576,6 +597,19 @@ mod tests {
         fn log(&self) -> Vec<(u64, &LogMessage)> {
             self.line.seen.log.iter().map(|entry| (entry.at.samples() / 8, &entry.message)).collect()
         }
+    }
+
+    #[test]
+    fn a_hole_is_the_servers_only_if_this_side_was_on_time() {
+        let mut sim = Sim::new(Vec::new());
+        sim.media(100).run_until(150).media(100);
+        assert_eq!((sim.line.playout.counts().underruns, sim.line.playout.counts().own_underruns), (1, 0));
+        // Nobody looks at socket or clock from 150 to 400 ms; audio that came in time is read late.
+        sim.now = at(400);
+        sim.media(100);
+        assert_eq!((sim.line.playout.counts().underruns, sim.line.playout.counts().own_underruns), (1, 1));
+        sim.run_until(700).media(20);
+        assert_eq!((sim.line.playout.counts().underruns, sim.line.playout.counts().own_underruns), (2, 1));
     }
 
     #[test]

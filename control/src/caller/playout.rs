@@ -61,6 +61,8 @@ pub struct PlayoutCounts {
     pub underruns: u32,
     /// How long those holes were together, in samples.
     pub underrun_samples: u64,
+    /// Holes that were this side's own doing, and are not among [`PlayoutCounts::underruns`]: see [`Playout::excuse`].
+    pub own_underruns: u32,
     /// How many `clear`s came.
     pub clears: u32,
     /// How much they dropped, in samples.
@@ -131,6 +133,13 @@ impl Playout {
         self.ends_in_audio = true;
         self.counts.deepest_samples = self.counts.deepest_samples.max(self.audio.len() as u64);
         underrun
+    }
+
+    /// Takes an underrun back: audio that lay in the socket came late because nobody read it.
+    pub fn excuse(&mut self, underrun: Underrun) {
+        self.counts.underruns = self.counts.underruns.saturating_sub(1);
+        self.counts.underrun_samples = self.counts.underrun_samples.saturating_sub(underrun.samples);
+        self.counts.own_underruns += 1;
     }
 
     /// Appends a mark. Play until the moment of its arrival first. With nothing to play it comes straight back.

@@ -106,7 +106,9 @@ pub struct Measures {
     pub underruns: u64,
     /// Calls with at least one.
     pub calls_with_underruns: u64,
-    /// How long those holes were together.
+    /// Holes that the test itself made by reading late. They are not among the others.
+    pub own_underruns: u64,
+    /// How long the holes were together.
     pub underrun_time: Duration,
     /// What servers did against the protocol.
     pub faults: u64,
@@ -140,6 +142,7 @@ impl Default for Measures {
             duration: Timed::default(),
             underruns: 0,
             calls_with_underruns: 0,
+            own_underruns: 0,
             underrun_time: Duration::ZERO,
             faults: 0,
             calls_with_faults: 0,
@@ -187,6 +190,7 @@ impl Measures {
         }
         self.underruns += u64::from(report.playout.underruns);
         self.calls_with_underruns += u64::from(report.playout.underruns > 0);
+        self.own_underruns += u64::from(report.playout.own_underruns);
         self.underrun_time += super::super::time::duration_of(report.playout.underrun_samples);
         self.faults += u64::from(report.fault_count);
         self.calls_with_faults += u64::from(report.fault_count > 0);

@@ -67,6 +67,7 @@ pub(super) fn json(target: &str, told: &Told, capacity: Option<&Capacity>) -> Va
         },
         "counts": {
             "underruns": measures.underruns,
+            "own_underruns": measures.own_underruns,
             "calls_with_underruns": measures.calls_with_underruns,
             "underrun_ms": ms(measures.underrun_time),
             "faults": measures.faults,

@@ -103,6 +103,10 @@ fn times(result: &LoadResult) -> Vec<String> {
         n => format!("{n} in {} calls, {} in all", measures.calls_with_underruns, ms(measures.underrun_time)),
     };
     lines.push(format!("{:<22}{underruns:>10}", "underruns"));
+    if measures.own_underruns > 0 {
+        let own = measures.own_underruns;
+        lines.push(format!("{:<22}{own:>10}   made by the caller, which read late: not the server's", ""));
+    }
     lines
 }
 
