@@ -366,7 +366,9 @@ mod tests {
         twilio::write_mark(&mut mark, "MZ1", "7");
         let mut clear = Vec::new();
         twilio::write_clear(&mut clear, "MZ1");
-        for written in [media, mark, clear] {
+        let mut error = Vec::new();
+        twilio::write_error(&mut error, "Failed to process audio chunk", true);
+        for written in [media, mark, clear, error] {
             let written: Value = serde_json::from_slice(&written).unwrap();
             let shaped: BotMessage = serde_json::from_value(written.clone()).unwrap();
             assert_eq!(serde_json::to_value(shaped).unwrap(), written);
@@ -375,12 +377,8 @@ mod tests {
             let shaped: BotMessage = serde_json::from_value(example.clone()).unwrap();
             assert_eq!(serde_json::to_value(shaped).unwrap(), example);
             let text = example.to_string();
-            let is_error = example["event"] == "error";
-            assert_eq!(
-                matches!(twilio::parse_outgoing(&text).unwrap(), Outgoing::Unknown { .. }),
-                is_error,
-                "{text}: carriers know all but the error"
-            );
+            let known = !matches!(twilio::parse_outgoing(&text).unwrap(), Outgoing::Unknown { .. });
+            assert!(known, "{text}");
         }
     }
 }
