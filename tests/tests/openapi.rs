@@ -114,7 +114,8 @@ async fn the_document_lists_what_is_documented_below_each_base() {
 /// What can be asked without arguments answers with the status, the content type and the keys that the document promises.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_those_that_the_document_promises() {
-    let server = Server::start(&["--speech", "canned"]).await;
+    let limits = [("OFFHOOK_RATE_LIMITS", "on")];
+    let server = Server::start_with(&["--speech", "canned"], &limits).await;
     let announced = server.post_form("/api/callbot/incoming-call", "CallSid=CA1&From=%2B1&To=%2B2").await;
     assert_eq!(announced.status, 200);
     let document = server.get("/openapi.json").await.json();
