@@ -19,7 +19,8 @@ Examples:
     OFFHOOK_PUBLIC_URL=https://YOUR-HOST TWILIO_AUTH_TOKEN=… offhook serve
 
 Every setting can be a flag, a variable OFFHOOK_… or a key in offhook.toml; the first of these wins.
-`offhook doctor` checks them. Stop with Ctrl-C: calls are ended and their records completed.")]
+`offhook doctor` checks them. Ctrl-C ends all calls and completes their records; SIGTERM takes no new ones and lets
+those that run end first, for up to a minute (OFFHOOK_DRAIN_SECONDS).")]
 pub struct Args {
     #[command(flatten)]
     flags: Flags,

@@ -154,16 +154,18 @@ Objectives (--slo):
     barge_in     from the caller's first sound over the agent to `clear`
     lateness     how late the caller's own frames left
   Counts:
-    calls  completed  failed  underruns  faults  unsaid (things not said)  unanswered (answers that never came)
+    calls  completed  failed  underruns  faults  unsaid (things not said)
+    unanswered (answers that never came)
     unexpected (calls of which the agent recorded something else than the scenario expects)
   Shares of calls, as 1%:
     completed  failed  underruns  faults  unexpected
   Without --slo: failed=0, and unexpected=0 where the server shows its records; for --find-capacity
   failed=0,underruns=0,setup_p99<3s,response_p95<2s.
 
-Setup counts from when a call was meant to begin, and an answer that never came as at least the time that the caller waited for
-it: a server cannot look fast by being slow. Where the caller itself was late with its frames (one in a hundred by more than
-20 ms) or had no processor left, there is no verdict.
+Setup counts from when a call was meant to begin, and an answer that never came as at least the
+time that the caller waited for it: a server cannot look fast by being slow. Where the caller itself
+was late with its frames (one in a hundred by more than 20 ms) or had no processor left, there is no
+verdict; a hole in the agent's speech that the caller made by reading late is told apart.
 
 Exit status: 0 the objective held, 1 it did not, 2 the test could not begin, 3 no verdict.";
 

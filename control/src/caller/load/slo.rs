@@ -19,7 +19,8 @@ An objective is terms with commas between them, each a measure, one of < <= = >=
     barge_in     from the caller's first sound over the agent to `clear`
     lateness     how late the caller's own frames left
   Counts:
-    calls  completed  failed  underruns  faults  unsaid (things not said)  unanswered (answers that never came)
+    calls  completed  failed  underruns  faults  unsaid (things not said)
+    unanswered (answers that never came)
     unexpected (calls of which the agent recorded something else than the scenario expects)
   Shares of calls, as 1%:
     completed  failed  underruns  faults  unexpected";
