@@ -1,7 +1,5 @@
 //! The fields of a webhook: `application/x-www-form-urlencoded`, in the body of a POST or the query of a GET.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 
@@ -9,9 +7,6 @@ use super::error::ApiError;
 
 /// The largest form that is read. A carrier's webhooks are some 2 KB.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
-
-/// How long a form may take to come in.
-const FORM_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A webhook's fields, in the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,12 +21,7 @@ impl Form {
         if parts.method != Method::POST {
             return Self::parse(parts.uri.query().unwrap_or("").as_bytes());
         }
-        let reading = axum::body::to_bytes(body, FORM_BYTES_MAX);
-        let bytes = match tokio::time::timeout(FORM_TIME_MAX, reading).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return Err(broken_body(error, FORM_BYTES_MAX)),
-            Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "The body took more than 10 s")),
-        };
+        let bytes = super::body::read(&parts.headers, body, FORM_BYTES_MAX).await?;
         let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
         if !bytes.is_empty() && !content_type.is_some_and(is_form) {
             return Err(ApiError::new(
@@ -94,18 +84,6 @@ impl Form {
 fn is_form(content_type: &[u8]) -> bool {
     let mime = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     mime.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-}
-
-/// What is said of a body that did not come in whole.
-pub(super) fn broken_body(error: axum::Error, bytes_max: usize) -> ApiError {
-    let source: Box<dyn std::error::Error + Send + Sync> = error.into_inner();
-    if source.is::<http_body_util::LengthLimitError>() {
-        return ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The body is larger than {bytes_max} bytes"),
-        );
-    }
-    ApiError::invalid("The body broke off")
 }
 
 #[cfg(test)]

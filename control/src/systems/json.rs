@@ -1,20 +1,14 @@
 //! The body of a request as a JSON object, field by field, so that what is wrong is said by name.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Map, Value, json};
+use std::ops::RangeInclusive;
 
 use super::error::ApiError;
-use super::form::broken_body;
 
 /// The largest body that is read.
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
-
-/// How long a body may take to come in.
-const JSON_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The fields of an object. Unknown ones are ignored; null counts as absent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,12 +28,7 @@ impl Fields {
                 "The body must be application/json, and its Content-Type must say so",
             ));
         }
-        let reading = axum::body::to_bytes(body, JSON_BYTES_MAX);
-        match tokio::time::timeout(JSON_TIME_MAX, reading).await {
-            Ok(Ok(bytes)) => Self::parse(&bytes),
-            Ok(Err(error)) => Err(broken_body(error, JSON_BYTES_MAX)),
-            Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "The body took more than 10 s")),
-        }
+        Self::parse(&super::body::read(&parts.headers, body, JSON_BYTES_MAX).await?)
     }
 
     /// Reads an object. Nesting is bounded by the parser, so that no body can exhaust the stack.

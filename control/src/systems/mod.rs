@@ -1,6 +1,7 @@
 //! The HTTP APIs: each system's routes and JSON. No SQL here, and no business rule.
 
 pub mod bearer;
+mod body;
 pub mod callbot;
 pub mod error;
 pub mod form;
