@@ -266,7 +266,8 @@ fn agent_log_and_sink_hang_and_no_other_call_has_a_late_frame() {
     let sent = thread.frames_out - before.frames_out;
     assert!(sent >= (others.len() * (FRAMES - 10)) as u64, "{sent} frames");
     assert!(thread.lateness.count() > before.lateness.count());
-    let late = thread.lateness.longer_than(Duration::from_millis(500));
+    // As long as all that hangs: a machine that stalls for less has proved nothing against the engine.
+    let late = thread.lateness.longer_than(Duration::from_secs(2));
     assert_eq!(late, 0, "{:?}", thread.lateness);
 
     held_agent.let_go();

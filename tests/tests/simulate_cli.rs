@@ -208,7 +208,8 @@ async fn the_exit_status_tells_whether_the_objective_held() {
     let base = server.base();
     let once = [base.as_str(), "--calls", "1", "--once", "--scenario", "./callers.toml"];
     let missed = desk.simulate(&[&once[..], &["--slo", "completed=0", "--junit", "out.xml"]].concat()).await;
-    missed.assert_code(1).assert_says(&["completed=0 did not hold: 1", "The objective did NOT hold."]);
+    missed.assert_code(1).assert_says(&["completed=0 did not hold: 1"]);
+    assert!(missed.was_too_busy() || missed.stdout.contains("The objective did NOT hold."), "{missed}");
     assert!(missed.was_too_busy() || desk.read("out.xml").contains("failures=\"1\""));
     let unknown = desk.simulate(&[&once[..], &["--slo", "barge_in_p95<1s", "--json", "-"]].concat()).await;
     unknown.assert_code(3).assert_says(&["No verdict", "barge_in_p95<1000ms was not measured"]);

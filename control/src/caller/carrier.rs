@@ -17,7 +17,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use uuid::Uuid;
 
@@ -400,7 +401,7 @@ impl Stream<'_> {
         match message {
             Some(Ok(Message::Text(text))) => self.line.on_text(now, &text),
             Some(Ok(Message::Binary(bytes))) => self.line.on_binary(bytes.len()),
-            Some(Ok(Message::Close(_))) => self.line.end(now, EndedBy::Server),
+            Some(Ok(Message::Close(frame))) => self.line.end(now, closed(frame.as_ref())),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Err(error)) => self.line.end(now, lost_or_closed(error)),
             None => self.line.end(now, EndedBy::Lost("it ended without a close".into())),
@@ -430,6 +431,16 @@ impl Stream<'_> {
             message?;
         }
         Ok(())
+    }
+}
+
+/// A stream that ends well is closed with 1000, or without a code (RFC 6455, 7.4.1); any other code says what went wrong.
+fn closed(frame: Option<&CloseFrame>) -> EndedBy {
+    match frame {
+        Some(CloseFrame { code, reason }) if *code != CloseCode::Normal => {
+            EndedBy::Lost(format!("the server closed it with {}: {reason}", u16::from(*code)))
+        }
+        _ => EndedBy::Server,
     }
 }
 
@@ -550,6 +561,17 @@ mod tests {
         let _ = socket.close(None).await;
         let status = answer_http(&listener, "200 OK", "").await;
         (announcement, seen, status)
+    }
+
+    #[test]
+    fn only_a_normal_close_is_a_call_that_ended_well() {
+        let frame = |code: u16| CloseFrame { code: code.into(), reason: "engine-fault".into() };
+        assert_eq!(closed(None), EndedBy::Server);
+        assert_eq!(closed(Some(&frame(1000))), EndedBy::Server);
+        for code in [1001, 1002, 1003, 1008, 1011, 4000] {
+            let EndedBy::Lost(why) = closed(Some(&frame(code))) else { panic!("{code} is no good end") };
+            assert!(why.contains(&code.to_string()) && why.contains("engine-fault"), "{why}");
+        }
     }
 
     #[tokio::test]

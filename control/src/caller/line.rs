@@ -171,8 +171,8 @@ pub struct Line {
     /// What the caller says in the frame that is not complete yet.
     frame: [u8; FRAME],
     key: Option<char>,
-    /// When this side was late last.
-    late_at: Option<LineTime>,
+    /// When this side was late last, and by how much, in samples.
+    late: Option<(LineTime, u64)>,
     sequence: u32,
     over: Option<EndedBy>,
     seen: Seen,
@@ -195,7 +195,7 @@ impl Line {
             ends_at,
             frame: [SILENCE; FRAME],
             key: None,
-            late_at: None,
+            late: None,
             sequence: 1,
             over: None,
             seen: Seen { recording: keep.recording.then(Recording::default), ..Seen::default() },
@@ -326,9 +326,17 @@ impl Line {
     }
 
     fn note_lateness(&mut self, now: LineTime) {
-        if now.since(self.next_deadline()) > LATE {
-            self.late_at = Some(now);
+        let by = now.since(self.next_deadline());
+        let covered = self.late.is_some_and(|(at, longest)| longest >= by && now.since(at) <= AFTER_LATE);
+        if by > LATE && !covered {
+            self.late = Some((now, by));
         }
+    }
+
+    /// True if a hole that ends now is no longer than this side kept from its socket just before. It may have been so from up to
+    /// a frame before the deadline that it missed.
+    fn made_by_lateness(&self, now: LineTime, hole: u64) -> bool {
+        self.late.is_some_and(|(at, by)| now.since(at) <= AFTER_LATE && hole <= by + FRAME as u64)
     }
 
     fn frame_start(&self) -> LineTime {
@@ -413,8 +421,9 @@ impl Line {
         match twilio::decode_base64(payload, &mut self.payload) {
             Ok(samples) => {
                 let underrun = self.playout.media(&self.payload[..samples]);
-                let was_late = self.late_at.is_some_and(|at| now.since(at) <= AFTER_LATE);
-                if let Some(underrun) = underrun.filter(|_| was_late) {
+                if let Some(underrun) =
+                    underrun.filter(|underrun| self.made_by_lateness(now, underrun.samples))
+                {
                     self.playout.excuse(underrun);
                 }
                 self.seen.media_received += 1;
@@ -608,7 +617,10 @@ mod tests {
         sim.now = at(400);
         sim.media(100);
         assert_eq!((sim.line.playout.counts().underruns, sim.line.playout.counts().own_underruns), (1, 1));
-        sim.run_until(700).media(20);
+        // A hiccup of 30 ms does not excuse a hole of 200 ms.
+        sim.run_until(700);
+        sim.now = sim.line.next_deadline() + 30 * 8;
+        sim.media(20);
         assert_eq!((sim.line.playout.counts().underruns, sim.line.playout.counts().own_underruns), (2, 1));
     }
 

@@ -52,8 +52,10 @@ impl ServerTurn {
 pub enum Found {
     /// Its record.
     Record(ServerRecord),
-    /// Nothing just now: it has had too many requests, or is busy.
+    /// Nothing just now: it has had too many requests, is busy, or fails.
     Later,
+    /// No answer that can be read.
+    Broken,
     /// It has none to show.
     Nothing,
 }
@@ -61,9 +63,10 @@ pub enum Found {
 /// Looks up the record of a call by the carrier's name for it.
 pub async fn look_up(server: &Webhooks, call_sid: &str, bearer: Option<&str>) -> Found {
     match server.get(&format!("/v1/calls/{call_sid}"), bearer).await {
-        Ok(reply) if reply.status.is_success() => read(&reply.body).map_or(Found::Nothing, Found::Record),
-        Ok(reply) if matches!(reply.status.as_u16(), 429 | 503) => Found::Later,
-        Ok(_) | Err(_) => Found::Nothing,
+        Ok(reply) if reply.status.is_success() => read(&reply.body).map_or(Found::Broken, Found::Record),
+        Ok(reply) if reply.status.as_u16() == 429 || reply.status.is_server_error() => Found::Later,
+        Ok(_) => Found::Nothing,
+        Err(_) => Found::Broken,
     }
 }
 
@@ -71,7 +74,7 @@ pub async fn look_up(server: &Webhooks, call_sid: &str, bearer: Option<&str>) ->
 pub async fn fetch(server: &Webhooks, call_sid: &str, bearer: Option<&str>) -> Option<ServerRecord> {
     match look_up(server, call_sid, bearer).await {
         Found::Record(record) => Some(record),
-        Found::Later | Found::Nothing => None,
+        Found::Later | Found::Broken | Found::Nothing => None,
     }
 }
 

@@ -215,7 +215,7 @@ struct RawStep {
     times: Option<usize>,
 }
 
-/// A value that is recorded as text: `200` stands for "200", `true` for "yes".
+/// A value that is recorded as text: `200` stands for "200", `true` for "yes" and `false` for "no".
 struct Expected(String);
 
 impl<'de> Deserialize<'de> for Expected {
@@ -225,11 +225,15 @@ impl<'de> Deserialize<'de> for Expected {
             type Value = Expected;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a number")
+                f.write_str("a text, a number, true or false")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Expected, E> {
                 Ok(Expected(text.into()))
+            }
+
+            fn visit_bool<E: de::Error>(self, yes: bool) -> Result<Expected, E> {
+                Ok(Expected(if yes { "yes" } else { "no" }.into()))
             }
 
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Expected, E> {
@@ -512,7 +516,7 @@ steps = [{ barge_in_after = "900ms", cough = true }, { wav = "yes.wav" }]
             ("{ keys = \"1\" }", "{ keys = \"1x\" }", &["line 12", "no key X"]),
             ("{ keys = \"1\" }", "{ shout = \"1\" }", &["line 12", "shout"]),
             ("times = 2", "times = 0", &["line 13", "1 to 1000"]),
-            ("guests = 4", "guests = [4]", &["line 16", "a text or a number"]),
+            ("guests = 4", "guests = [4]", &["line 16", "a text, a number, true or false"]),
             ("name = \"noisy\"", "name = \"brief\"", &["line 19", "twice"]),
             ("-45", "45", &["line 20", "-50 for an office"]),
             ("yes.wav", "no.wav", &["line 22", "no.wav"]),

@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an incomplete record is asked for again.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// How often a question is repeated that got no answer: a server that shows no records may close the connection on it.
+const BROKEN_MAX: u32 = 3;
+
 /// What was recorded, call by call.
 #[derive(Clone, Debug, Default)]
 pub struct Expectations {
@@ -117,7 +120,17 @@ impl Expectations {
     }
 }
 
-/// Reads the records of a test's calls over the server's API; none if nothing is expected, or the server shows no records.
+/// Why a record was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unread {
+    /// The server has none to show, or does not answer such questions at all.
+    NotShown,
+    /// The server has them, and had no time for this one.
+    GivenUp,
+}
+
+/// Reads the records of a test's calls over the server's API; none if nothing is expected, or the server shows no records at
+/// all, as another's bot does.
 pub async fn check(server: &Webhooks, bearer: Option<&str>, result: &LoadResult) -> Option<Expectations> {
     let give_up = Instant::now() + PATIENCE;
     let mut waiting = result
@@ -126,7 +139,8 @@ pub async fn check(server: &Webhooks, bearer: Option<&str>, result: &LoadResult)
         .enumerate()
         .filter(|(_, call)| call.ended_by.is_some() && call.fate != Fate::Stopped)
         .filter(|(_, call)| !result.scenario.variants[call.variant].expect.is_empty());
-    let mut tasks: JoinSet<(usize, Option<ServerRecord>)> = JoinSet::new();
+    let mut tasks: JoinSet<(usize, Result<ServerRecord, Unread>)> = JoinSet::new();
+    let mut given_up = 0;
     let mut expectations = Expectations::default();
     loop {
         while tasks.len() < TOGETHER
@@ -137,16 +151,20 @@ pub async fn check(server: &Webhooks, bearer: Option<&str>, result: &LoadResult)
         }
         let Some(read) = tasks.join_next().await else { break };
         match read {
-            Ok((at, Some(record))) => {
+            Ok((at, Ok(record))) => {
                 let variant = result.calls[at].variant;
                 let wanted = result.scenario.variants[variant].expect.clone();
                 expectations.calls.push(Checked { call: at, variant, wanted, recorded: record.recorded });
             }
-            Ok((_, None)) | Err(_) => expectations.unread += 1,
+            Ok((_, Err(why))) => {
+                expectations.unread += 1;
+                given_up += usize::from(why == Unread::GivenUp);
+            }
+            Err(_) => expectations.unread += 1,
         }
     }
     expectations.calls.sort_by_key(|call| call.call);
-    (!expectations.calls.is_empty()).then_some(expectations)
+    (!expectations.calls.is_empty() || given_up > 0).then_some(expectations)
 }
 
 /// A call's record once the call is over, or as it is when the time is up.
@@ -155,14 +173,20 @@ async fn complete(
     call_sid: &str,
     bearer: Option<&str>,
     give_up: Instant,
-) -> Option<ServerRecord> {
+) -> Result<ServerRecord, Unread> {
+    let mut broken = 0;
     loop {
         let found = record::look_up(server, call_sid, bearer).await;
         let in_time = Instant::now() < give_up;
         match found {
-            Found::Record(record) if record.end_reason.is_some() || !in_time => return Some(record),
+            Found::Record(record) if record.end_reason.is_some() || !in_time => return Ok(record),
             Found::Record(_) | Found::Later if in_time => sleep(AGAIN).await,
-            Found::Record(_) | Found::Later | Found::Nothing => return None,
+            Found::Broken if in_time && broken < BROKEN_MAX => {
+                broken += 1;
+                sleep(AGAIN).await;
+            }
+            Found::Record(_) | Found::Later => return Err(Unread::GivenUp),
+            Found::Broken | Found::Nothing => return Err(Unread::NotShown),
         }
     }
 }

@@ -279,15 +279,21 @@ pub struct Judged {
     pub term: String,
     /// What was measured; none if nothing was.
     pub measured: Option<String>,
-    /// Whether it held; none if nothing was measured.
+    /// Whether it held; none if nothing was measured, or not all.
     pub held: Option<bool>,
+    /// Why what was measured does not show that it held.
+    pub doubt: Option<String>,
 }
 
 impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.measured, self.held) {
             (Some(measured), Some(true)) => write!(f, "{} held: {measured}", self.term),
-            (Some(measured), _) => write!(f, "{} did not hold: {measured}", self.term),
+            (Some(measured), None) => {
+                let doubt = self.doubt.as_deref().unwrap_or("not all of it was measured");
+                write!(f, "{} cannot be told: {measured}, but {doubt}", self.term)
+            }
+            (Some(measured), Some(false)) => write!(f, "{} did not hold: {measured}", self.term),
             (None, _) => write!(f, "{} was not measured", self.term),
         }
     }
@@ -323,6 +329,7 @@ pub fn verdict(judged: &[Judged], bottleneck: Option<String>) -> Verdict {
         return Verdict::NotHeld;
     }
     match judged.iter().find(|term| term.held.is_none()) {
+        Some(term) if term.doubt.is_some() => Verdict::None { why: term.to_string() },
         Some(term) => Verdict::None {
             why: format!(
                 "{}: nothing of the kind happened, so run longer, or take a scenario in which it does",
@@ -347,7 +354,31 @@ impl Term {
             }
         };
         let held = measured.map(|measured| self.holds(measured));
-        Judged { term: self.to_string(), measured: measured.map(|measured| measured.to_string()), held }
+        // What is missing could only have broken it.
+        let doubt = self.missing(result, expectations).filter(|_| held == Some(true));
+        Judged {
+            term: self.to_string(),
+            measured: measured.map(|measured| measured.to_string()),
+            held: if doubt.is_some() { None } else { held },
+            doubt,
+        }
+    }
+
+    /// What of its kind happened, and is not in its measure.
+    fn missing(&self, result: &LoadResult, expectations: Option<&Expectations>) -> Option<String> {
+        match self.measure {
+            Measure::Count(Count::Underruns) => {
+                let own = result.measures.own_underruns;
+                (own > 0).then(|| {
+                    format!("the caller read late and made {own} more itself: place fewer calls, or call from another machine")
+                })
+            }
+            Measure::Count(Count::Unexpected) => {
+                let unread = expectations.map_or(0, |expectations| expectations.unread);
+                (unread > 0).then(|| format!("the records of {unread} calls could not be read"))
+            }
+            _ => None,
+        }
     }
 
     fn holds(&self, measured: Bound) -> bool {
@@ -423,6 +454,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_from_a_measure_leaves_no_verdict_unless_it_failed_anyway() {
+        let mut own = result(&[700], 10, 0);
+        own.measures.own_underruns = 2;
+        let judged = slo("underruns=0").judge(&own, None);
+        assert_eq!(judged[0].held, None);
+        let Verdict::None { why } = verdict(&judged, None) else { panic!("{judged:?}") };
+        assert!(why.contains("made 2 more itself"), "{why}");
+        own.measures.underruns = 1;
+        assert_eq!(verdict(&slo("underruns=0").judge(&own, None), None), Verdict::NotHeld);
+
+        let unread = Expectations { calls: Vec::new(), unread: 9 };
+        let judged = slo("unexpected=0").judge(&result(&[700], 10, 0), Some(&unread));
+        let Verdict::None { why } = verdict(&judged, None) else { panic!("{judged:?}") };
+        assert!(why.contains("9 calls could not be read"), "{why}");
+    }
+
+    #[test]
     fn terms_are_read_and_written_alike() {
         for text in [
             "response_p95<800ms",
@@ -478,8 +526,12 @@ mod tests {
 
     #[test]
     fn the_verdict_is_the_worst_of_the_terms_and_none_where_the_test_was_in_its_own_way() {
-        let term =
-            |held: Option<bool>| Judged { term: "failed=0".into(), measured: held.map(|_| "1".into()), held };
+        let term = |held: Option<bool>| Judged {
+            term: "failed=0".into(),
+            measured: held.map(|_| "1".into()),
+            held,
+            doubt: None,
+        };
         let (yes, no, unknown) = (term(Some(true)), term(Some(false)), term(None));
         assert_eq!(verdict(&[yes.clone(), yes.clone()], None), Verdict::Held);
         assert_eq!(verdict(&[yes.clone(), no.clone(), unknown.clone()], None), Verdict::NotHeld);

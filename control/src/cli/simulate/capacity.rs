@@ -52,6 +52,7 @@ pub(super) async fn find(tester: &Tester, slo: &Slo) -> Result<ExitCode, Failed>
         Capacity { steps: Vec::new(), held: None, failed: None, caller_was_limit: None, per_call: None };
     let (mut best, mut last): (Option<Told>, Option<Told>) = (None, None);
     let mut limited_at: Option<(usize, String)> = None;
+    let mut untold: Option<String> = None;
     while let Some(calls) = search.next() {
         if !capacity.steps.is_empty() {
             tokio::select! {
@@ -61,31 +62,36 @@ pub(super) async fn find(tester: &Tester, slo: &Slo) -> Result<ExitCode, Failed>
         }
         let (told, per_call) = step(tester, calls, slo, idle).await?;
         let held = told.verdict == Verdict::Held;
-        let why = match &told.verdict {
+        let no_verdict = match &told.verdict {
             Verdict::None { why } => Some(why.clone()),
             _ => None,
         };
-        if let Some(why) = why {
-            // Without a verdict from so few calls, more of them give none either.
-            if told.result.bottleneck().is_some() {
+        if told.result.stopped {
+            // A step that was cut short tells neither that it holds nor that it does not.
+            out.line("Stopped early: what follows is what was found until then.");
+            untold = Some("the search was stopped".into());
+            last = Some(told);
+            break;
+        }
+        if let Some(why) = no_verdict {
+            // Holes that the caller made itself are its limit too.
+            if told.result.bottleneck().is_some() || told.result.measures.own_underruns > 0 {
                 limited_at = Some((calls, why));
             } else {
+                // Without a verdict from so few calls, more of them give none either.
                 table::print(&told, out);
-                return Err(Failed(format!("{calls} calls gave no verdict: {why}")));
+                untold = Some(format!("{calls} calls gave no verdict: {why}"));
+                last = Some(told);
+                break;
             }
         }
         search.on_tried(held);
         if held {
             capacity.per_call = Some(per_call);
         }
-        let stopped = told.result.stopped;
         let kept = if held { &mut best } else { &mut last };
         *kept = Some(told);
         capacity.push(kept.as_ref().expect("it was just kept"), calls, out);
-        if stopped {
-            out.line("Stopped early: what follows is what was found until then.");
-            break;
-        }
     }
     capacity.held = search.held();
     capacity.failed = search.failed();
@@ -95,6 +101,10 @@ pub(super) async fn find(tester: &Tester, slo: &Slo) -> Result<ExitCode, Failed>
     capacity.print(out);
     let Some(told) = best.or(last) else { return Err(Failed("no step was run".into())) };
     tester.write(&told, Some(&capacity))?;
+    if let Some(why) = untold {
+        out.line(&format!("No verdict: {why}."));
+        return Ok(exit_code(&Verdict::None { why }));
+    }
     Ok(match (capacity.held, &capacity.caller_was_limit) {
         (None, None) => exit_code(&Verdict::NotHeld),
         (_, Some(why)) => exit_code(&Verdict::None { why: why.clone() }),
@@ -170,6 +180,7 @@ impl Capacity {
     fn print(&self, out: Out) {
         match self.held {
             Some(held) => out.line(&format!("Capacity: {held} calls at once hold the objective.")),
+            None if self.failed.is_none() => out.line("Capacity: no step came to its end."),
             None => out.line("Capacity: not even one call held the objective."),
         }
         let unknown =
