@@ -165,7 +165,8 @@ Objectives (--slo):
 Setup counts from when a call was meant to begin, and an answer that never came as at least the
 time that the caller waited for it: a server cannot look fast by being slow. Where the caller itself
 was late with its frames (one in a hundred by more than 20 ms) or had no processor left, there is no
-verdict; a hole in the agent's speech that the caller made by reading late is told apart.
+verdict; nor is there one on holes in the agent's speech where the caller made some by reading late,
+or on records that could not be read.
 
 Exit status: 0 the objective held, 1 it did not, 2 the test could not begin, 3 no verdict.";
 
