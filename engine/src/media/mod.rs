@@ -14,6 +14,7 @@
 mod clock;
 mod meter;
 mod post;
+mod prefetch;
 mod seat;
 mod thread;
 
