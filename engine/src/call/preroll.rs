@@ -3,6 +3,9 @@
 
 use super::receive::{FRAME, FRAME_MS};
 
+/// The longest that is kept, whatever the settings say: 10 s are 80 KB of every call.
+const MS_MAX: u32 = 10_000;
+
 /// A ring of the newest frames, 8 kHz µ-law.
 pub(super) struct Preroll {
     bytes: Box<[u8]>,
@@ -12,9 +15,9 @@ pub(super) struct Preroll {
 }
 
 impl Preroll {
-    /// Holds the newest `ms`, at least one frame.
+    /// Holds the newest `ms`, at least one frame, at most 10 s.
     pub(super) fn new(ms: u32) -> Self {
-        let frames = (ms / FRAME_MS).max(1) as usize;
+        let frames = (ms.min(MS_MAX) / FRAME_MS).max(1) as usize;
         Self { bytes: vec![0xFF; frames * FRAME].into_boxed_slice(), next: 0, full: false }
     }
 
@@ -62,5 +65,10 @@ mod tests {
         preroll.push(&[7; FRAME]);
         let (older, newer) = preroll.parts();
         assert_eq!(older.len() + newer.len(), FRAME);
+    }
+
+    #[test]
+    fn no_setting_asks_for_more_memory_than_there_is() {
+        assert_eq!(Preroll::new(u32::MAX).bytes.len(), 10 * 8_000);
     }
 }

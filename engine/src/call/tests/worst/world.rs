@@ -322,17 +322,9 @@ impl<'a> World<'a> {
                 Output::UtteranceStarted { utterance } => self.recogniser_starts(utterance),
                 Output::UtteranceEnded { utterance, .. } => self.recogniser_ends(utterance),
                 Output::AskAgent { turn, .. } => self.agent_answers(turn),
-                Output::CancelAgent { turn } | Output::AgentHeard { turn, .. } => {
-                    if !self.misbehaves(|temper| temper.agent) {
-                        self.coming.retain(|_, coming| !coming.is_of_turn(turn));
-                    }
-                }
+                Output::CancelAgent { turn } | Output::AgentHeard { turn, .. } => self.agent_stops(turn),
                 Output::Synthesize { utterance, text } => self.voice_speaks(utterance, &text),
-                Output::CancelSynthesis { utterance } => {
-                    if !self.misbehaves(|temper| temper.voice) {
-                        self.coming.retain(|_, coming| !coming.is_of_utterance(utterance));
-                    }
-                }
+                Output::CancelSynthesis { utterance } => self.voice_stops(utterance),
                 _ => {}
             }
         }
@@ -408,6 +400,12 @@ impl<'a> World<'a> {
         }
     }
 
+    fn agent_stops(&mut self, turn: TurnId) {
+        if !self.misbehaves(|temper| temper.agent) {
+            self.coming.retain(|_, coming| !coming.is_of_turn(turn));
+        }
+    }
+
     // The voice.
 
     fn voice_speaks(&mut self, utterance: UtteranceId, text: &str) {
@@ -434,6 +432,12 @@ impl<'a> World<'a> {
         if ends {
             let words = self.words(text, total);
             self.soon(ms, Coming::VoiceEnd { utterance, failed, words });
+        }
+    }
+
+    fn voice_stops(&mut self, utterance: UtteranceId) {
+        if !self.misbehaves(|temper| temper.voice) {
+            self.coming.retain(|_, coming| !coming.is_of_utterance(utterance));
         }
     }
 
