@@ -268,12 +268,14 @@ impl Table {
     }
 
     fn check_media(&mut self, utterance: UtteranceId, bytes: &[u8]) {
-        assert!(!bytes.is_empty() && bytes.len() <= 160, "a message of {} bytes", bytes.len());
+        let message_ms = self.settings.message_ms.clamp(20, 1_000);
+        let samples_max = message_ms as usize * 8;
+        assert!(!bytes.is_empty() && bytes.len() <= samples_max, "a message of {} bytes", bytes.len());
         assert!(!self.stopped, "audio was sent between clear and resume");
         assert!(utterance > self.dead_to, "audio of a turn that is over was sent");
         self.play_until = self.play_until.max(self.now) + Duration::from_micros(bytes.len() as u64 * 125);
         let ahead = self.play_until.since(self.now);
-        assert!(ahead.as_millis() <= u128::from(self.settings.lead_ms) + 20, "{ahead:?} ahead");
+        assert!(ahead.as_millis() <= u128::from(self.settings.lead_ms + message_ms), "{ahead:?} ahead");
         let spoken = self.utterances.get_mut(&utterance).expect("an utterance that was asked for");
         if spoken.may_go_back {
             let matches = |from: &usize| spoken.given[*from..].starts_with(bytes);

@@ -125,6 +125,7 @@ impl<'a> World<'a> {
         let mut settings = CallSettings { vad_mode: dice.pick(&[0, 0, 0, 3]), ..CallSettings::default() };
         if dice.chance(500) {
             settings.lead_ms = dice.pick(&[20, 60, 400]);
+            settings.message_ms = dice.pick(&[20, 60, 1_000]);
             settings.barge_in_ms = dice.pick(&[20, 60, 300]);
             settings.min_silence_ms = dice.pick(&[100, 400, 2_000]);
             settings.resume_after_ms = dice.pick(&[100, 300, 1_000]);
