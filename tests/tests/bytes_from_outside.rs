@@ -83,5 +83,5 @@ macro_rules! mutations {
 mod mutations_of {
     use super::*;
 
-    mutations!(twilio twilio_outgoing base64 wav ogg opus journal settings scenario callers form json twiml);
+    mutations!(twilio twilio_outgoing base64 websocket wav ogg opus journal settings scenario callers form json twiml);
 }

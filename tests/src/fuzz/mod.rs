@@ -28,17 +28,18 @@ const fn target(name: &'static str, run: fn(&[u8]), mutations: u32) -> Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     target("twilio", wire::from_carrier, 20_000),
     target("twilio_outgoing", wire::to_carrier, 20_000),
     target("base64", wire::base64, 20_000),
+    target("websocket", wire::websocket, 5_000),
     target("wav", sound::wav, 3_000),
     target("ogg", sound::ogg, 1_000),
     target("opus", sound::opus, 1_000),
-    target("journal", records::journal, 500),
+    target("journal", records::journal, 1_500),
     target("settings", records::settings, 3_000),
     target("scenario", records::scenario, 3_000),
-    target("callers", records::callers, 300),
+    target("callers", records::callers, 1_000),
     target("form", http::form, 10_000),
     target("json", http::json, 10_000),
     target("twiml", http::twiml, 10_000),

@@ -1,10 +1,18 @@
-//! Messages of the media socket.
+//! Messages of the media socket, and their frames.
+
+use std::io::{self, Read, Write};
 
 use offhook_codecs::wire::twilio::{self, Place};
 use offhook_codecs::wire::{Event, Outgoing, WireError};
+use offhook_engine::leg::messages_in;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// The largest payload that the engine decodes.
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest message that the engine reads.
+const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 
 fn text_of(out: &[u8]) -> &str {
     std::str::from_utf8(out).expect("what is written is text")
@@ -97,5 +105,67 @@ pub(super) fn base64(bytes: &[u8]) {
         }
         Err(WireError::NotBase64 { at }) => assert!(at <= text.len(), "character {at} of {}", text.len()),
         Err(other) => panic!("{other} with room for all"),
+    }
+}
+
+/// The frames of a WebSocket client: the same however they come, and the same as a library reads.
+pub(super) fn websocket(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(300_000)];
+    let lines = messages_in(bytes, usize::MAX);
+    for portion in [1_000, 7, 1] {
+        if bytes.len() / portion < 20_000 {
+            assert_eq!(messages_in(bytes, portion), lines, "in portions of {portion}");
+        }
+    }
+    let ended = |line: &String| line.starts_with("Broken") || line.starts_with("Close");
+    let theirs = library_reads(bytes);
+    // Who refuses, and when, differs: a library may refuse a message at its first piece.
+    let ours = &lines[..lines.len() - usize::from(lines.last().is_some_and(ended))];
+    let (messages, broken) = &theirs;
+    let both = ours.len().min(messages.len());
+    assert_eq!(ours[..both], messages[..both]);
+    if !broken && !lines.last().is_some_and(ended) {
+        assert_eq!(ours, messages.as_slice());
+    }
+}
+
+/// A socket that gives these bytes, and takes what is answered.
+struct Given<'a>(&'a [u8]);
+
+impl Read for Given<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.0.read(out)
+    }
+}
+
+impl Write for Given<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What tungstenite makes of the same bytes, and whether it refused some or was told goodbye.
+fn library_reads(bytes: &[u8]) -> (Vec<String>, bool) {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let mut socket = WebSocket::from_raw_socket(Given(bytes), Role::Server, Some(config));
+    let mut lines = Vec::new();
+    loop {
+        match socket.read() {
+            Ok(Message::Text(text)) => lines.push(format!("Text({:?})", text.as_str())),
+            Ok(Message::Binary(_)) => lines.push("Binary".to_owned()),
+            Ok(Message::Ping(payload)) => lines.push(format!("Ping({:?})", &payload[..])),
+            Ok(Message::Pong(_)) => lines.push("Pong".to_owned()),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return (lines, false),
+            Ok(Message::Close(_) | Message::Frame(_)) | Err(_) => return (lines, true),
+        }
     }
 }
