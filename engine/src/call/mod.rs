@@ -426,6 +426,10 @@ impl Call {
         } else {
             let (measured_ms, threshold_ms) = (caller.speech_ms, self.settings.min_speech_ms);
             decided(now, Decision::Ignore, Reason::TooShort, measured_ms, threshold_ms, out);
+            if self.agent.is_none() && !self.timers.is_set(Deadline::NoInput) {
+                // The agent was cut off by words that the recogniser never confirmed: somebody has to speak next.
+                self.timers.set(Deadline::NoInput, now + ms(self.settings.no_input_ms));
+            }
         }
     }
 

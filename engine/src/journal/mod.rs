@@ -16,10 +16,14 @@ mod format;
 mod read;
 mod recording;
 mod replay;
+#[cfg(test)]
+mod tape;
 mod write;
 
 pub use append::Appender;
 pub use format::Header;
 pub use read::{Journal, JournalError, read};
 pub use replay::{Replay, Verdict, replay};
+#[cfg(test)]
+pub(crate) use tape::Tape;
 pub use write::Writer;
