@@ -1,6 +1,6 @@
 # Two commands, each of which installs what it lacks: `make run` and `make test`.
 
-.PHONY: run test bench instructions fuzz soak simulate deps
+.PHONY: run test bench load instructions fuzz soak simulate deps
 
 # Build, then serve with one call placed by itself.
 run: deps
@@ -15,7 +15,13 @@ test: deps
 bench: deps
 	cargo bench --workspace
 
-# The same in instructions, which repeat on a busy machine. Needs valgrind.
+# What a whole call costs, beside a bare WebSocket echo: make load CALLS=50,500.
+CALLS = 1,10,100,500,1000
+load: deps
+	cargo build --release --bin offhook
+	cargo run --release -p offhook-benches --bin load -- --calls $(CALLS)
+
+# What each step costs in instructions, which repeat on a busy machine. Needs valgrind.
 instructions: deps
 	cargo bench -p offhook-benches --bench instructions
 
