@@ -151,6 +151,8 @@ fn decided(decision: Decision, reason: Reason, measured_ms: u32, threshold_ms: u
         Reason::LongSpeech => "too much speech for a cough",
         Reason::LastMark => "the last mark came back",
         Reason::MarkTimeout => "the last mark did not come back",
+        Reason::Echo => "the agent's own voice came back",
+        Reason::PerhapsEcho => "it may be the agent's own voice",
     };
     format!("{decision}: {reason}, {measured_ms} ms (threshold {threshold_ms} ms)")
 }

@@ -345,6 +345,10 @@ pub enum Reason {
     LastMark,
     /// The last mark did not come back, and its time is over.
     MarkTimeout,
+    /// It was the agent's own voice, sent back by the caller's telephone.
+    Echo,
+    /// It may be the agent's own voice: that is found out first.
+    PerhapsEcho,
 }
 
 /// Why a call ended.

@@ -12,6 +12,7 @@
 
 mod barge_in;
 mod dialogue;
+mod echo;
 mod event;
 mod input;
 mod keys;
@@ -21,6 +22,7 @@ mod playout;
 mod preroll;
 mod receive;
 mod settings;
+mod signs;
 mod tally;
 mod time;
 mod timers;
@@ -41,6 +43,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dialogue::{AgentTurn, Cause};
+use echo::{Echo, Heard};
 use keys::{Keys, Pressed};
 use playout::{MarkEcho, Playout};
 use preroll::Preroll;
@@ -61,6 +64,9 @@ pub struct Call {
     detector: SpeechDetector,
     preroll: Preroll,
     playout: Playout,
+    echo: Echo,
+    /// Since when an interruption waits to be told from an echo.
+    perhaps_echo_since: Option<CallTime>,
     keys: Keys,
     timers: Timers,
     /// The agent's turn, until it was heard or cut off.
@@ -107,6 +113,8 @@ impl Call {
             detector: SpeechDetector::new(&settings),
             preroll: Preroll::new(settings.preroll_ms),
             playout: Playout::new(),
+            echo: Echo::new(settings.echo),
+            perhaps_echo_since: None,
             keys: Keys::default(),
             timers,
             agent: None,
@@ -218,8 +226,14 @@ impl Call {
         self.note_media(now, out);
         let mut piece = self.receive.accept(now, &media, &self.settings, &mut |kind| out.event(now, kind));
         while let Some(frame) = self.receive.next_frame(&mut piece) {
-            let (voiced, edge) = self.detector.frame(frame.pcm);
+            let sounds_voiced = self.detector.is_voiced(frame.pcm);
+            let heard = self.echo.frame(now, frame.pcm, sounds_voiced);
             self.preroll.push(frame.ulaw);
+            if heard == Heard::EchoSinceBefore {
+                self.on_echo(now, out);
+            }
+            let voiced = sounds_voiced && heard == Heard::Caller;
+            let edge = self.detector.take(voiced);
             let begun = edge == Edge::Started && self.on_speech(now, out);
             match edge {
                 Edge::Ended => {
@@ -319,7 +333,8 @@ impl Call {
         let undecided = self.playout.is_stopped() && caller.text.is_empty();
         let silence_ms = if undecided { self.settings.resume_after_ms } else { self.settings.min_silence_ms };
         let over = caller.frame(now, voiced, silence_ms, &self.settings);
-        if voiced && self.agent.is_some() && self.detector.sustained(self.settings.barge_in_ms) {
+        let sustained = voiced && self.detector.sustained(self.settings.barge_in_ms);
+        if self.agent.is_some() && (sustained || self.perhaps_echo_since.is_some()) {
             self.barge_in(now, out);
         }
         if let Some(over) = over {
@@ -342,6 +357,17 @@ impl Call {
             }
             return;
         }
+        if self.echo.may_yet_be() {
+            let waits_ms = self.settings.echo_wait_ms;
+            if self.perhaps_echo_since.is_none() {
+                decided(now, Decision::KeepFloor, Reason::PerhapsEcho, 0, waits_ms, out);
+            }
+            let since = *self.perhaps_echo_since.get_or_insert(now);
+            if now.since(since) < ms(waits_ms) {
+                return;
+            }
+        }
+        self.perhaps_echo_since = None;
         decided(now, Decision::BargeIn, Reason::SustainedSpeech, measured_ms, threshold_ms, out);
         if let (None, Prompt::Said(said)) = (agent.spoke_at, &agent.prompt) {
             // Nothing of the answer was heard: the caller was not finished. What comes belongs to what was said.
@@ -353,14 +379,41 @@ impl Call {
                 caller.carried = said;
             }
         } else {
-            self.playout.stop(now, out);
+            self.stop_playout(now, out);
         }
+    }
+
+    /// What sounded like the caller was our own voice: it takes no floor, and gives back what it took.
+    fn on_echo(&mut self, now: CallTime, out: &mut Outputs) {
+        self.detector.forget();
+        self.perhaps_echo_since = None;
+        let Some(caller) = self.caller.take_if(|caller| caller.text.is_empty() && caller.carried.is_empty())
+        else {
+            return;
+        };
+        self.timers.stop(Deadline::FinalWords);
+        let speech_ms = caller.utterance_speech_ms();
+        if caller.awaits_final.is_none() {
+            out.push(Output::UtteranceEnded { utterance: caller.utterance, speech_ms });
+        }
+        if self.playout.is_stopped() {
+            decided(now, Decision::Resume, Reason::Echo, speech_ms, 0, out);
+            self.playout.resume(now);
+        } else {
+            decided(now, Decision::KeepFloor, Reason::Echo, speech_ms, self.settings.barge_in_ms, out);
+        }
+    }
+
+    fn stop_playout(&mut self, now: CallTime, out: &mut Outputs) {
+        self.playout.stop(now, out);
+        self.echo.on_clear(now);
     }
 
     /// The caller's turn seems over: asks the recogniser for its final words.
     fn close_utterance(&mut self, now: CallTime, over: Over, out: &mut Outputs) {
         let Some(caller) = &mut self.caller else { return };
         let (utterance, speech_ms) = (caller.utterance, caller.utterance_speech_ms());
+        self.perhaps_echo_since = None;
         out.push(Output::UtteranceEnded { utterance, speech_ms });
         if let Some(agent) = self.agent.as_ref().filter(|_| !self.playout.is_stopped()) {
             // It never lasted long enough to take the floor, or the floor is not to be had.
@@ -549,7 +602,7 @@ impl Call {
     /// Ends the agent's turn here, if it has one: what was not heard was not said.
     fn cut_agent(&mut self, now: CallTime, out: &mut Outputs) {
         if self.agent.as_ref().is_some_and(|agent| agent.spoke_at.is_some()) && !self.playout.is_stopped() {
-            self.playout.stop(now, out);
+            self.stop_playout(now, out);
         }
         self.tell_agent_turn(now, out);
     }
@@ -594,7 +647,7 @@ impl Call {
             self.say_what_was_ordered(now, out);
         }
         let Some(agent) = &mut self.agent else { return };
-        if self.playout.pump(now, &self.settings, out) && agent.spoke_at.is_none() {
+        if self.playout.pump(now, &self.settings, &mut self.echo, out) && agent.spoke_at.is_none() {
             agent.spoke_at = Some(now);
             let (turn, response_ms) = (agent.turn, agent.response_ms());
             out.event(now, EventKind::AgentSpeaks { turn, response_ms });

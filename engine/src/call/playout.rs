@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::echo::Echo;
 use super::event::EventKind;
 use super::input::{UtteranceId, WordStart};
 use super::ledger::Entry;
-use super::output::{Output, Outputs};
+use super::output::{Output, Outputs, Span};
 use super::receive::{FRAME, FRAME_MS};
 use super::settings::{CallSettings, ms};
 use super::tally::Tally;
@@ -96,7 +97,13 @@ impl Playout {
     }
 
     /// Sends what is due at `now`. True if any audio was sent.
-    pub(super) fn pump(&mut self, now: CallTime, settings: &CallSettings, out: &mut Outputs) -> bool {
+    pub(super) fn pump(
+        &mut self,
+        now: CallTime,
+        settings: &CallSettings,
+        echo: &mut Echo,
+        out: &mut Outputs,
+    ) -> bool {
         if self.stopped {
             return false;
         }
@@ -104,7 +111,8 @@ impl Playout {
         let mut sent_any = false;
         for saying in &mut self.queue {
             while self.play_until < now + lead {
-                let Some(samples) = send_frame(saying, out) else { break };
+                let Some(audio) = send_frame(saying, out) else { break };
+                let samples = audio.len();
                 let gap = now.since(self.play_until);
                 if saying.entry.sent > samples && !gap.is_zero() {
                     self.last_gap_ms = gap.as_millis() as u32;
@@ -112,6 +120,7 @@ impl Playout {
                         out.event(now, EventKind::Underrun { gap_ms: self.last_gap_ms, count });
                     }
                 }
+                echo.on_sent(self.play_until.max(now), out.audio(audio));
                 self.play_until = self.play_until.max(now) + Duration::from_micros(samples as u64 * 125);
                 saying.entry.ends_at = self.play_until;
                 sent_any = true;
@@ -287,8 +296,8 @@ impl Saying {
     }
 }
 
-/// Sends the next message of an utterance, if enough of it is there; how many samples it holds.
-fn send_frame(saying: &mut Saying, out: &mut Outputs) -> Option<usize> {
+/// Sends the next message of an utterance, if enough of it is there; what it holds.
+fn send_frame(saying: &mut Saying, out: &mut Outputs) -> Option<Span> {
     let samples = saying.ready()?;
     let entry = &mut saying.entry;
     let mut audio = out.push_bytes(&[]);
@@ -307,7 +316,7 @@ fn send_frame(saying: &mut Saying, out: &mut Outputs) -> Option<usize> {
     }
     entry.sent += samples;
     out.push(Output::Media { utterance: entry.utterance, audio });
-    Some(samples)
+    Some(audio)
 }
 
 /// Heard to its end: its audio is not needed again.
@@ -462,7 +471,7 @@ mod tests {
                 }
                 Op::Resume => self.playout.resume(self.now.max(self.playout.play_until)),
             }
-            self.playout.pump(self.now, &self.settings, &mut out);
+            self.playout.pump(self.now, &self.settings, &mut Echo::new(true), &mut out);
             for output in out.iter() {
                 match *output {
                     Output::Media { utterance, audio } => {
@@ -529,10 +538,11 @@ mod tests {
         let settings = CallSettings::default();
         playout.add(UtteranceId(1), "one".into());
         playout.audio(UtteranceId(1), &vec![0x55; 160].into());
-        playout.pump(CallTime::ZERO, &settings, &mut out);
+        let mut echo = Echo::new(true);
+        playout.pump(CallTime::ZERO, &settings, &mut echo, &mut out);
         let late = CallTime::from_millis(9_000);
         playout.audio_end(UtteranceId(1), false, &[]);
-        playout.pump(late, &settings, &mut out);
+        playout.pump(late, &settings, &mut echo, &mut out);
         assert_eq!(playout.mark_due(&settings), Some((0, late + ms(settings.mark_grace_ms))));
     }
 

@@ -53,6 +53,12 @@ pub struct CallSettings {
     /// Whether the other side is told, once per kind of fault, that a message could not be used. Twilio ignores that. Default
     /// true.
     pub error_frames: bool,
+    /// Whether the agent's own voice is recognised when the caller's telephone sends it back, so that it does not interrupt
+    /// the agent. Default true.
+    pub echo: bool,
+    /// How long what may be an echo is kept from interrupting, until it is known what it is. Only at the beginning of a
+    /// call: once the agent was heard for a moment without anything coming back, nothing waits. Default 400 ms.
+    pub echo_wait_ms: u32,
 }
 
 impl Default for CallSettings {
@@ -80,6 +86,8 @@ impl Default for CallSettings {
             conceal_ms_max: 500,
             ahead_ms_max: 1_000,
             error_frames: true,
+            echo: true,
+            echo_wait_ms: 400,
         }
     }
 }

@@ -126,6 +126,7 @@ fn judge(case: &Case, settings: &CallSettings, score: &mut Score) -> Vec<String>
 fn run(settings: &CallSettings, tell: bool) -> BTreeMap<&'static str, Score> {
     let mut scores: BTreeMap<&'static str, Score> = BTreeMap::new();
     for case in cases() {
+        if std::env::var("CAL").is_ok() { eprintln!("CASE {}", case.class); }
         let wrong = judge(&case, settings, scores.entry(case.class).or_default());
         if tell && !wrong.is_empty() {
             eprintln!("  {}: {}: {}", case.class, case.name, wrong.join(", "));
