@@ -153,6 +153,7 @@ fn decided(decision: Decision, reason: Reason, measured_ms: u32, threshold_ms: u
         Reason::MarkTimeout => "the last mark did not come back",
         Reason::Echo => "the agent's own voice came back",
         Reason::PerhapsEcho => "it may be the agent's own voice",
+        Reason::BackChannel => "the caller only said to go on",
     };
     format!("{decision}: {reason}, {measured_ms} ms (threshold {threshold_ms} ms)")
 }

@@ -269,10 +269,17 @@ fn trouble(page: &mut Page<'_>, measures: &Measures) -> fmt::Result {
     )?;
     page.counters(
         "offhook_barge_in_outcomes",
-        "How barge-ins ended: the interruption stood, or it was a cough and the agent went on.",
+        "How barge-ins ended: the interruption stood, or it was a cough, a word such as mm-hm, or an echo, and the agent went on.",
         "outcome",
-        [("stood", counted.interruptions), ("cough", counted.coughs)],
+        [
+            ("stood", counted.interruptions),
+            ("cough", counted.coughs),
+            ("back_channel", counted.back_channels),
+            ("echo", counted.self_interruptions),
+        ],
     )?;
+    let help = "How often the agent's own voice came back from a caller's telephone and stopped nothing.";
+    page.counter("offhook_echoes", help, counted.echoes)?;
     let help = "Gaps that callers heard in the agent's speech, because the next audio was not there in time.";
     page.counter("offhook_underruns", help, counted.underruns)?;
     let help = "Marks that a carrier did not send back in time.";

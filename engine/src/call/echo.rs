@@ -42,7 +42,7 @@ const SILENT: u8 = 30;
 const CANDIDATES: usize = 3;
 const FITS: f32 = 0.5;
 /// Of this many blocks of sound it is known whether they are an echo.
-const SURE: usize = 20;
+const SURE: usize = 12;
 /// To be an echo, so many more signs than half must agree, and some more where few are compared.
 const AGREES: f32 = 0.17;
 const AGREES_BY_CHANCE: f32 = 0.6;
@@ -62,9 +62,7 @@ enum State {
     /// We were heard for a while, and nothing came back.
     Absent,
     /// It does: so many blocks later.
-    Present {
-        delay: usize,
-    },
+    Present { delay: usize },
 }
 
 /// What a frame of the caller's line holds.
@@ -227,7 +225,11 @@ impl Echo {
     }
 
     fn far_at(&self, band: usize, block: u64) -> u8 {
-        if block < self.far_end && block + FAR as u64 > self.far_end { self.far[band][block as usize % FAR] } else { 0 }
+        if block < self.far_end && block + FAR as u64 > self.far_end {
+            self.far[band][block as usize % FAR]
+        } else {
+            0
+        }
     }
 
     fn loudest_far_at(&self, block: u64) -> u8 {

@@ -349,6 +349,8 @@ pub enum Reason {
     Echo,
     /// It may be the agent's own voice: that is found out first.
     PerhapsEcho,
+    /// Words that say "go on", while the agent had that much yet to say.
+    BackChannel,
 }
 
 /// Why a call ended.

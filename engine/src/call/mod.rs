@@ -227,7 +227,8 @@ impl Call {
         let mut piece = self.receive.accept(now, &media, &self.settings, &mut |kind| out.event(now, kind));
         while let Some(frame) = self.receive.next_frame(&mut piece) {
             let sounds_voiced = self.detector.is_voiced(frame.pcm);
-            let heard = self.echo.frame(now, frame.pcm, sounds_voiced);
+            let undecided = self.perhaps_echo_since.is_some();
+            let heard = self.echo.frame(now, frame.pcm, sounds_voiced || undecided);
             self.preroll.push(frame.ulaw);
             if heard == Heard::EchoSinceBefore {
                 self.on_echo(now, out);
@@ -446,7 +447,9 @@ impl Call {
             }
         } else if utterance == caller.utterance {
             out.event(now, EventKind::Interim { utterance, text: text.into() });
-            if !text.trim().is_empty() && self.playout.is_stopped() {
+            // "Mm-hm" may yet become "mm-hm, but".
+            let takes_floor = !text.trim().is_empty() && !barge_in::is_back_channel(text, &self.settings);
+            if takes_floor && self.playout.is_stopped() {
                 let speech_ms = caller.speech_ms;
                 let verdict = barge_in::judge(true, speech_ms, &self.settings);
                 self.yield_floor(now, verdict, speech_ms, out);
@@ -464,6 +467,15 @@ impl Call {
             if verdict.decision == Decision::Resume {
                 let (measured_ms, threshold_ms) = (caller.speech_ms, verdict.threshold_ms);
                 decided(now, Decision::Resume, verdict.reason, measured_ms, threshold_ms, out);
+                self.playout.resume(now);
+                return;
+            }
+            let (unheard_ms, least_ms) = (self.playout.unheard_ms(), self.settings.back_channel_unheard_ms);
+            if caller.carried.is_empty()
+                && unheard_ms >= least_ms
+                && barge_in::is_back_channel(&caller.text, &self.settings)
+            {
+                decided(now, Decision::Resume, Reason::BackChannel, unheard_ms, least_ms, out);
                 self.playout.resume(now);
                 return;
             }

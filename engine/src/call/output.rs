@@ -190,6 +190,10 @@ impl Outputs {
         span.end = self.arena.len() as u32;
     }
 
+    pub(super) fn audio_mut(&mut self, span: Span) -> &mut [u8] {
+        &mut self.arena[span.range()]
+    }
+
     pub(super) fn push_spent(&mut self, audio: Arc<[u8]>) {
         self.spent.push(audio);
     }

@@ -9,12 +9,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use offhook_codecs::g711;
+
 use super::echo::Echo;
 use super::event::EventKind;
 use super::input::{UtteranceId, WordStart};
 use super::ledger::Entry;
 use super::output::{Output, Outputs, Span};
-use super::receive::{FRAME, FRAME_MS};
+use super::receive::{FRAME, FRAME_MS, ms_of};
 use super::settings::{CallSettings, ms};
 use super::tally::Tally;
 use super::time::CallTime;
@@ -50,6 +52,8 @@ pub(super) struct Playout {
     /// When all that was sent will have been played.
     play_until: CallTime,
     stopped: bool,
+    /// The next message goes on after a stop: it rises from silence.
+    rises: bool,
     marks: u32,
     /// Marks below this number were outstanding at a clear, or came back.
     marks_settled: u32,
@@ -63,6 +67,7 @@ impl Playout {
             queue: VecDeque::with_capacity(8),
             play_until: CallTime::ZERO,
             stopped: false,
+            rises: false,
             marks: 0,
             marks_settled: 0,
             underruns: Tally::default(),
@@ -113,6 +118,9 @@ impl Playout {
             while self.play_until < now + lead {
                 let Some(audio) = send_frame(saying, out) else { break };
                 let samples = audio.len();
+                if std::mem::take(&mut self.rises) {
+                    rise(out.audio_mut(audio));
+                }
                 let gap = now.since(self.play_until);
                 if saying.entry.sent > samples && !gap.is_zero() {
                     self.last_gap_ms = gap.as_millis() as u32;
@@ -239,9 +247,19 @@ impl Playout {
         self.play_until = now;
     }
 
+    /// What is left to say, in ms: all that the voice has given and the caller has not heard, as far as it goes; more than
+    /// that if the voice is still at it.
+    pub(super) fn unheard_ms(&self) -> u32 {
+        if self.awaits_audio() {
+            return u32::MAX;
+        }
+        ms_of(self.queue.iter().map(|saying| saying.entry.received - saying.entry.sent).sum())
+    }
+
     /// Goes on with the first word that was not wholly heard.
     pub(super) fn resume(&mut self, now: CallTime) {
         self.stopped = false;
+        self.rises = true;
         self.play_until = now;
     }
 
@@ -266,6 +284,7 @@ impl Playout {
         }
         self.queue.clear();
         self.stopped = false;
+        self.rises = false;
         self.marks_settled = self.marks;
         (heard, unheard)
     }
@@ -317,6 +336,17 @@ fn send_frame(saying: &mut Saying, out: &mut Outputs) -> Option<Span> {
     entry.sent += samples;
     out.push(Output::Media { utterance: entry.utterance, audio });
     Some(audio)
+}
+
+/// How long speech takes to rise from silence where it is taken up again: 8 ms.
+const RISE: usize = 64;
+
+/// Has the first [`RISE`] samples of 8 kHz µ-law rise from silence, so that they do not begin with a click.
+fn rise(ulaw: &mut [u8]) {
+    for (code, at) in ulaw.iter_mut().zip(0..RISE as i32) {
+        let sample = i32::from(g711::ulaw_to_linear(*code)) * at / RISE as i32;
+        *code = g711::linear_to_ulaw(sample as i16);
+    }
 }
 
 /// Heard to its end: its audio is not needed again.

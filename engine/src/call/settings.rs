@@ -1,5 +1,6 @@
 //! The numbers that a call decides by.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,11 @@ pub struct CallSettings {
     /// How long what may be an echo is kept from interrupting, until it is known what it is. Only at the beginning of a
     /// call: once the agent was heard for a moment without anything coming back, nothing waits. Default 400 ms.
     pub echo_wait_ms: u32,
+    /// Words that, said alone while the agent speaks, do not take the floor; none: every word does. Only their letters count.
+    /// Default "mm-hm" and its like, "yeah" and "okay".
+    pub back_channels: Arc<[String]>,
+    /// They do take it if less than this was left to say, since then they may be the answer. Default 1.5 s.
+    pub back_channel_unheard_ms: u32,
 }
 
 impl Default for CallSettings {
@@ -88,6 +94,12 @@ impl Default for CallSettings {
             error_frames: true,
             echo: true,
             echo_wait_ms: 400,
+            back_channels: [
+                "mmhm", "mhm", "mm", "hm", "hmm", "uhhuh", "uh", "huh", "aha", "yeah", "okay", "ok",
+            ]
+            .map(String::from)
+            .into(),
+            back_channel_unheard_ms: 1_500,
         }
     }
 }

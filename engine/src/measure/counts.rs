@@ -16,6 +16,9 @@ pub struct Counts {
     barge_ins: AtomicU64,
     interruptions: AtomicU64,
     coughs: AtomicU64,
+    back_channels: AtomicU64,
+    echoes: AtomicU64,
+    self_interruptions: AtomicU64,
     faults: [AtomicU64; Fault::ALL.len()],
     underruns: AtomicU64,
     marks_missing: AtomicU64,
@@ -43,6 +46,12 @@ pub struct Counted {
     pub interruptions: u64,
     /// How often it was a cough: the agent went on.
     pub coughs: u64,
+    /// How often it was "mm-hm" or the like: the agent went on.
+    pub back_channels: u64,
+    /// How often the agent's own voice came back and was recognised before it stopped the agent.
+    pub echoes: u64,
+    /// How often the agent was stopped by its own voice come back, and went on.
+    pub self_interruptions: u64,
     /// Messages of a carrier that could not be used, by what is wrong with them.
     pub faults: Vec<(Fault, u64)>,
     /// Gaps that a caller heard in the agent's speech, because the next audio was not there in time.
@@ -106,6 +115,9 @@ impl Counts {
             }
             (Decision::BargeIn, _) => bump(&self.barge_ins, 1),
             (Decision::Yield, _) => bump(&self.interruptions, 1),
+            (Decision::Resume, Reason::Echo) => bump(&self.self_interruptions, 1),
+            (Decision::Resume, Reason::BackChannel) => bump(&self.back_channels, 1),
+            (Decision::KeepFloor, Reason::Echo) => bump(&self.echoes, 1),
             (Decision::Resume, _) => bump(&self.coughs, 1),
             (_, Reason::RecogniserSilent) => bump(&self.recogniser_timeouts, 1),
             _ => {}
@@ -127,6 +139,9 @@ impl Counts {
             barge_ins: of(&self.barge_ins),
             interruptions: of(&self.interruptions),
             coughs: of(&self.coughs),
+            back_channels: of(&self.back_channels),
+            echoes: of(&self.echoes),
+            self_interruptions: of(&self.self_interruptions),
             faults: Fault::ALL.into_iter().zip(self.faults.iter().map(of)).collect(),
             underruns: of(&self.underruns),
             marks_missing: of(&self.marks_missing),

@@ -87,7 +87,8 @@ fn interruptions(story: &Sentence, cases: &mut Vec<Case>) {
         for snr in [20.0, 10.0] {
             for (kind, noise) in noises(at as u64, length, SPEECH_DBFS - snr) {
                 let (sound, from) = says(samples(3_000 + 211 * at), file, words, SPEECH_DBFS);
-                let class = if snr > 15.0 { "interrupts, noise at 20 dB" } else { "interrupts, noise at 10 dB" };
+                let class =
+                    if snr > 15.0 { "interrupts, noise at 20 dB" } else { "interrupts, noise at 10 dB" };
                 add(class, format!("{file} in {kind}, {snr} dB"), story, vec![sound, noise], from);
             }
         }
@@ -144,7 +145,8 @@ fn back_channels(story: &Sentence, cases: &mut Vec<Case>) {
         for words in ["mm-hm", ""] {
             let sound = sounds::mm_hm(SPEECH_DBFS - 2.0 * at as f32);
             let words = (!words.is_empty()).then(|| (words.to_owned(), 0..sound.len()));
-            let name = format!("mm-hm {at}, {}", if words.is_some() { "understood" } else { "not understood" });
+            let name =
+                format!("mm-hm {at}, {}", if words.is_some() { "understood" } else { "not understood" });
             let sound = Sound { from: samples(2_000 + 377 * at), samples: sound, words };
             cases.push(case("mm-hm", name, story, vec![sound], None, Expect::Keeps));
         }
@@ -160,13 +162,23 @@ fn noise_alone(story: &Sentence, cases: &mut Vec<Case>) {
             cases.push(case(class, name, story, vec![noise], None, Expect::Keeps));
         }
         let music = noise(sounds::music(length, level));
-        cases.push(case("music alone", format!("music at {level} dBFS"), story, vec![music], None, Expect::Keeps));
+        cases.push(case(
+            "music alone",
+            format!("music at {level} dBFS"),
+            story,
+            vec![music],
+            None,
+            Expect::Keeps,
+        ));
     }
 }
 
 fn turns(short: &Sentence, cases: &mut Vec<Case>) {
     let mut add = |class, name: String, sounds: Vec<Sound>, ends| {
-        cases.push(Case { length_ms: 9_000, ..case(class, name, short, sounds, None, Expect::OneTurn { ends }) });
+        cases.push(Case {
+            length_ms: 9_000,
+            ..case(class, name, short, sounds, None, Expect::OneTurn { ends })
+        });
     };
     for (at, (file, words)) in PEOPLE.into_iter().enumerate() {
         let (sound, _) = says(samples(2_000 + 77 * at), file, words, SPEECH_DBFS);

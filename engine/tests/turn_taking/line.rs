@@ -263,7 +263,8 @@ impl Line {
         let mut mix = [0.0f32; FRAME];
         for sound in &self.sounds {
             for (at, sum) in mix.iter_mut().enumerate() {
-                if let Some(sample) = (from + at).checked_sub(sound.from).and_then(|at| sound.samples.get(at)) {
+                if let Some(sample) = (from + at).checked_sub(sound.from).and_then(|at| sound.samples.get(at))
+                {
                     *sum += sample;
                 }
             }
@@ -273,7 +274,9 @@ impl Line {
                 let echo: f32 = self
                     .taps
                     .iter()
-                    .filter_map(|(delay, factor)| Some(self.played.get((from + at).checked_sub(*delay)?)? * factor))
+                    .filter_map(|(delay, factor)| {
+                        Some(self.played.get((from + at).checked_sub(*delay)?)? * factor)
+                    })
                     .sum();
                 // One pole at about 500 Hz.
                 self.high_pass += 0.32 * (echo - self.high_pass);

@@ -51,8 +51,7 @@ impl Score {
 
 /// Runs a case; what went wrong in it, in words.
 fn judge(case: &Case, settings: &CallSettings, score: &mut Score) -> Vec<String> {
-    let mut line =
-        Line::new(settings.clone(), case.sentences.clone(), case.sounds.clone(), case.path);
+    let mut line = Line::new(settings.clone(), case.sentences.clone(), case.sounds.clone(), case.path);
     line.run_to(case.length_ms);
     let decided = |wanted: Decision, from: CallTime| {
         line.decisions().find_map(|(at, kind)| match kind {
@@ -126,7 +125,9 @@ fn judge(case: &Case, settings: &CallSettings, score: &mut Score) -> Vec<String>
 fn run(settings: &CallSettings, tell: bool) -> BTreeMap<&'static str, Score> {
     let mut scores: BTreeMap<&'static str, Score> = BTreeMap::new();
     for case in cases() {
-        if std::env::var("CAL").is_ok() { eprintln!("CASE {}", case.class); }
+        if std::env::var("CAL").is_ok() {
+            eprintln!("CASE {}", case.class);
+        }
         let wrong = judge(&case, settings, scores.entry(case.class).or_default());
         if tell && !wrong.is_empty() {
             eprintln!("  {}: {}: {}", case.class, case.name, wrong.join(", "));
