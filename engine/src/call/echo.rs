@@ -201,6 +201,11 @@ impl Echo {
         }
     }
 
+    /// True while our voice is known to come back.
+    pub(super) fn is_present(&self) -> bool {
+        matches!(self.state, State::Present { .. })
+    }
+
     /// True as long as what came in may turn out to be an echo.
     pub(super) fn may_yet_be(&self) -> bool {
         self.state == State::Unknown

@@ -334,7 +334,10 @@ impl Call {
         let undecided = self.playout.is_stopped() && caller.text.is_empty();
         let silence_ms = if undecided { self.settings.resume_after_ms } else { self.settings.min_silence_ms };
         let over = caller.frame(now, voiced, silence_ms, &self.settings);
-        let sustained = voiced && self.detector.sustained(self.settings.barge_in_ms);
+        let barge_in_ms = self.settings.barge_in_ms;
+        let sustained = voiced
+            && (self.detector.sustained(barge_in_ms)
+                || self.echo.is_present() && self.detector.sustained_over_echo(barge_in_ms));
         if self.agent.is_some() && (sustained || self.perhaps_echo_since.is_some()) {
             self.barge_in(now, out);
         }

@@ -109,6 +109,12 @@ impl SpeechDetector {
         self.voiced_in(window(ms)) >= needed
     }
 
+    /// The same over an echo, which hides some of what the caller says: as much speech, in twice the time.
+    pub(super) fn sustained_over_echo(&self, ms: u32) -> bool {
+        let frames = (ms / FRAME_MS).clamp(1, 32);
+        self.voiced_in(window(2 * ms)) >= (frames * 5).div_ceil(6)
+    }
+
     /// How much of the last `ms` was voiced, in ms.
     pub(super) fn voiced_ms(&self, ms: u32) -> u32 {
         self.voiced_in(window(ms)) * FRAME_MS

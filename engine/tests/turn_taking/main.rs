@@ -81,7 +81,12 @@ fn judge(case: &Case, settings: &CallSettings, score: &mut Score) -> Vec<String>
             }
             let stop = line.clears.iter().find(|at| **at >= from).map(|at| at.since(from).as_millis() as u64);
             match (stop, decided(Decision::Yield, from)) {
-                (Some(stop), Some(_)) if stop <= WITHIN_MS => score.delays_ms.push(stop),
+                (Some(stop), Some(_)) if stop <= WITHIN_MS => {
+                    score.delays_ms.push(stop);
+                    if stop > 300 {
+                        wrong.push(format!("only after {stop} ms"));
+                    }
+                }
                 (stop, yielded) => {
                     score.missed += 1;
                     wrong.push(format!("missed: stop after {stop:?} ms, yield at {yielded:?}"));
@@ -107,7 +112,13 @@ fn judge(case: &Case, settings: &CallSettings, score: &mut Score) -> Vec<String>
                 wrong.push("cut off".into());
             }
             match decided(Decision::TurnOver, ends) {
-                Some(over) => score.delays_ms.push(over.since(ends).as_millis() as u64),
+                Some(over) => {
+                    let over_ms = over.since(ends).as_millis() as u64;
+                    score.delays_ms.push(over_ms);
+                    if over_ms > 1_000 {
+                        wrong.push(format!("only after {over_ms} ms"));
+                    }
+                }
                 None => {
                     score.missed += 1;
                     wrong.push("never over".into());
