@@ -1,1 +1,3 @@
-//! Criterion benches of Offhook; each file under `benches/` is named for what it answers.
+//! What the benches share: the parts of the whole-process load bench.
+
+pub mod load;

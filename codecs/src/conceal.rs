@@ -9,15 +9,16 @@
 //! repetition. Here those have been played already, so the first repeated samples are bent to meet them instead: the step
 //! at the seam is spread over a quarter of a period.
 //!
-//! A good frame costs one copy into the history; the search for the pitch is paid once per loss.
+//! Good samples cost nothing: whoever plays them knows what was played, and is asked for it once per loss, as the search
+//! for the pitch is made once per loss.
 
 /// Repeated periods are 66 to 200 Hz: 5 to 15 ms.
 const PITCH_MIN: usize = 40;
 const PITCH_MAX: usize = 120;
 /// How much of the history is compared with itself one period earlier: 20 ms.
 const CORRELATED: usize = 160;
-/// Three longest periods, and a quarter for the join.
-const HISTORY: usize = 3 * PITCH_MAX + PITCH_MAX / 4;
+/// How many samples before a loss are used: three longest periods, and a quarter for the join.
+pub const HISTORY: usize = 3 * PITCH_MAX + PITCH_MAX / 4;
 
 /// One more period is repeated every 10 ms.
 const STAGE: usize = 80;
@@ -30,19 +31,12 @@ const FADE_TO: usize = 480;
 const REJOIN_MAX: usize = 80;
 const REJOIN_PER_STAGE: usize = 32;
 
-/// Covers the gaps of one stream. Told of every good frame, asked for what is missing.
+/// Covers the gaps of one stream. Asked for what is missing, and told of what comes after.
 ///
-/// About 1.6 KB, without any allocation. How samples are split over calls makes no difference.
+/// About 0.8 KB, without any allocation. How samples are split over calls makes no difference.
 #[derive(Clone, Debug)]
 pub struct Concealer {
-    /// What was played last, oldest first; silence before the start.
-    history: [i16; HISTORY],
-    loss: Loss,
-}
-
-#[derive(Clone, Debug)]
-struct Loss {
-    /// The history when the loss began.
+    /// What was played last before the loss, oldest first.
     before: [i16; HISTORY],
     /// In samples.
     pitch: usize,
@@ -73,68 +67,34 @@ impl Default for Concealer {
 }
 
 impl Concealer {
-    /// At the start of a stream, with silence behind it.
+    /// At the start of a stream.
     pub fn new() -> Self {
-        Self {
-            history: [0; HISTORY],
-            loss: Loss {
-                before: [0; HISTORY],
-                pitch: PITCH_MAX,
-                step: 0.0,
-                made: 0,
-                position: 0,
-                state: State::Good,
-            },
-        }
+        Self { before: [0; HISTORY], pitch: PITCH_MAX, step: 0.0, made: 0, position: 0, state: State::Good }
     }
 
-    /// Takes the next good samples, of any number, as they will be played. After a loss the first of them, at most 10 ms,
-    /// are changed: faded in over the concealed voice.
-    pub fn on_frame(&mut self, samples: &mut [i16]) {
-        if self.loss.state != State::Good {
-            self.loss.rejoin(samples);
-        }
-        self.remember(samples);
-    }
-
-    /// True if the next good samples will be changed: there was a loss, and its fade is not over.
-    pub fn will_change_next(&self) -> bool {
-        self.loss.state != State::Good
-    }
-
-    /// Makes up the next `out.len()` samples, which were lost.
-    pub fn conceal(&mut self, out: &mut [i16]) {
+    /// Makes up the next `out.len()` samples, which were lost. `before` is asked, if the loss begins here, for the
+    /// samples that were played last, as they were played, oldest first; silence stands for what never came.
+    pub fn conceal(&mut self, out: &mut [i16], before: impl FnOnce(&mut [i16; HISTORY])) {
         if out.is_empty() {
             return;
         }
-        if self.loss.state != State::Lost {
-            self.loss.begin(&self.history);
+        if self.state != State::Lost {
+            before(&mut self.before);
+            self.begin();
         }
-        for sample in &mut *out {
-            *sample = round(self.loss.next_sample());
+        for sample in out {
+            *sample = round(self.next_sample());
         }
-        self.remember(out);
     }
 
-    fn remember(&mut self, samples: &[i16]) {
-        let new = &samples[samples.len().saturating_sub(HISTORY)..];
-        self.history.copy_within(new.len().., 0);
-        self.history[HISTORY - new.len()..].copy_from_slice(new);
-    }
-}
-
-impl Loss {
-    fn begin(&mut self, history: &[i16; HISTORY]) {
-        self.before = *history;
-        self.pitch = pitch(history);
-        self.step = f32::from(history[HISTORY - 1]) - f32::from(history[HISTORY - 1 - self.pitch]);
-        self.made = 0;
-        self.position = 0;
-        self.state = State::Lost;
+    /// True if the next good samples are to be changed: there was a loss, and its fade is not over.
+    pub fn will_change_next(&self) -> bool {
+        self.state != State::Good
     }
 
-    /// Fades from the concealed voice into `samples`, as far as the fade reaches.
-    fn rejoin(&mut self, samples: &mut [i16]) {
+    /// Takes the next good samples, of any number, before they are played. After a loss the first of them, at most 10 ms,
+    /// are changed: faded in over the concealed voice.
+    pub fn resume(&mut self, samples: &mut [i16]) {
         for sample in samples {
             let (done, length) = match self.state {
                 State::Good => return,
@@ -146,6 +106,14 @@ impl Loss {
             self.state =
                 if done + 1 == length { State::Good } else { State::Rejoining { done: done + 1, length } };
         }
+    }
+
+    fn begin(&mut self) {
+        self.pitch = pitch(&self.before);
+        self.step = f32::from(self.before[HISTORY - 1]) - f32::from(self.before[HISTORY - 1 - self.pitch]);
+        self.made = 0;
+        self.position = 0;
+        self.state = State::Lost;
     }
 
     /// The next sample of the voice going on.
@@ -234,6 +202,31 @@ mod tests {
     use proptest::prelude::*;
     use std::f32::consts::TAU;
 
+    /// A concealer, and what was played.
+    #[derive(Default)]
+    struct Line {
+        concealer: Concealer,
+        played: Vec<i16>,
+    }
+
+    impl Line {
+        fn good(&mut self, samples: &[i16]) {
+            let start = self.played.len();
+            self.played.extend_from_slice(samples);
+            self.concealer.resume(&mut self.played[start..]);
+        }
+
+        fn lose(&mut self, samples: usize) {
+            let mut lost = vec![1; samples];
+            self.concealer.conceal(&mut lost, |before| {
+                let heard = &self.played[self.played.len().saturating_sub(HISTORY)..];
+                before.fill(0);
+                before[HISTORY - heard.len()..].copy_from_slice(heard);
+            });
+            self.played.extend(lost);
+        }
+    }
+
     /// A voice-like wave of 125 Hz with harmonics.
     fn voice(n: usize) -> i16 {
         let phase = TAU * 125.0 * n as f32 / 8_000.0;
@@ -255,21 +248,20 @@ mod tests {
 
     /// 100 ms of `wave`, a loss of `lost` samples, and 100 ms more.
     fn with_loss(wave: impl Fn(usize) -> i16, lost: usize) -> Vec<i16> {
-        let mut concealer = Concealer::new();
-        let mut all: Vec<i16> = (0..1_600 + lost).map(wave).collect();
-        concealer.on_frame(&mut all[..800]);
-        concealer.conceal(&mut all[800..800 + lost]);
-        concealer.on_frame(&mut all[800 + lost..]);
-        all
+        let all: Vec<i16> = (0..1_600 + lost).map(wave).collect();
+        let mut line = Line::default();
+        line.good(&all[..800]);
+        line.lose(lost);
+        line.good(&all[800 + lost..]);
+        line.played
     }
 
     #[test]
     fn good_frames_pass_unchanged() {
-        let mut concealer = Concealer::new();
         let original: Vec<i16> = (0..1_600).map(voice).collect();
-        let mut samples = original.clone();
-        samples.chunks_mut(160).for_each(|frame| concealer.on_frame(frame));
-        assert_eq!(samples, original);
+        let mut line = Line::default();
+        original.chunks(160).for_each(|frame| line.good(frame));
+        assert_eq!(line.played, original);
     }
 
     #[test]
@@ -344,10 +336,9 @@ mod tests {
 
     #[test]
     fn a_loss_before_anything_was_heard_is_silence() {
-        let mut concealer = Concealer::new();
-        let mut out = [1; 320];
-        concealer.conceal(&mut out);
-        assert_eq!(out, [0; 320]);
+        let mut line = Line::default();
+        line.lose(320);
+        assert_eq!(line.played, [0; 320]);
     }
 
     #[test]
@@ -365,25 +356,23 @@ mod tests {
     }
 
     fn run(parts: &[Part], cut: impl Fn(usize) -> usize) -> Vec<i16> {
-        let mut concealer = Concealer::new();
-        let mut all = Vec::new();
+        let mut line = Line::default();
         for &part in parts {
             let (Part::Good(mut left) | Part::Lost(mut left)) = part;
             while left > 0 {
-                let n = cut(all.len()).clamp(1, left);
-                let mut samples: Vec<i16> = (all.len()..all.len() + n).map(voice).collect();
+                let at = line.played.len();
+                let n = cut(at).clamp(1, left);
                 match part {
-                    Part::Good(_) => concealer.on_frame(&mut samples),
-                    Part::Lost(_) => concealer.conceal(&mut samples),
+                    Part::Good(_) => line.good(&(at..at + n).map(voice).collect::<Vec<_>>()),
+                    Part::Lost(_) => line.lose(n),
                 }
                 // Nothing at all makes no difference.
-                concealer.on_frame(&mut []);
-                concealer.conceal(&mut []);
-                all.extend(samples);
+                line.good(&[]);
+                line.lose(0);
                 left -= n;
             }
         }
-        all
+        line.played
     }
 
     proptest! {

@@ -182,10 +182,11 @@ impl Engine {
 
         leg.socket.set_nonblocking(true).map_err(EngineError::Socket)?;
         leg.socket.set_nodelay(true).map_err(EngineError::Socket)?;
-        let mind = Mind::new(call.agent, number, worker.thread(), &self.counts)?;
+        let bell = worker.bell(number);
+        let mind = Mind::new(call.agent, number, bell.clone(), &self.counts)?;
         let journal = self.writer.open(call.id, call.settings.clone(), call.answered_unix_us)?;
         let announce = post.clone();
-        let (call_end, session_end) = link(worker.thread(), Box::new(move || announce.announce(number)));
+        let (call_end, session_end) = link(bell.clone(), Box::new(move || announce.announce(number)));
         let over = Arc::new(AtomicBool::new(false));
         post.hand_over(Box::new(Seat::new(NewSeat {
             number,
@@ -196,7 +197,7 @@ impl Engine {
             journal,
             over: Arc::clone(&over),
         })))?;
-        worker.take(Session::new(session_end, call.recogniser, mind, call.voice));
+        worker.take(number, Session::new(session_end, call.recogniser, mind, call.voice), bell);
         Ok(CallHandle { post: post.clone(), number, over })
     }
 

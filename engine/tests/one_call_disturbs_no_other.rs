@@ -185,6 +185,8 @@ impl Caller {
             settings: CallSettings {
                 agent_wait_ms: 600_000,
                 media_timeout_ms: 600_000,
+                // A frame for a frame, so that the agent's audio is the clock.
+                message_ms: 20,
                 ..CallSettings::default()
             },
             answered_unix_us: 0,

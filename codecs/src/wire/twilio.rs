@@ -13,6 +13,8 @@
 //! `timestamp` as strings of decimal digits, and `sampleRate` and `channels` as numbers; here either form is read for each.
 //! A field that is `null` counts as absent. A field that stands twice is refused: which of the two holds is anybody's guess.
 
+mod plain;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
@@ -36,6 +38,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// `text`: one WebSocket text message. Only the fields that its event needs have to be there and right; `sequenceNumber`
 /// may be missing from any of them. Errors name the field or the byte.
 pub fn parse(text: &str) -> Result<Message<'_>, WireError> {
+    plain::media(text).map_or_else(|| parse_json(text), Ok)
+}
+
+fn parse_json(text: &str) -> Result<Message<'_>, WireError> {
     let fields = Fields::read(text)?;
     let event = match fields.event.required("event")? {
         name if name == "media" => Event::Media(fields.media.required("media")?.caller_audio()?),

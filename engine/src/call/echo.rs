@@ -38,6 +38,8 @@ const DELAY_MAX: usize = 44;
 /// Below this level, in dB as [`levels`] gives them, is silence: 60 dB under full scale.
 const SILENT: u8 = 30;
 
+/// What is no louder is the grain of µ-law: 78 dB under full scale.
+const NOTHING: u8 = 12;
 /// Delays at which the courses fit best: so many are looked at more closely, if they fit so well.
 const CANDIDATES: usize = 3;
 const FITS: f32 = 0.5;
@@ -129,6 +131,9 @@ impl Echo {
             return;
         }
         // To the nearest block: 5 ms do not matter.
+        if self.far_end == 0 {
+            self.far = [[0; FAR]; BANDS];
+        }
         let mut sample = sample_at(at);
         let mut block = (sample + BLOCK as u64 / 2) / BLOCK as u64;
         for part in ulaw.chunks(BLOCK) {
@@ -165,16 +170,25 @@ impl Echo {
 impl Echo {
     /// Takes the next frame of the line, which came at `now`. `voiced`: a voice detector calls it speech.
     pub(super) fn frame(&mut self, now: CallTime, pcm: &[i16; FRAME], voiced: bool) -> Heard {
+        if self.far_end == 0 {
+            return Heard::Caller;
+        }
         self.keep_time(now);
-        if self.far_end + (DELAY_MAX + WINDOW) as u64 <= self.near_next || self.far_end == 0 {
-            self.near_next += (FRAME / BLOCK) as u64;
+        if self.far_end + (DELAY_MAX + WINDOW) as u64 <= self.near_next {
+            // No echo is so late: until we speak again, nothing is done.
+            (self.far_end, self.near_next) = (0, 0);
             self.near = [[0; WINDOW]; BANDS];
             return Heard::Caller;
         }
         let mut above = 0;
         for block in pcm.chunks_exact(BLOCK) {
             let now = levels(block);
-            self.near_signs.set(self.near_next * BLOCK as u64, block);
+            let at = self.near_next * BLOCK as u64;
+            if now.iter().any(|&level| level > NOTHING) {
+                self.near_signs.set(at, block);
+            } else {
+                self.near_signs.clear(at, BLOCK);
+            }
             for (ring, level) in self.near.iter_mut().zip(now) {
                 ring[self.near_next as usize % WINDOW] = level;
             }
@@ -218,8 +232,7 @@ impl Echo {
     fn keep_time(&mut self, now: CallTime) {
         let begins = (sample_at(now) - FRAME as u64) / BLOCK as u64;
         if begins < self.near_next || self.near_next == 0 {
-            self.near_next = begins;
-            self.late_min = 0;
+            (self.near_next, self.late_min, self.late_frames) = (begins, 0, 0);
         }
         self.late_min = self.late_min.min(begins - self.near_next);
         self.late_frames += 1;

@@ -19,8 +19,8 @@ mod keys;
 mod ledger;
 mod output;
 mod playout;
-mod preroll;
 mod receive;
+mod recent;
 mod settings;
 mod signs;
 mod tally;
@@ -46,8 +46,7 @@ use dialogue::{AgentTurn, Cause};
 use echo::{Echo, Heard};
 use keys::{Keys, Pressed};
 use playout::{MarkEcho, Playout};
-use preroll::Preroll;
-use receive::Receive;
+use receive::{Frame, Receive};
 use settings::ms;
 use tally::Tally;
 use timers::Timers;
@@ -62,7 +61,6 @@ pub struct Call {
     phase: Phase,
     receive: Receive,
     detector: SpeechDetector,
-    preroll: Preroll,
     playout: Playout,
     echo: Echo,
     /// Since when an interruption waits to be told from an echo.
@@ -109,9 +107,8 @@ impl Call {
         timers.set(Deadline::MediaTimeout, CallTime::ZERO + ms(settings.media_timeout_ms));
         Self {
             phase: Phase::Waiting,
-            receive: Receive::new(),
+            receive: Receive::new(settings.preroll_ms),
             detector: SpeechDetector::new(&settings),
-            preroll: Preroll::new(settings.preroll_ms),
             playout: Playout::new(),
             echo: Echo::new(settings.echo),
             perhaps_echo_since: None,
@@ -225,11 +222,11 @@ impl Call {
         }
         self.note_media(now, out);
         let mut piece = self.receive.accept(now, &media, &self.settings, &mut |kind| out.event(now, kind));
-        while let Some(frame) = self.receive.next_frame(&mut piece) {
-            let sounds_voiced = self.detector.is_voiced(frame.pcm);
+        let mut frame = Frame::EMPTY;
+        while self.receive.next_frame(&mut piece, &mut frame) {
+            let sounds_voiced = self.detector.is_voiced(&frame.pcm);
             let undecided = self.perhaps_echo_since.is_some();
-            let heard = self.echo.frame(now, frame.pcm, sounds_voiced || undecided);
-            self.preroll.push(frame.ulaw);
+            let heard = self.echo.frame(now, &frame.pcm, sounds_voiced || undecided);
             if heard == Heard::EchoSinceBefore {
                 self.on_echo(now, out);
             }
@@ -246,7 +243,7 @@ impl Call {
                 }
                 Edge::Started | Edge::None => {}
             }
-            self.on_frame(now, voiced, begun, out);
+            self.on_frame(now, &frame.ulaw, voiced, begun, out);
         }
     }
 
@@ -315,7 +312,7 @@ impl Call {
         self.timers.stop(Deadline::FinalWords);
         out.event(now, EventKind::SpeechStarted { utterance });
         out.push(Output::UtteranceStarted { utterance });
-        let (older, newer) = self.preroll.parts();
+        let (older, newer) = self.receive.recent_ms(self.settings.preroll_ms);
         let mut audio = out.push_bytes(older);
         out.extend_span(&mut audio, newer);
         out.push(Output::CallerAudio { audio });
@@ -323,12 +320,12 @@ impl Call {
     }
 
     /// One frame of the caller while a turn of theirs is open. `begun`: the recogniser has it already.
-    fn on_frame(&mut self, now: CallTime, voiced: bool, begun: bool, out: &mut Outputs) {
+    fn on_frame(&mut self, now: CallTime, ulaw: &[u8], voiced: bool, begun: bool, out: &mut Outputs) {
         let Some(caller) = self.caller.as_mut().filter(|caller| caller.awaits_final.is_none()) else {
             return;
         };
         if !begun {
-            let audio = out.push_bytes(self.preroll.newest());
+            let audio = out.push_bytes(ulaw);
             out.push(Output::CallerAudio { audio });
         }
         let undecided = self.playout.is_stopped() && caller.text.is_empty();

@@ -1,9 +1,11 @@
 //! What the agent says, in order, on time.
 //!
-//! In: utterances, and their audio as the voice gives it, ready for the leg. Out: messages of 20 ms, paced to run
-//! a short lead ahead of real time: far enough to ride out the network's jitter, near enough that `clear` has little
-//! to take back and what was *heard* stays known. After each utterance goes a mark, which the carrier returns once all
-//! before it was played, or at once when it is told to clear; so a mark that was outstanding at a clear proves nothing.
+//! In: utterances, and their audio as the voice gives it, ready for the leg. Out: messages, paced to run a short lead
+//! ahead of real time: far enough to ride out the network's jitter, near enough that `clear` has little to take back and
+//! what was *heard* stays known. A message holds `message_ms` of audio, since carriers buffer and each one costs a write;
+//! where the caller hears nothing yet, the first holds 20 ms. After each utterance goes a mark, which the carrier returns
+//! once all before it was played, or at once when it is told to clear; so a mark that was outstanding at a clear proves
+//! nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use super::event::EventKind;
 use super::input::{UtteranceId, WordStart};
 use super::ledger::Entry;
 use super::output::{Output, Outputs, Span};
-use super::receive::{FRAME, FRAME_MS, ms_of};
+use super::receive::{FRAME, FRAME_MS, ms_of, samples_of};
 use super::settings::{CallSettings, ms};
 use super::tally::Tally;
 use super::time::CallTime;
@@ -116,12 +118,13 @@ impl Playout {
         let mut sent_any = false;
         for saying in &mut self.queue {
             while self.play_until < now + lead {
-                let Some(audio) = send_frame(saying, out) else { break };
+                let gap = now.since(self.play_until);
+                let samples_max = if gap.is_zero() { message_samples(settings) } else { FRAME };
+                let Some(audio) = send_message(saying, samples_max, out) else { break };
                 let samples = audio.len();
                 if std::mem::take(&mut self.rises) {
                     rise(out.audio_mut(audio));
                 }
-                let gap = now.since(self.play_until);
                 if saying.entry.sent > samples && !gap.is_zero() {
                     self.last_gap_ms = gap.as_millis() as u32;
                     if let Some(count) = self.underruns.count() {
@@ -150,7 +153,7 @@ impl Playout {
     /// time, so that in the ordinary run the caller's frames are the clock and this never wakes anyone.
     pub(super) fn due_at(&self, settings: &CallSettings) -> Option<CallTime> {
         let next = self.queue.iter().find(|saying| !saying.entry.all_sent())?;
-        (next.ready().is_some() && !self.stopped)
+        (next.ready(FRAME).is_some() && !self.stopped)
             .then(|| self.play_until - ms(settings.lead_ms) + ms(FRAME_MS + 5))
     }
 
@@ -307,17 +310,23 @@ impl Saying {
         self.entry.all_heard() && self.audio.is_empty()
     }
 
-    /// How many samples the next message holds: a frame, and at the end what is left. `None` if the voice has not given
-    /// enough.
-    fn ready(&self) -> Option<usize> {
+    /// How many samples the next message holds, at most `samples_max`: whole frames, and at the end what is left. `None`
+    /// if the voice has not given enough.
+    fn ready(&self, samples_max: usize) -> Option<usize> {
         let left = self.entry.received - self.entry.sent;
-        (left >= FRAME || (left > 0 && self.entry.complete)).then(|| left.min(FRAME))
+        let whole = if self.entry.complete { left } else { left / FRAME * FRAME };
+        (whole > 0).then(|| whole.min(samples_max))
     }
 }
 
+/// How many samples a message may hold: from a frame to a second of them.
+fn message_samples(settings: &CallSettings) -> usize {
+    samples_of(settings.message_ms.clamp(FRAME_MS, 1_000))
+}
+
 /// Sends the next message of an utterance, if enough of it is there; what it holds.
-fn send_frame(saying: &mut Saying, out: &mut Outputs) -> Option<Span> {
-    let samples = saying.ready()?;
+fn send_message(saying: &mut Saying, samples_max: usize, out: &mut Outputs) -> Option<Span> {
+    let samples = saying.ready(samples_max)?;
     let entry = &mut saying.entry;
     let mut audio = out.push_bytes(&[]);
     let mut left = samples;

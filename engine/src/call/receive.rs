@@ -9,11 +9,12 @@
 
 use std::time::Duration;
 
-use offhook_codecs::conceal::Concealer;
+use offhook_codecs::conceal::{Concealer, HISTORY};
 use offhook_codecs::g711;
 
 use super::event::EventKind;
 use super::input::Media;
+use super::recent::Recent;
 use super::settings::CallSettings;
 use super::tally::Tally;
 use super::time::CallTime;
@@ -26,10 +27,15 @@ pub(super) const FRAME_MS: u32 = 20;
 /// A piece whose count is this far behind is a carrier that began to count anew, not a late piece.
 const RECOUNT: u32 = 50;
 
-/// 20 ms of the caller, both ways of writing it.
-pub(super) struct Frame<'a> {
-    pub(super) ulaw: &'a [u8; FRAME],
-    pub(super) pcm: &'a [i16; FRAME],
+/// 20 ms of the caller, both ways of writing it. Room for it is the asker's, since it is done with at once: what stays with
+/// the call is [`Recent`].
+pub(super) struct Frame {
+    pub(super) ulaw: [u8; FRAME],
+    pub(super) pcm: [i16; FRAME],
+}
+
+impl Frame {
+    pub(super) const EMPTY: Self = Self { ulaw: [0xFF; FRAME], pcm: [0; FRAME] };
 }
 
 /// What is left to do of one accepted piece of audio.
@@ -40,8 +46,9 @@ pub(super) struct Piece<'a> {
 
 pub(super) struct Receive {
     concealer: Concealer,
-    ulaw: [u8; FRAME],
-    pcm: [i16; FRAME],
+    recent: Recent,
+    /// The beginning of a frame that has not come whole.
+    partial: [u8; FRAME],
     filled: usize,
     /// When audio first came.
     first_at: Option<CallTime>,
@@ -58,11 +65,12 @@ pub(super) struct Receive {
 }
 
 impl Receive {
-    pub(super) fn new() -> Self {
+    /// `recent_ms`: how much of the newest audio is asked for later.
+    pub(super) fn new(recent_ms: u32) -> Self {
         Self {
             concealer: Concealer::new(),
-            ulaw: [0xFF; FRAME],
-            pcm: [0; FRAME],
+            recent: Recent::new(samples_of(recent_ms).max(HISTORY)),
+            partial: [0xFF; FRAME],
             filled: 0,
             first_at: None,
             samples: 0,
@@ -118,34 +126,60 @@ impl Receive {
         Piece { lost_samples, payload }
     }
 
-    /// The next whole frame of `piece` and of what earlier pieces left over, if there is enough.
-    pub(super) fn next_frame(&mut self, piece: &mut Piece<'_>) -> Option<Frame<'_>> {
-        if self.filled == FRAME {
-            self.filled = 0;
+    /// Puts the next whole frame of `piece`, and of what earlier pieces left over, into `frame`. False if there is not
+    /// enough for one.
+    pub(super) fn next_frame(&mut self, piece: &mut Piece<'_>, frame: &mut Frame) -> bool {
+        if self.filled == 0 && piece.lost_samples == 0 && !self.concealer.will_change_next() {
+            // The ordinary way: a message is a frame.
+            let Some((whole, tail)) = piece.payload.split_first_chunk() else {
+                return self.fill_partial(piece, frame);
+            };
+            frame.ulaw = *whole;
+            piece.payload = tail;
+        } else if !self.fill_partial(piece, frame) {
+            return false;
         }
+        g711::decode_ulaw(&frame.ulaw, &mut frame.pcm);
+        self.recent.push(&frame.ulaw);
+        true
+    }
+
+    /// The newest `ms` of what came out of [`Receive::next_frame`], in two parts, the older first.
+    pub(super) fn recent_ms(&self, ms: u32) -> (&[u8], &[u8]) {
+        self.recent.newest_ms(ms)
+    }
+
+    /// Puts together a frame of what was lost and what came, or as much of it as there is.
+    fn fill_partial(&mut self, piece: &mut Piece<'_>, frame: &mut Frame) -> bool {
         if piece.lost_samples > 0 {
-            let n = piece.lost_samples.min(FRAME - self.filled);
-            let range = self.filled..self.filled + n;
-            self.concealer.conceal(&mut self.pcm[range.clone()]);
-            g711::encode_ulaw(&self.pcm[range.clone()], &mut self.ulaw[range]);
-            self.filled += n;
-            piece.lost_samples -= n;
+            let range = self.filled..FRAME.min(self.filled + piece.lost_samples);
+            let pcm = &mut frame.pcm[range.clone()];
+            let (recent, partial) = (&self.recent, &self.partial[..self.filled]);
+            self.concealer.conceal(pcm, |before| history(recent, partial, before));
+            g711::encode_ulaw(pcm, &mut self.partial[range.clone()]);
+            piece.lost_samples -= range.len();
+            self.filled = range.end;
         }
         if self.filled < FRAME && !piece.payload.is_empty() {
             let (head, tail) = piece.payload.split_at(piece.payload.len().min(FRAME - self.filled));
             let range = self.filled..self.filled + head.len();
-            g711::decode_ulaw(head, &mut self.pcm[range.clone()]);
-            let changed = self.concealer.will_change_next();
-            self.concealer.on_frame(&mut self.pcm[range.clone()]);
-            if changed {
-                g711::encode_ulaw(&self.pcm[range.clone()], &mut self.ulaw[range]);
+            if self.concealer.will_change_next() {
+                let pcm = &mut frame.pcm[range.clone()];
+                g711::decode_ulaw(head, pcm);
+                self.concealer.resume(pcm);
+                g711::encode_ulaw(pcm, &mut self.partial[range.clone()]);
             } else {
-                self.ulaw[range].copy_from_slice(head);
+                self.partial[range.clone()].copy_from_slice(head);
             }
-            self.filled += head.len();
+            self.filled = range.end;
             piece.payload = tail;
         }
-        (self.filled == FRAME).then_some(Frame { ulaw: &self.ulaw, pcm: &self.pcm })
+        if self.filled < FRAME {
+            return false;
+        }
+        self.filled = 0;
+        frame.ulaw = self.partial;
+        true
     }
 
     fn is_stale(&self, media: &Media<'_>) -> bool {
@@ -199,6 +233,19 @@ impl Receive {
         }
         kept
     }
+}
+
+/// What was heard last: the newest frames, and the beginning of the next; silence where nothing came before.
+fn history(recent: &Recent, partial: &[u8], before: &mut [i16; HISTORY]) {
+    let from_recent = HISTORY - partial.len();
+    let (older, newer) = recent.newest(from_recent);
+    let (silence, heard) = before.split_at_mut(from_recent - older.len() - newer.len());
+    silence.fill(0);
+    let (first, rest) = heard.split_at_mut(older.len());
+    let (second, third) = rest.split_at_mut(newer.len());
+    g711::decode_ulaw(older, first);
+    g711::decode_ulaw(newer, second);
+    g711::decode_ulaw(partial, third);
 }
 
 /// How many samples `ms` milliseconds hold at 8 kHz.

@@ -41,6 +41,9 @@ pub struct CallSettings {
     pub keys_pause_ms: u32,
     /// How far playout runs ahead of real time. Default 100 ms.
     pub lead_ms: u32,
+    /// How much agent audio one message to the carrier holds, at most. For a carrier that does not buffer: 20 ms. Default
+    /// 100 ms.
+    pub message_ms: u32,
     /// How long after its audio was due a mark may come back. Default 2 s.
     pub mark_grace_ms: u32,
     /// No audio for this long is told on the timeline. Default 1 s.
@@ -86,6 +89,7 @@ impl Default for CallSettings {
             no_input_ms: 7_000,
             keys_pause_ms: 2_500,
             lead_ms: 100,
+            message_ms: 100,
             mark_grace_ms: 2_000,
             stall_ms: 1_000,
             media_timeout_ms: 15_000,

@@ -24,11 +24,16 @@ impl Signs {
         wave[5..].iter_mut().zip(pcm).for_each(|(out, &sample)| *out = sample.into());
         // Nothing is known of before: as if it had been like the beginning.
         wave[..5].fill(i32::from(pcm.first().copied().unwrap_or(0)));
-        let mut bits = 0u128;
-        for (at, w) in wave.windows(6).enumerate() {
+        let mut rising = [0u8; BLOCK];
+        for (rising, w) in rising.iter_mut().zip(wave.windows(6)) {
             // Sums of two are low-pass, the difference over half a millisecond is a band around 1 kHz.
-            bits |= u128::from(w[5] + w[4] > w[1] + w[0]) << at;
+            *rising = u8::from(w[5] + w[4] > w[1] + w[0]);
         }
+        // Eight bytes of 0 or 1 become the eight bits of one: the product moves each to its place in the highest byte.
+        let bits = rising.chunks_exact(8).enumerate().fold(0, |bits, (at, bytes)| {
+            let eight = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+            bits | u128::from(eight.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * at)
+        });
         self.put(at, n, bits);
     }
 

@@ -1,12 +1,15 @@
 //! One media connection of a call: bytes of a socket to inputs of the call, and outputs to bytes.
 //!
-//! [`Leg`] joins a framing ([`websocket`]) and a dialect ([`twilio`]). Used on media threads: nothing here blocks.
+//! [`Leg`] joins a WebSocket ([`websocket`], over [`framing`]) and a dialect ([`twilio`]). Used on media threads: nothing
+//! here blocks.
 
+mod framing;
 mod twilio;
 mod websocket;
 
+pub(crate) use framing::Inbox;
 pub(crate) use twilio::{PAYLOAD_BYTES_MAX, Reading};
-pub(crate) use websocket::{Closed, Received};
+pub(crate) use websocket::{Closed, Filled, Received};
 
 use mio::net::TcpStream;
 
@@ -17,15 +20,12 @@ use websocket::WebSocketLink;
 pub(crate) struct Leg {
     link: WebSocketLink,
     dialect: Twilio,
-    /// A message of ours, before it is framed.
-    message: Vec<u8>,
 }
 
 impl Leg {
     /// A leg over an upgraded, non-blocking socket, of which `already_read` was read after the handshake.
     pub(crate) fn new(socket: TcpStream, already_read: Vec<u8>) -> Self {
-        let link = WebSocketLink::new(socket, already_read);
-        Self { link, dialect: Twilio::default(), message: Vec::with_capacity(512) }
+        Self { link: WebSocketLink::new(socket, already_read), dialect: Twilio::default() }
     }
 
     /// The socket, to be watched.
@@ -33,9 +33,19 @@ impl Leg {
         self.link.source()
     }
 
-    /// The next message that has come whole.
-    pub(crate) fn receive(&mut self) -> Received {
-        self.link.receive()
+    /// Fills the thread's inbox: what was left of this leg, and one read of its socket.
+    pub(crate) fn fill(&mut self, inbox: &mut Inbox) -> Filled {
+        self.link.fill(inbox)
+    }
+
+    /// The next message in the inbox that has come whole.
+    pub(crate) fn receive<'a>(&mut self, inbox: &'a mut Inbox) -> Option<Received<'a>> {
+        self.link.receive(inbox)
+    }
+
+    /// Takes back what the inbox still holds of this leg. True if that may be a whole message.
+    pub(crate) fn keep(&mut self, inbox: &mut Inbox) -> bool {
+        self.link.keep(inbox)
     }
 
     /// What a text message says. `payload`: room for decoded audio, [`PAYLOAD_BYTES_MAX`] bytes.
@@ -45,31 +55,26 @@ impl Leg {
 
     /// Puts a piece of audio (8 kHz µ-law) into the outbox.
     pub(crate) fn send_media(&mut self, ulaw: &[u8]) {
-        self.message.clear();
-        self.dialect.write_media(&mut self.message, ulaw);
-        self.link.put_text(&self.message);
+        let Self { link, dialect } = self;
+        link.put_text(|out| dialect.write_media(out, ulaw));
     }
 
     /// Puts a mark into the outbox.
     pub(crate) fn send_mark(&mut self, mark: u32) {
-        self.message.clear();
-        self.dialect.write_mark(&mut self.message, mark_name(mark).as_str());
-        self.link.put_text(&self.message);
+        let Self { link, dialect } = self;
+        link.put_text(|out| dialect.write_mark(out, mark_name(mark).as_str()));
     }
 
     /// Puts a clear into the outbox.
     pub(crate) fn send_clear(&mut self) {
-        self.message.clear();
-        self.dialect.write_clear(&mut self.message);
-        self.link.put_text(&self.message);
+        let Self { link, dialect } = self;
+        link.put_text(|out| dialect.write_clear(out));
     }
 
     /// Puts word of a message that could not be used into the outbox, where the dialect has such a word.
     pub(crate) fn send_fault(&mut self, fault: Fault) {
-        self.message.clear();
-        self.dialect.write_fault(&mut self.message, fault);
-        if !self.message.is_empty() {
-            self.link.put_text(&self.message);
+        if let Some(word) = Twilio::word_of(fault) {
+            self.link.put_text(|out| word.write(out));
         }
     }
 

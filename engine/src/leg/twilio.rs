@@ -6,7 +6,7 @@ use crate::call::{Fault, Input, Media};
 
 /// Room for a decoded payload: what a message of the largest size can hold. The largest that Offhook was asked to
 /// survive is 60,000 bytes.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = super::websocket::MESSAGE_BYTES_MAX * 3 / 4;
+pub(crate) const PAYLOAD_BYTES_MAX: usize = super::framing::MESSAGE_BYTES_MAX * 3 / 4;
 
 /// What a connection knows of its stream.
 #[derive(Debug, Default)]
@@ -78,8 +78,8 @@ impl Twilio {
         twilio::write_clear(out, &self.stream);
     }
 
-    /// Writes word of a fault, if the sender can do something about it.
-    pub(super) fn write_fault(&self, out: &mut Vec<u8>, fault: Fault) {
+    /// Word of a fault, if the sender can do something about it.
+    pub(super) fn word_of(fault: Fault) -> Option<Word> {
         let message = match fault {
             Fault::NotBase64 => "Failed to process audio chunk: the payload is not base64",
             Fault::TooLarge => "Failed to process audio chunk: the message is too large",
@@ -92,9 +92,21 @@ impl Twilio {
             Fault::NotAKey => "Failed to process dtmf: no telephone has that key",
             Fault::Protocol => "Failed to read the stream: the bytes break the WebSocket protocol",
             // Carriers add events, and taps have two tracks: neither is a mistake.
-            Fault::UnknownEvent | Fault::ForeignTrack => return,
+            Fault::UnknownEvent | Fault::ForeignTrack => return None,
         };
-        twilio::write_error(out, message, fault != Fault::Protocol);
+        Some(Word { message, recoverable: fault != Fault::Protocol })
+    }
+}
+
+/// Word of a message that could not be used.
+pub(super) struct Word {
+    message: &'static str,
+    recoverable: bool,
+}
+
+impl Word {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        twilio::write_error(out, self.message, self.recoverable);
     }
 }
 

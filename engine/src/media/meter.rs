@@ -16,6 +16,9 @@ const WINDOW: Duration = Duration::from_secs(2);
 const STALE: Duration = Duration::from_millis(4_500);
 /// The share of busy time is taken of at least this much time, so that a single round is not taken for a load.
 const SHARE_OF: Duration = Duration::from_secs(1);
+/// How long after a round began the next one begins, on a thread with many calls, so that one waking serves the frames
+/// of many. It is part of every frame's way, so it must be short against 20 ms; longer naps were measured to save nothing more.
+const NAP: Duration = Duration::from_millis(2);
 const NEVER: u64 = u64::MAX;
 
 /// A media thread's numbers. All counts run from its start.
@@ -69,21 +72,26 @@ pub(super) struct Round {
 /// What the thread itself knows of its rounds.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    /// When the round before began, and when it ended.
-    began: Instant,
+    /// When the thread looked at its sockets last.
+    looked: Instant,
+    /// When the round before ended.
     ended: Instant,
+    /// Since when the thread has waited for its sockets.
+    waits_since: Instant,
+    /// When the nap ends, if one was begun and not slept out.
+    nap_due: Option<Instant>,
     pulse_at: Option<Instant>,
 }
 
 impl Rounds {
     pub(super) fn new() -> Self {
         let now = clock::now();
-        Self { began: now, ended: now, pulse_at: None }
+        Self { looked: now, ended: now, waits_since: now, nap_due: None, pulse_at: None }
     }
 
     /// The latest reading of the clock.
-    pub(super) fn ended(&self) -> Instant {
-        self.ended
+    pub(super) fn latest(&self) -> Instant {
+        self.waits_since
     }
 
     /// When to wake at the latest, where `due` is the calls' earliest deadline. `idle`: there are no calls.
@@ -98,21 +106,46 @@ impl Rounds {
         until
     }
 
-    /// The thread woke. `until`: when it should have, at the latest.
-    pub(super) fn begin(&mut self, until: Option<Instant>, meter: &Meter) -> Round {
+    /// How long to nap, after a round that served calls, before the sockets are looked at again; `None` if not at all.
+    /// What cuts a nap short does not put off its end.
+    pub(super) fn nap_length(&mut self) -> Option<Duration> {
+        let due = *self.nap_due.get_or_insert(self.looked + NAP);
+        let length = due.saturating_duration_since(self.ended);
+        if length > NO_WAIT {
+            return Some(length);
+        }
+        self.nap_due = None;
+        None
+    }
+
+    /// The thread has napped. True if the nap was slept out, and the sockets' turn has come.
+    pub(super) fn napped(&mut self) -> bool {
+        self.waits_since = clock::now();
+        self.nap_due.take_if(|due| self.waits_since + NO_WAIT >= *due).is_some()
+    }
+
+    /// The thread woke, or goes on without having waited. `until`: when it should have, at the latest. `looks`: whether it
+    /// looked at its sockets.
+    pub(super) fn begin(&mut self, until: Option<Instant>, looks: bool, meter: &Meter) -> Round {
         let now = clock::now();
-        let waited = now.saturating_duration_since(self.ended);
-        let asked = if waited < NO_WAIT { self.began } else { now };
+        let mut asked = now;
+        if looks {
+            // What was there at once may have come since the sockets were looked at last.
+            if now.saturating_duration_since(self.waits_since) < NO_WAIT {
+                asked = self.looked;
+            }
+            self.looked = now;
+        }
         let since = until.map_or(asked, |until| asked.min(until));
         let pulse = self.pulse_at.take_if(|at| *at <= now).is_some();
         meter.awaited_us.store(meter.us(since), Ordering::Relaxed);
-        self.began = now;
         Round { now, since, pulse }
     }
 
     /// All that the round made was handed to the kernel. `served`: how many calls it was made for.
     pub(super) fn end(&mut self, round: Round, served: usize, meter: &Meter) {
         self.ended = clock::now();
+        self.waits_since = self.ended;
         let times = served.max(round.pulse.into());
         meter.round(round, self.ended, times as u64);
     }
@@ -266,7 +299,7 @@ mod tests {
     fn a_thread_that_hangs_is_late_while_it_hangs() {
         let meter = Meter::new();
         let mut rounds = Rounds::new();
-        let round = rounds.begin(None, &meter);
+        let round = rounds.begin(None, true, &meter);
         let late = meter.latest(round.now + ms(800)).p99;
         assert!(late >= ms(800), "{late:?}");
         rounds.end(round, 1, &meter);
@@ -278,8 +311,8 @@ mod tests {
     fn a_deadline_that_was_missed_counts_for_all_that_is_done() {
         let meter = Meter::new();
         let mut rounds = Rounds::new();
-        let due = rounds.ended() - ms(300);
-        let round = rounds.begin(Some(due), &meter);
+        let due = rounds.latest() - ms(300);
+        let round = rounds.begin(Some(due), true, &meter);
         rounds.end(round, 3, &meter);
         let read = meter.read(String::new());
         assert_eq!((read.lateness.count(), read.lateness.longer_than(ms(200))), (3, 3));
@@ -290,10 +323,39 @@ mod tests {
         let meter = Meter::new();
         let mut rounds = Rounds::new();
         // The round before took 300 ms, and the thread did not have to wait.
-        rounds.ended = clock::now() + ms(300);
-        rounds.began = rounds.ended - ms(300);
-        let round = rounds.begin(None, &meter);
-        assert_eq!(round.since, rounds.ended - ms(300));
+        rounds.waits_since = clock::now() + ms(300);
+        rounds.looked = rounds.waits_since - ms(300);
+        let looked = rounds.looked;
+        let round = rounds.begin(None, true, &meter);
+        assert_eq!(round.since, looked);
+    }
+
+    #[test]
+    fn what_comes_during_a_nap_counts_from_its_beginning_and_what_cuts_it_short_from_now() {
+        let meter = Meter::new();
+        let mut rounds = Rounds::new();
+        let round = rounds.begin(None, true, &meter);
+        rounds.end(round, 1, &meter);
+        let length = rounds.nap_length().expect("a round is shorter than a nap");
+        assert!(length <= NAP);
+        assert!(!rounds.napped(), "cut short at once");
+        let letters = rounds.begin(None, false, &meter);
+        assert_eq!(letters.since, letters.now);
+        rounds.end(letters, 1, &meter);
+        assert!(rounds.nap_length().expect("the rest of it") < length);
+        rounds.nap_due = Some(rounds.latest());
+        assert!(rounds.napped());
+        assert_eq!(rounds.begin(None, true, &meter).since, round.now);
+    }
+
+    #[test]
+    fn a_round_that_took_as_long_as_a_nap_is_followed_by_none() {
+        let meter = Meter::new();
+        let mut rounds = Rounds::new();
+        let round = rounds.begin(None, true, &meter);
+        rounds.end(round, 1, &meter);
+        rounds.ended = rounds.looked + NAP;
+        assert_eq!(rounds.nap_length(), None);
     }
 
     #[test]
@@ -301,11 +363,11 @@ mod tests {
         let meter = Meter::new();
         let mut rounds = Rounds::new();
         let until = rounds.wait_until(None, false, &meter).unwrap();
-        assert_eq!(until, rounds.ended() + PULSE);
-        rounds.pulse_at = Some(rounds.ended());
-        let round = rounds.begin(Some(rounds.ended()), &meter);
+        assert_eq!(until, rounds.latest() + PULSE);
+        rounds.pulse_at = Some(rounds.latest());
+        let round = rounds.begin(Some(rounds.latest()), true, &meter);
         rounds.end(round, 0, &meter);
-        let round = rounds.begin(None, &meter);
+        let round = rounds.begin(None, true, &meter);
         rounds.end(round, 0, &meter);
         assert_eq!(meter.read(String::new()).lateness.count(), 1);
     }

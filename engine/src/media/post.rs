@@ -1,7 +1,9 @@
 //! How other threads reach a media thread: an inbox, and a waker.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use mio::Waker;
@@ -57,6 +59,9 @@ struct Shared {
     inbox: Sender<Letter>,
     waker: Waker,
     meter: Meter,
+    /// The thread, once it runs, and whether it naps: then its waker would wake nobody.
+    thread: OnceLock<Thread>,
+    napping: AtomicBool,
     /// True if answers were not announced for want of room.
     missed: AtomicBool,
 }
@@ -74,7 +79,14 @@ impl std::fmt::Debug for Post {
 impl Post {
     pub(super) fn new(waker: Waker) -> (Self, Receiver<Letter>) {
         let (inbox, letters) = bounded(INBOX);
-        let shared = Shared { inbox, waker, meter: Meter::new(), missed: AtomicBool::new(false) };
+        let shared = Shared {
+            inbox,
+            waker,
+            meter: Meter::new(),
+            thread: OnceLock::new(),
+            napping: AtomicBool::new(false),
+            missed: AtomicBool::new(false),
+        };
         (Self(Arc::new(shared)), letters)
     }
 
@@ -97,13 +109,36 @@ impl Post {
             self.0.missed.store(true, Ordering::Release);
             bump(&self.meter().answers_unannounced, 1);
         }
-        let _ = self.0.waker.wake();
+        self.wake();
     }
 
     pub(crate) fn shut_down(&self) {
         // Blocks until there is room: this is the one letter that must arrive.
         let _ = self.0.inbox.send(Letter::ShutDown);
-        let _ = self.0.waker.wake();
+        self.wake();
+    }
+
+    /// Sleeps for `length`, or until there is a letter, on the media thread that this is the way to. `letters`: its inbox.
+    pub(super) fn nap(&self, length: Duration, letters: &Receiver<Letter>) {
+        self.0.thread.get_or_init(std::thread::current);
+        self.0.napping.store(true, Ordering::Relaxed);
+        // With the fence in `wake`: either the letter is seen here, or the nap is seen there.
+        fence(Ordering::SeqCst);
+        if letters.is_empty() {
+            std::thread::park_timeout(length);
+        }
+        self.0.napping.store(false, Ordering::Relaxed);
+        // And either the end of the nap is seen there, or the letter before the next wait for sockets.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Wakes the thread, wherever it waits. A letter, or word that one was missed, goes before.
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        match self.0.thread.get() {
+            Some(thread) if self.0.napping.load(Ordering::Relaxed) => thread.unpark(),
+            _ => drop(self.0.waker.wake()),
+        }
     }
 
     /// True once if answers could not be announced since the last time.
@@ -121,7 +156,7 @@ impl Post {
             TrySendError::Full(_) => EngineError::Full,
             TrySendError::Disconnected(_) => EngineError::ShuttingDown,
         })?;
-        let _ = self.0.waker.wake();
+        self.wake();
         Ok(())
     }
 }

@@ -8,13 +8,11 @@ use super::clock;
 use super::post::OwnedCommand;
 use crate::call::{Call, CallTime, Command, EndReason, Event, EventKind, Input, Output, Outputs};
 use crate::journal::Appender;
-use crate::leg::{Closed, Leg, Received};
+use crate::leg::{Closed, Filled, Inbox, Leg, Received};
 use crate::speech::link::{Answer, CallEnd, Request};
 
 /// Messages read from one socket per round, so that one call cannot hold up the others.
 const MESSAGES_PER_ROUND: usize = 64;
-/// The same in bytes of text: a carrier may send large messages, but not many of them at once.
-const BYTES_PER_ROUND: usize = 256 * 1024;
 /// How long a closed leg may take to take its last bytes and to say goodbye.
 const LINGER: Duration = Duration::from_secs(2);
 /// How soon to offer the journal's end again if the writer has no room.
@@ -36,6 +34,7 @@ pub(crate) struct NewSeat {
 /// What steps need and no call keeps: one of each per thread.
 pub(super) struct Scratch {
     pub(super) outputs: Outputs,
+    pub(super) inbox: Inbox,
     pub(super) payload: Vec<u8>,
     pub(super) frames_in: u64,
     pub(super) frames_out: u64,
@@ -55,6 +54,8 @@ pub(crate) struct Seat {
     /// Why and when the call ended.
     ended: Option<(EndReason, Instant)>,
     journal_done: bool,
+    /// True once the other side has closed its end: what is left to read ends with that.
+    closing: bool,
     /// True once the other side is gone, or its goodbye has come.
     leg_done: bool,
 }
@@ -74,6 +75,7 @@ impl Seat {
             answered: clock::now(),
             ended: None,
             journal_done: false,
+            closing: false,
             leg_done: false,
         }
     }
@@ -91,30 +93,28 @@ impl Seat {
         &mut self.leg
     }
 
-    /// Reads the socket. True if more may be waiting there.
-    pub(super) fn on_readable(&mut self, now: Instant, scratch: &mut Scratch) -> bool {
-        let mut bytes = 0;
+    /// Reads the socket once. `closing`: the other side has closed it, so its end is to be read too. True if more may be
+    /// waiting there.
+    pub(super) fn on_readable(&mut self, now: Instant, closing: bool, scratch: &mut Scratch) -> bool {
+        if self.leg_done {
+            return false;
+        }
+        // Taken out for the moment, since what they hold is borrowed by the inputs.
+        let mut inbox = std::mem::take(&mut scratch.inbox);
+        let mut payload = std::mem::take(&mut scratch.payload);
+        let filled = self.leg.fill(&mut inbox);
+        self.closing |= closing;
         for _ in 0..MESSAGES_PER_ROUND {
-            if bytes >= BYTES_PER_ROUND {
-                break;
-            }
-            if self.leg_done {
-                return false;
-            }
-            match self.leg.receive() {
+            let Some(received) = self.leg.receive(&mut inbox) else { break };
+            match received {
                 Received::Text(text) => {
-                    bytes += text.len();
-                    // Taken out for the moment, since what it holds is borrowed by the inputs.
-                    let mut payload = std::mem::take(&mut scratch.payload);
-                    for input in self.leg.read(&text, &mut payload).inputs() {
+                    for input in self.leg.read(text, &mut payload).inputs() {
                         scratch.frames_in += u64::from(matches!(input, Input::Media(_)));
                         self.step(now, input, scratch);
                     }
-                    scratch.payload = payload;
                 }
                 Received::Fault(fault) => self.step(now, Input::Fault(fault), scratch),
                 Received::Nothing => {}
-                Received::Blocked => return false,
                 Received::Broken(fault) => {
                     self.step(now, Input::Fault(fault), scratch);
                     // The stream cannot be picked up again in the middle of a frame.
@@ -124,8 +124,17 @@ impl Seat {
                 }
                 Received::Closed => self.lose_leg(now, scratch),
             }
+            if self.leg_done {
+                break;
+            }
         }
-        true
+        let more = self.leg.keep(&mut inbox);
+        scratch.inbox = inbox;
+        scratch.payload = payload;
+        if filled == Filled::Closed && !more && !self.leg_done {
+            self.lose_leg(now, scratch);
+        }
+        !self.leg_done && (more || self.closing || filled != Filled::Drained)
     }
 
     /// Takes what the speech session answers.
@@ -183,7 +192,7 @@ impl Seat {
 
     /// Writes what the call sent, once per wake-up, and wakes its speech session if there is reason to.
     pub(super) fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
-        self.speech.settle();
+        self.speech.settle(now);
         // What the socket does not take goes out once it says that it is writable.
         if self.leg.flush() == Err(Closed) {
             self.lose_leg(now, scratch);

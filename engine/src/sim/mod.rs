@@ -142,9 +142,9 @@ impl Sim {
         sim
     }
 
-    /// A call with the default settings.
+    /// A call with the default settings, but for messages of a single frame: so one sees to the frame what left when.
     pub fn answered(replies: impl IntoIterator<Item = Reply>) -> Self {
-        Self::with(CallSettings::default(), replies)
+        Self::with(CallSettings { message_ms: 20, ..CallSettings::default() }, replies)
     }
 
     /// The call's time.

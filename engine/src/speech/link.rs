@@ -1,14 +1,15 @@
 //! The two rings between a call on its media thread and its session on a speech thread.
 //!
-//! Both are bounded, lock-free, and one-to-one. A media thread wakes the speech thread at most once per step, and only
-//! for what cannot wait: requests, or 100 ms of audio. A speech thread wakes the media thread when it has results.
+//! Both are bounded, lock-free, and one-to-one. A media thread rings the session's [`Bell`] at most once per wake-up. A
+//! speech thread wakes the media thread when it has results.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread::Thread;
+use std::time::Instant;
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
+use super::bell::Bell;
 use crate::call::{Prompt, Then, TurnId, UtteranceId, WordStart};
 
 /// Audio crosses in pieces of at most a frame.
@@ -20,8 +21,6 @@ const REQUESTS: usize = 64;
 const RESERVED: usize = 16;
 /// Room for results: far more than one answer has sentences. Full: results wait with the session, in order.
 const RESULTS: usize = 64;
-/// Pieces of audio after which the speech thread is woken: 100 ms.
-const PIECES_PER_WAKE: usize = 5;
 
 /// What a call asks of its session.
 #[derive(Debug)]
@@ -52,18 +51,26 @@ pub(crate) struct CallEnd {
     requests: Producer<Request>,
     answers: Consumer<Answer>,
     waiting: VecDeque<Request>,
-    // Below `requests`, since fields are dropped in order: the session is woken once it can see that the call is gone.
-    worker: Bell,
-    pieces: usize,
-    wake: bool,
+    // Below `requests`, since fields are dropped in order: the bell rings once the session can see that the call is gone.
+    bell: LastBell,
+    news: News,
 }
 
-/// Wakes the session's thread, also for the last time.
-struct Bell(Thread);
+/// What the session was not told of yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    #[default]
+    None,
+    Audio,
+    Request,
+}
 
-impl Drop for Bell {
+/// Rings also for the last time.
+struct LastBell(Bell);
+
+impl Drop for LastBell {
     fn drop(&mut self) {
-        self.0.unpark();
+        self.0.ring_and_wake();
     }
 }
 
@@ -76,17 +83,16 @@ pub(crate) struct SessionEnd {
     news: bool,
 }
 
-/// The two ends. `worker`: the session's thread. `notify` tells the media thread that answers are there.
-pub(crate) fn link(worker: Thread, notify: Box<dyn Fn() + Send>) -> (CallEnd, SessionEnd) {
+/// The two ends. `bell`: the session's. `notify` tells the media thread that answers are there.
+pub(crate) fn link(bell: Bell, notify: Box<dyn Fn() + Send>) -> (CallEnd, SessionEnd) {
     let (request_in, request_out) = RingBuffer::new(REQUESTS);
     let (answer_in, answer_out) = RingBuffer::new(RESULTS);
     let call = CallEnd {
         requests: request_in,
         answers: answer_out,
         waiting: VecDeque::new(),
-        worker: Bell(worker),
-        pieces: 0,
-        wake: false,
+        bell: LastBell(bell),
+        news: News::None,
     };
     let session = SessionEnd {
         requests: request_out,
@@ -105,7 +111,7 @@ impl CallEnd {
         for piece in ulaw.chunks(PIECE) {
             if !self.waiting.is_empty() || self.requests.slots() <= RESERVED {
                 dropped += piece.len();
-                self.wake = true;
+                self.news = News::Request;
                 continue;
             }
             let mut bytes = [0xFF; PIECE];
@@ -114,27 +120,25 @@ impl CallEnd {
             if self.requests.push(request).is_err() {
                 dropped += piece.len();
             }
-            self.pieces += 1;
-        }
-        if self.pieces >= PIECES_PER_WAKE {
-            self.wake = true;
+            self.news = self.news.max(News::Audio);
         }
         dropped
     }
 
     /// Sends anything else.
     pub(crate) fn send(&mut self, request: Request) {
-        self.wake = true;
+        self.news = News::Request;
         self.waiting.push_back(request);
         self.push_waiting();
     }
 
-    /// Wakes the speech thread if there is reason to. Once per step of the call.
-    pub(crate) fn settle(&mut self) {
+    /// Rings the session's bell if there is reason to. Once per wake-up.
+    pub(crate) fn settle(&mut self, now: Instant) {
         self.push_waiting();
-        if std::mem::take(&mut self.wake) {
-            self.pieces = 0;
-            self.worker.0.unpark();
+        match std::mem::take(&mut self.news) {
+            News::None => {}
+            News::Audio => self.bell.0.ring_for_audio(now),
+            News::Request => self.bell.0.ring_and_wake(),
         }
     }
 
@@ -190,7 +194,7 @@ mod tests {
     use super::*;
 
     fn linked() -> (CallEnd, SessionEnd) {
-        link(std::thread::current(), Box::new(|| {}))
+        link(Bell::here(crate::media::now()).0, Box::new(|| {}))
     }
 
     #[test]
@@ -209,7 +213,7 @@ mod tests {
         }
         let mut got = Vec::new();
         loop {
-            call.settle();
+            call.settle(crate::media::now());
             let before = got.len();
             while let Some(Request::CancelAgent { turn }) = session.next_request() {
                 got.push(turn.0);

@@ -8,10 +8,10 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::Thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::bell::Bell;
 use crate::agent::{Agent, AgentAction};
 use crate::call::{Prompt, Then, TurnId};
 use crate::engine::EngineError;
@@ -51,11 +51,11 @@ enum Place {
 }
 
 impl Mind {
-    /// Gives the agent of call `number` its place. `worker`: the thread that will ask it, and that is woken by its answers.
+    /// Gives the agent of call `number` its place. `bell`: of the session that will ask it, rung by its answers.
     pub(crate) fn new(
         agent: Box<dyn Agent>,
         number: u64,
-        worker: Thread,
+        bell: Bell,
         counts: &Arc<Counts>,
     ) -> Result<Self, EngineError> {
         let place = if agent.answers_at_once() {
@@ -66,7 +66,7 @@ impl Mind {
             let counts = Arc::clone(counts);
             std::thread::Builder::new()
                 .name(format!("agent-{number}"))
-                .spawn(move || run(agent, &inbox, &answer, &worker, &counts))
+                .spawn(move || run(agent, &inbox, &answer, &bell, &counts))
                 .map_err(EngineError::Thread)?;
             Place::Apart { errands, answers }
         };
@@ -145,7 +145,7 @@ fn run(
     agent: Box<dyn Agent>,
     inbox: &Receiver<Errand>,
     answers: &Sender<Answered>,
-    worker: &Thread,
+    bell: &Bell,
     counts: &Counts,
 ) {
     let mut agent = Some(agent);
@@ -172,7 +172,7 @@ fn run(
             if answers.send(answered).is_err() {
                 return;
             }
-            worker.unpark();
+            bell.ring_and_wake();
         }
     }
 }
@@ -221,7 +221,7 @@ mod tests {
             let (go, let_go) = mpsc::channel();
             let counts = Arc::<Counts>::default();
             let agent = Box::new(Slow { told: tell, let_go });
-            let mind = Mind::new(agent, 7, std::thread::current(), &counts).unwrap();
+            let mind = Mind::new(agent, 7, Bell::here(crate::media::now()).0, &counts).unwrap();
             Self { mind, told, go, counts }
         }
 

@@ -4,6 +4,7 @@
 //! to one speech thread; audio, requests and results cross on bounded rings. An agent that may keep others waiting has a
 //! thread of its own.
 
+pub(crate) mod bell;
 pub mod canned;
 pub mod grammar;
 pub(crate) mod link;

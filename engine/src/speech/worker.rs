@@ -1,5 +1,6 @@
 //! Speech threads: each runs the sessions of many calls, and may take as long over one as its engines do.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{JoinHandle, Thread};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
+use super::bell::{Bell, Foundry, List, list};
 use super::render::Renderer;
 use super::session::{Round, Session};
 use crate::engine::EngineError;
@@ -19,11 +21,18 @@ const RETRY: Duration = Duration::from_millis(5);
 
 /// What a speech thread may be sent.
 enum Errand {
-    Session(Box<Session>),
+    Session(Box<Placed>),
     /// Something to be freed here, where that may take its time.
     Free(Box<dyn Send>),
     /// Something to be logged here, where that may take its time.
     Tell(Notice),
+}
+
+/// A session with its bell, by the number of its call.
+struct Placed {
+    number: u64,
+    session: Session,
+    bell: Bell,
 }
 
 /// What a media thread has to say to the operator, before it is text.
@@ -59,6 +68,7 @@ impl Notice {
 #[derive(Debug)]
 pub(crate) struct Worker {
     errands: Sender<Errand>,
+    foundry: Foundry,
     join: JoinHandle<()>,
 }
 
@@ -87,70 +97,80 @@ impl Worker {
     /// Starts the thread `speech-<number>`.
     pub(crate) fn start(number: usize, counts: Arc<Counts>) -> Result<Self, EngineError> {
         let (errands, inbox) = bounded(ERRANDS);
+        let (foundry, rang) = list(crate::media::now());
         let join = std::thread::Builder::new()
             .name(format!("speech-{number}"))
-            .spawn(move || run(&inbox, &counts))
+            .spawn(move || run(&inbox, &rang, &counts))
             .map_err(EngineError::Thread)?;
-        Ok(Self { errands, join })
+        Ok(Self { errands, foundry, join })
     }
 
-    /// The thread, to be unparked when one of its sessions has requests.
-    pub(crate) fn thread(&self) -> Thread {
-        self.join.thread().clone()
+    /// The bell of the session of call `number`.
+    pub(crate) fn bell(&self, number: u64) -> Bell {
+        self.foundry.bell(number, self.join.thread().clone())
     }
 
     /// The way to have things freed by it. The thread ends only after all such ways are dropped.
     pub(crate) fn disposal(&self) -> Disposal {
-        Disposal { errands: self.errands.clone(), thread: self.thread() }
+        Disposal { errands: self.errands.clone(), thread: self.join.thread().clone() }
     }
 
-    /// Gives it a session.
-    pub(crate) fn take(&self, session: Session) {
+    /// Gives it the session of call `number`, and the session's bell.
+    pub(crate) fn take(&self, number: u64, session: Session, bell: Bell) {
         // The thread ends only after this end of the channel is gone.
-        let _ = self.errands.send(Errand::Session(Box::new(session)));
+        let _ = self.errands.send(Errand::Session(Box::new(Placed { number, session, bell })));
         self.join.thread().unpark();
     }
 
     /// Ends the thread, with all its sessions.
     pub(crate) fn stop(self) {
-        let thread = self.thread();
+        let thread = self.join.thread().clone();
         drop(self.errands);
         thread.unpark();
         let _ = self.join.join();
     }
 }
 
-fn run(inbox: &Receiver<Errand>, counts: &Counts) {
-    let mut sessions: Vec<Box<Session>> = Vec::new();
+fn run(inbox: &Receiver<Errand>, rang: &List, counts: &Counts) {
+    let mut sessions: BTreeMap<u64, Box<Placed>> = BTreeMap::new();
+    // Whose turn it is, and who waits for room.
+    let (mut next, mut blocked) = (VecDeque::new(), Vec::new());
     let mut renderer = Renderer::default();
     loop {
         loop {
             match inbox.try_recv() {
-                Ok(Errand::Session(session)) => sessions.push(session),
+                Ok(Errand::Session(placed)) => {
+                    // Its bell may have rung before it was known here.
+                    next.push_back(placed.number);
+                    sessions.insert(placed.number, placed);
+                }
                 Ok(Errand::Free(spent)) => drop(spent),
                 Ok(Errand::Tell(notice)) => notice.log(),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,
             }
         }
-        let (mut worked, mut blocked) = (false, false);
-        sessions.retain_mut(|session| match round(session, &mut renderer, counts) {
-            Round::Over => false,
-            Round::Idle => true,
-            Round::Worked => {
-                worked = true;
-                true
+        next.extend(std::iter::from_fn(|| rang.next()));
+        if rang.overflowed() {
+            next.extend(sessions.keys());
+        }
+        let Some(number) = next.pop_front() else {
+            if blocked.is_empty() {
+                // Whoever has something for this thread unparks it; an unpark in between makes this return at once.
+                std::thread::park();
+            } else {
+                std::thread::park_timeout(RETRY);
+                next.extend(blocked.drain(..));
             }
-            Round::Blocked => {
-                blocked = true;
-                true
-            }
-        });
-        if blocked && !worked {
-            std::thread::park_timeout(RETRY);
-        } else if !worked {
-            // Whoever has something for this thread unparks it; an unpark in between makes this return at once.
-            std::thread::park();
+            continue;
+        };
+        let Some(placed) = sessions.get_mut(&number) else { continue };
+        placed.bell.answer();
+        match round(&mut placed.session, &mut renderer, counts) {
+            Round::Over => drop(sessions.remove(&number)),
+            Round::Idle => {}
+            Round::Worked => next.push_back(number),
+            Round::Blocked => blocked.push(number),
         }
     }
 }

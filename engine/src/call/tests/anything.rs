@@ -242,7 +242,8 @@ impl Table {
         self.play_until =
             self.play_until.max(self.now) + std::time::Duration::from_micros(bytes.len() as u64 * 125);
         let ahead = self.play_until.since(self.now);
-        assert!(ahead.as_millis() <= u128::from(self.settings.lead_ms) + 20, "{ahead:?} ahead");
+        let ahead_ms_max = self.settings.lead_ms + self.settings.message_ms;
+        assert!(ahead.as_millis() <= u128::from(ahead_ms_max), "{ahead:?} ahead");
         let spoken = self.utterances.get_mut(&utterance).expect("an utterance that was asked for");
         let risen = if std::mem::take(&mut self.rises) { 64.min(bytes.len()) } else { 0 };
         let matches = |from: &usize| {

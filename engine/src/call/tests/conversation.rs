@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::call::{Decision, EndReason, Event, EventKind, Output, Prompt, Reason, Response, Speaker};
+use crate::call::{
+    CallSettings, Decision, EndReason, Event, EventKind, Output, Prompt, Reason, Response, Speaker,
+};
 use crate::sim::{Reply, Sim};
 
 const OPENING: &str = "We open at nine and close at five.";
@@ -320,6 +322,32 @@ fn an_answer_that_nobody_heard_has_no_response_time() {
     sim.run_until_idle();
     assert_eq!(sim.prompts().len(), 3);
     assert_eq!(responses(&sim).len(), 1);
+}
+
+#[test]
+fn messages_hold_as_much_as_they_may_and_the_lead_is_kept() {
+    for message_ms in [20, 40, 100] {
+        let settings = CallSettings { message_ms, ..CallSettings::default() };
+        let mut sim = Sim::with(settings, [Reply::say(OPENING)]);
+        sim.run_until_idle();
+        assert!(!sim.events().iter().any(|event| matches!(event.kind, EventKind::Underrun { .. })));
+        let sent: Vec<(u64, usize)> = sim
+            .outputs()
+            .iter()
+            .filter_map(|(at, output)| match output {
+                Output::Media { audio, .. } => Some((at.as_millis(), audio.len())),
+                _ => None,
+            })
+            .collect();
+        let (mut due, last) = (sent[0].0, sent.len() - 1);
+        for (n, (at, bytes)) in sent.iter().enumerate() {
+            assert!(*at <= due, "message {n} left at {at} ms, due to be heard at {due} ms");
+            assert!(due - at <= 100, "message {n} left {} ms early", due - at);
+            let whole = if n == 0 { 160 } else { message_ms as usize * 8 };
+            assert!(*bytes == whole || n == last && *bytes < whole, "message {n} holds {bytes} bytes");
+            due += *bytes as u64 / 8;
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,249 @@
+//! What a call costs, whole process: Offhook under real callers, beside the floor.
+//!
+//! For each number of calls it runs two servers in turn, each with all of its threads on the first core, and the callers
+//! on the last: the floor (see [`offhook_benches::load::floor`]) and `offhook serve --speech canned`, in which every call
+//! has the full graph, the journal and the recording. Callers come in by the webhook, at random phases of the 20 ms; they
+//! talk, are answered for two seconds, and interrupt every second answer. Processor time is the scheduler's count of
+//! all threads, in a window in which nobody comes or goes.
+//!
+//! Where a frame's time goes is in the prologue of `engine/src/media/mod.rs`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use offhook_benches::load::{Error, Heard, Lateness, Load, Server, Target, Times, floor, pinned, run};
+use offhook_engine::sim::voiced;
+
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "load",
+    about = "What a call costs: Offhook under real callers, beside a bare WebSocket echo",
+    after_help = "Build the server first: cargo build --release --bin offhook"
+)]
+struct Args {
+    /// Numbers of calls, one row each
+    #[arg(long, value_delimiter = ',', default_value = "1,10,100,500,1000")]
+    calls: Vec<usize>,
+    /// How long each window lasts, in seconds
+    #[arg(long, default_value_t = 15)]
+    seconds: u64,
+    /// The server to measure
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/offhook"))]
+    server: PathBuf,
+    /// Do not run the floor: no ratios
+    #[arg(long)]
+    without_floor: bool,
+    /// Show what each of the server's threads took
+    #[arg(long)]
+    threads: bool,
+    /// Where callers begin, in their 20 ms and in their turn
+    #[arg(long, default_value_t = 20_240_229)]
+    seed: u64,
+    /// Be the floor, on this port
+    #[arg(long, hide = true)]
+    floor: Option<u16>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match args.floor {
+        Some(port) => floor::serve(port),
+        None => measure(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = writeln!(std::io::stderr(), "error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What one run of one server came to.
+#[derive(Debug, Default)]
+struct Row {
+    heard: Heard,
+    cpu: Duration,
+    memory_bytes: u64,
+    lateness: Option<Lateness>,
+    underruns: f64,
+    threads: Vec<(String, Duration)>,
+}
+
+fn measure(args: &Args) -> Result<(), Error> {
+    if !args.server.exists() {
+        let server = args.server.display();
+        return Err(format!("{server} is not there: cargo build --release --bin offhook").into());
+    }
+    let _ = rlimit::increase_nofile_limit(65_536);
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let speech = voiced(Duration::from_secs(1));
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}")?;
+    let bar = ProgressBar::new(args.calls.len() as u64 * if args.without_floor { 1 } else { 2 });
+    bar.set_style(style);
+
+    let mut table = vec![HEAD.map(str::to_owned).to_vec()];
+    let mut by_thread = String::new();
+    for &calls in &args.calls {
+        let run_one = |floor: bool| {
+            bar.set_message(format!("{calls} calls: {}", if floor { "the floor" } else { "offhook" }));
+            let row = pinned(cores.last().copied(), || {
+                run_row(args, cores.first().copied(), calls, floor, &speech)
+            });
+            bar.inc(1);
+            row
+        };
+        let floor = if args.without_floor { None } else { Some(run_one(true)?) };
+        let row = run_one(false)?;
+        table.push(cells(args, calls, floor.as_ref(), &row));
+        for (name, cpu) in row.threads.iter().filter(|_| args.threads) {
+            let share = per_call_second(*cpu, args, calls);
+            by_thread += &format!("{calls:>6} calls  {name:<16} {share:.3} ms per call-second\n");
+        }
+    }
+    bar.finish_and_clear();
+    let mut out = std::io::stdout().lock();
+    write!(out, "{}\n{by_thread}", markdown(&table))?;
+    Ok(())
+}
+
+fn run_row(
+    args: &Args,
+    core: Option<core_affinity::CoreId>,
+    calls: usize,
+    floor: bool,
+    speech: &[u8],
+) -> Result<Row, Error> {
+    let folder = tempfile::tempdir()?;
+    let server = if floor {
+        let own = std::env::current_exe()?;
+        Server::start(&own, core, folder.path(), |port| vec!["--floor".into(), port.to_string()])?
+    } else {
+        Server::start(&args.server, core, folder.path(), |port| {
+            let listen = format!("127.0.0.1:{port}");
+            ["serve", "--speech", "canned", "--data-dir", "data", "--listen", &listen]
+                .map(str::to_owned)
+                .to_vec()
+        })?
+    };
+    let target = if floor { Target::Floor(server.port()) } else { Target::Offhook(server.port()) };
+    let load = Load {
+        target,
+        calls,
+        ramp_per_second: 250.0,
+        settle: Duration::from_secs(6),
+        window: Duration::from_secs(args.seconds),
+        seed: args.seed,
+    };
+    // What a server asks for once, with its first call, is not any call's.
+    run(
+        Load { calls: 4, settle: Duration::from_secs(3), window: Duration::ZERO, ..load },
+        speech,
+        || Ok(()),
+        || Ok(()),
+    )?;
+    std::thread::sleep(Duration::from_secs(1));
+    let idle = server.memory()?;
+
+    let mut row = Row::default();
+    let (mut cpu_before, mut threads_before, mut metrics_before) =
+        (Duration::ZERO, Vec::new(), String::new());
+    let (mut cpu, mut memory, mut threads, mut metrics) = (Duration::ZERO, 0, Vec::new(), String::new());
+    row.heard = run(
+        load,
+        speech,
+        || {
+            metrics_before = if floor { String::new() } else { server.metrics()? };
+            threads_before = server.cpu_by_thread()?;
+            cpu_before = server.cpu()?;
+            Ok(())
+        },
+        || {
+            cpu = server.cpu()?;
+            threads = server.cpu_by_thread()?;
+            memory = server.memory()?;
+            metrics = if floor { String::new() } else { server.metrics()? };
+            Ok(())
+        },
+    )?;
+    row.cpu = cpu - cpu_before;
+    row.memory_bytes = memory.saturating_sub(idle);
+    row.lateness = Server::lateness(&metrics_before, &metrics);
+    let underruns = |metrics: &str| Server::metric(metrics, "offhook_underruns_total").unwrap_or(0.0);
+    row.underruns = underruns(&metrics) - underruns(&metrics_before);
+    row.threads = threads
+        .into_iter()
+        .map(|(name, cpu)| {
+            let before =
+                threads_before.iter().find(|(other, _)| *other == name).map_or(Duration::ZERO, |t| t.1);
+            (name, cpu.saturating_sub(before))
+        })
+        .collect();
+    Ok(row)
+}
+
+const HEAD: [&str; 11] = [
+    "calls",
+    "CPU, floor",
+    "CPU, Offhook",
+    "ratio",
+    "memory",
+    "frames late p50 / p99 / p99.9 / max",
+    "interruption to clear p50 / p99",
+    "answer p50 / p99",
+    "holes",
+    "agent speaks",
+    "callers late p99",
+];
+
+fn per_call_second(cpu: Duration, args: &Args, calls: usize) -> f64 {
+    cpu.as_secs_f64() * 1e3 / (args.seconds as f64 * calls as f64)
+}
+
+fn cells(args: &Args, calls: usize, floor: Option<&Row>, row: &Row) -> Vec<String> {
+    let none = || "–".to_owned();
+    let heard = &row.heard;
+    let own = per_call_second(row.cpu, args, calls);
+    let floor = floor.map(|floor| per_call_second(floor.cpu, args, calls));
+    let two = |times: &Times| match (times.quantile_ms(0.5), times.quantile_ms(0.99)) {
+        (Some(p50), Some(p99)) => format!("{p50:.1} / {p99:.1} ms"),
+        _ => none(),
+    };
+    let ignored = if heard.ignored > 0 { format!(", {} ignored", heard.ignored) } else { String::new() };
+    let lost = if heard.lost > 0 { format!(", {} calls lost", heard.lost) } else { String::new() };
+    vec![
+        calls.to_string(),
+        floor.map_or_else(none, |floor| format!("{floor:.2} ms/s")),
+        format!("{own:.2} ms/s"),
+        floor.map_or_else(none, |floor| format!("{:.2}", own / floor)),
+        format!("{:.1} KB", row.memory_bytes as f64 / 1e3 / calls as f64),
+        row.lateness.map_or_else(none, |late| {
+            format!("{} / {} / {} / {} ms", late.p50_ms, late.p99_ms, late.p999_ms, late.max_ms)
+        }),
+        two(&heard.barge_in) + &ignored,
+        two(&heard.answer),
+        format!("{}{lost}", heard.underruns),
+        format!("{:.0} %", heard.samples as f64 / 160.0 / heard.sent.max(1) as f64 * 100.0),
+        heard.own.quantile_ms(0.99).map_or_else(none, |late| format!("{late:.1} ms")),
+    ]
+}
+
+/// A table that reads well as text and as Markdown.
+fn markdown(table: &[Vec<String>]) -> String {
+    let widths: Vec<usize> = (0..HEAD.len())
+        .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let line = |row: &[String]| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rule =
+        format!("|{}|\n", widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|"));
+    let mut lines = table.iter().map(|row| line(row));
+    lines.next().unwrap_or_default() + &rule + &lines.collect::<String>()
+}

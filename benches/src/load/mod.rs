@@ -1,0 +1,25 @@
+//! The whole-process load: a floor, a server, and the callers that talk to either.
+//!
+//! ```text
+//! core of the servers                 core of the load
+//! floor  or  offhook serve  ◄──────►  generator: callers at random phases of the 20 ms
+//! ```
+//!
+//! Floor and server run in turn, each alone on its core with all of its threads, under the same callers. What is
+//! reported of them is a ratio, which outlives the machine that it was taken on.
+
+mod caller;
+mod connect;
+pub mod floor;
+mod frames;
+mod generator;
+mod process;
+mod stats;
+
+pub use connect::Target;
+pub use generator::{Heard, Load, run};
+pub use process::{Lateness, Server, pinned};
+pub use stats::Times;
+
+/// What went wrong, for whoever reads the terminal.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
