@@ -45,8 +45,10 @@ const CANDIDATES: usize = 3;
 const FITS: f32 = 0.5;
 /// Of this many blocks of sound it is known whether they are an echo.
 const SURE: usize = 12;
+/// Fewer blocks of sound than this say nothing.
+const BLOCKS_MIN: f32 = 8.0;
 /// To be an echo, so many more signs than half must agree, and some more where few are compared.
-const AGREES: f32 = 0.17;
+const AGREES: f32 = 0.16;
 const AGREES_BY_CHANCE: f32 = 0.6;
 const AGREES_BY_FIT: f32 = 0.1;
 /// The echo's loudest moments lie this far above the level that is learned, in dB: beyond is the caller.
@@ -291,7 +293,8 @@ impl Echo {
 
     /// The delay at which what came in lately is what we said, if it is.
     fn search(&mut self) -> Option<usize> {
-        let (near, first) = self.near_window()?;
+        let (near, sounds) = self.near_window();
+        let first = sounds.iter().position(|&sounds| sounds)?;
         self.compared = WINDOW - first;
         let mut fits = self.fits(&near, first);
         for _ in 0..CANDIDATES {
@@ -300,10 +303,10 @@ impl Echo {
             if fit < FITS {
                 return None;
             }
-            let from = self.near_next - (WINDOW - first) as u64;
-            let agree = self.agreement(from, delay);
-            let least = AGREES + AGREES_BY_CHANCE / ((WINDOW - first) as f32).sqrt();
-            if agree + AGREES_BY_FIT * (fit - FITS) > least {
+            let (agree, blocks) = self.agreement(&sounds, delay);
+            if blocks >= BLOCKS_MIN
+                && agree + AGREES_BY_FIT * (fit - FITS) > AGREES + AGREES_BY_CHANCE / blocks.sqrt()
+            {
                 self.learn(delay, WINDOW - first);
                 return Some(delay);
             }
@@ -313,8 +316,8 @@ impl Echo {
         None
     }
 
-    /// The newest levels of the line in order, and at which of them the sound begins.
-    fn near_window(&self) -> Option<([[i16; WINDOW]; BANDS], usize)> {
+    /// The newest levels of the line in order, and which of them are sound.
+    fn near_window(&self) -> ([[i16; WINDOW]; BANDS], [bool; WINDOW]) {
         let from = self.near_next - WINDOW as u64;
         let mut near = [[0i16; WINDOW]; BANDS];
         for (line, ring) in near.iter_mut().zip(&self.near) {
@@ -322,10 +325,10 @@ impl Echo {
                 *level = i16::from(ring[(from as usize + at) % WINDOW].max(SILENT));
             }
         }
-        let loudest = near.as_flattened().iter().copied().max()?;
-        let sounds = |at: usize| near.iter().any(|line| line[at] > (loudest - 25).max(i16::from(SILENT) + 3));
-        let first = (0..WINDOW).find(|&at| sounds(at))?;
-        Some((near, first))
+        let loudest = near.as_flattened().iter().copied().max().unwrap_or(0);
+        let least = (loudest - 25).max(i16::from(SILENT) + 3);
+        let sounds = std::array::from_fn(|at| near.iter().any(|line| line[at] > least));
+        (near, sounds)
     }
 
     /// How well the course of the line follows ours at each delay: 1 exactly, 0 not at all.
@@ -368,26 +371,29 @@ impl Echo {
         fits
     }
 
-    /// How far the line's signs from block `from` on agree with ours about `delay` blocks before: 1 all, 0 half of them.
-    fn agreement(&self, from: u64, delay: usize) -> f32 {
-        let begin = from * BLOCK as u64;
-        let words = ((self.near_next - from) as usize * BLOCK / 64).min(NEAR_WORDS - 8);
-        let mut line = [0; NEAR_WORDS];
-        for (at, word) in line[..words].iter_mut().enumerate() {
-            *word = self.near_signs.word(begin + 64 * at as u64);
+    /// How far the signs of the line, where it `sounds`, agree with ours about `delay` blocks before: 1 all, 0 half of them.
+    /// And how many blocks of them were compared.
+    fn agreement(&self, sounds: &[bool; WINDOW], delay: usize) -> (f32, f32) {
+        let begin = (self.near_next - WINDOW as u64) * BLOCK as u64;
+        let mut line = [(0, 0); WINDOW * BLOCK / 64];
+        let mut words = 0;
+        for at in (0..(WINDOW * BLOCK) as u64).step_by(64) {
+            if sounds[at as usize / BLOCK] {
+                line[words] = (at, self.near_signs.word(begin + at));
+                words += 1;
+            }
         }
         let agree = |ours: u64| {
             let differ: u32 = line[..words]
                 .iter()
-                .enumerate()
-                .map(|(at, word)| (word ^ self.far_signs.word(ours + 64 * at as u64)).count_ones())
+                .map(|(at, word)| (word ^ self.far_signs.word(ours + at)).count_ones())
                 .sum();
             // A loudspeaker may be wired the other way round.
             (words as u32 * 32).abs_diff(differ)
         };
         let ours = begin - (delay * BLOCK) as u64;
         let best = (ours - 2 * BLOCK as u64..=ours + 2 * BLOCK as u64).map(agree).max().unwrap_or(0);
-        best as f32 / (words as f32 * 32.0).max(1.0)
+        (best as f32 / (words as f32 * 32.0).max(1.0), words as f32 * 64.0 / BLOCK as f32)
     }
 
     /// How much quieter it comes back, from the newest `blocks`.
