@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::decision::Decided;
 use super::input::{Fault, TurnId, UtteranceId};
 use super::output::Prompt;
 use super::time::CallTime;
@@ -55,16 +56,7 @@ pub enum EventKind {
         wait_ms: u32,
     },
     /// A decision of turn-taking.
-    Decided {
-        /// What was decided.
-        decision: Decision,
-        /// The rule that fired.
-        reason: Reason,
-        /// What was measured against the threshold, in ms.
-        measured_ms: u32,
-        /// The threshold, in ms.
-        threshold_ms: u32,
-    },
+    Decided(Decided),
     /// The caller pressed a key.
     Key {
         /// Which.
@@ -287,64 +279,6 @@ pub enum By {
     Voice,
     /// Typed on the telephone.
     Keypad,
-}
-
-/// What turn-taking can decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// The caller takes the floor from the agent: playout stopped and cleared.
-    BargeIn,
-    /// The agent keeps the floor though the caller made a sound.
-    KeepFloor,
-    /// It was no interruption: the agent goes on from the first unheard word.
-    Resume,
-    /// The caller's interruption stands: the rest of the agent's turn is dropped.
-    Yield,
-    /// The caller's turn is over.
-    TurnOver,
-    /// What the caller said is not a turn: wait on.
-    Ignore,
-    /// The caller has been silent too long.
-    NoInput,
-    /// Goodbye was heard: hang up.
-    HangUp,
-}
-
-/// The rule that led to a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// Speech lasted as long as the barge-in threshold.
-    SustainedSpeech,
-    /// Speech was shorter than the barge-in threshold.
-    ShortSound,
-    /// A key was pressed.
-    KeyPressed,
-    /// Words followed.
-    WordsFollowed,
-    /// No words followed.
-    NoWordsFollowed,
-    /// The agent says goodbye, which is not interrupted.
-    Goodbye,
-    /// The caller was silent for as long as the endpointing threshold.
-    Silence,
-    /// The caller spoke for as long as one turn may last.
-    TooLong,
-    /// The audio stopped coming in the middle of the turn.
-    MediaStalled,
-    /// The last key, or a pause after keys.
-    KeysComplete,
-    /// The recogniser gave nothing in time.
-    RecogniserSilent,
-    /// Too little speech to be words.
-    TooShort,
-    /// Too much speech to be a cough, though no words were understood.
-    LongSpeech,
-    /// The last mark came back.
-    LastMark,
-    /// The last mark did not come back, and its time is over.
-    MarkTimeout,
 }
 
 /// Why a call ended.

@@ -33,8 +33,8 @@ pub(super) const MAGIC: [u8; 8] = *b"OFFHOOKJ";
 /// The version of all that follows them.
 ///
 /// 1: as long as a call did not tell [`EventKind::Responded`](crate::call::EventKind::Responded). 2: it does, so that a
-/// call of version 1 would not run again to the same outputs.
-pub(super) const VERSION: u16 = 2;
+/// call of version 1 would not run again to the same outputs. 3: decisions tell the nearest rule and what was seen.
+pub(super) const VERSION: u16 = 3;
 /// Bytes before the first block: magic and version.
 pub(super) const PREFIX_BYTES: usize = MAGIC.len() + 2;
 /// Bytes of a block before its payload: length and checksum.

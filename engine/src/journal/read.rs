@@ -210,9 +210,9 @@ mod tests {
     #[test]
     fn what_is_wrong_before_the_first_record_is_an_error() {
         let mut next_version = sound();
-        next_version[8] = 3;
+        next_version[8] = 4;
         let mut last_version = sound();
-        last_version[8] = 1;
+        last_version[8] = 2;
         let mut broken_header = sound();
         broken_header[PREFIX_BYTES + BLOCK_HEAD_BYTES] ^= 1;
         let mut no_settings = file(&[]);
@@ -230,11 +230,11 @@ mod tests {
             ),
             (
                 next_version,
-                "version 3 at byte 8: this program reads version 2; the one that wrote the journal reads it",
+                "version 4 at byte 8: this program reads version 3; the one that wrote the journal reads it",
             ),
             (
                 last_version,
-                "version 1 at byte 8: this program reads version 2; the one that wrote the journal reads it",
+                "version 2 at byte 8: this program reads version 3; the one that wrote the journal reads it",
             ),
             (sound()[..30].to_vec(), "the file ends in the middle of the header that begins at byte 10"),
             (broken_header, "the block at byte 10 is damaged: its checksum does not match"),

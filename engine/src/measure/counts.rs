@@ -76,7 +76,7 @@ impl Counts {
     /// Counts what an event tells. `totals`: those of its call.
     pub(crate) fn event(&self, kind: &EventKind, totals: &mut CallTotals) {
         match *kind {
-            EventKind::Decided { decision, reason, .. } => self.decision(decision, reason),
+            EventKind::Decided(decided) => self.decision(decided.decision, decided.reason),
             EventKind::Responded(response) => {
                 for (stage, us) in response.stages() {
                     self.stages[stage as usize].record_times(us, 1);

@@ -203,8 +203,11 @@ impl Table {
                     assert_eq!(u64::from(told_ms), response.response_us / 1_000);
                 }
                 EventKind::VoiceFailed { .. } => self.voice_failed = true,
-                EventKind::Decided { decision: Decision::Resume | Decision::Yield, .. } => {
-                    self.stopped = false;
+                EventKind::Decided(decided) => {
+                    assert!(decided.rule().holds(), "a rule that does not hold decided: {decided:?}");
+                    if matches!(decided.decision, Decision::Resume | Decision::Yield) {
+                        self.stopped = false;
+                    }
                 }
                 _ => {}
             },
@@ -398,7 +401,7 @@ fn what_was_ordered_is_said_after_an_interruption_of_a_turn_without_sound() {
         .iter()
         .filter_map(|(_, output, _)| match output {
             Output::Event(event) => match event.kind {
-                EventKind::Decided { decision, .. } => Some(decision),
+                EventKind::Decided(decided) => Some(decided.decision).filter(|it| *it != Decision::GiveUp),
                 _ => None,
             },
             _ => None,
