@@ -265,7 +265,7 @@ mod tests {
         let data = serde_json::json!({
             "decision": "turn_over", "reason": "silence", "measured_ms": 700, "threshold_ms": 700
         });
-        let entry = TimelineEntry { at_us: 2_500_000, kind: "decided".into(), data };
+        let entry = TimelineEntry { place: 1, at_us: 2_500_000, kind: "decided".into(), data };
         assert_eq!(
             stored_line(&entry).unwrap(),
             " 0:02.500  decision  the caller's turn is over: silence, 700 ms ≥ 700 ms"
