@@ -22,6 +22,19 @@ pub fn stored_line(entry: &TimelineEntry) -> Option<String> {
     Some(line(&Event { at: CallTime::from_micros(entry.at_us), kind }))
 }
 
+/// What a stored entry says, with what follows from it: of a response time, who spent it, in µs.
+pub fn explained(entry: &TimelineEntry) -> serde_json::Value {
+    let mut data = entry.data.clone();
+    if entry.kind == "responded"
+        && let Ok(response) = serde_json::from_value::<Response>(data.clone())
+        && let Some(fields) = data.as_object_mut()
+    {
+        let spent = response.spent().map(|(spender, us)| (format!("{}_us", spender.as_str()), us.into()));
+        fields.extend(spent);
+    }
+    data
+}
+
 /// A moment of a call: minutes, seconds and milliseconds since the answer.
 pub fn clock(at: CallTime) -> String {
     let ms = at.as_millis();
@@ -87,11 +100,12 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
     }
 }
 
-/// The response time and its stages, in ms, to the microsecond: what stands there adds up.
+/// The response time, its stages, and who spent them, in ms, to the microsecond: what stands there adds up.
 fn responded(response: &Response) -> String {
     let ms = |us: u64| format!("{}.{:03}", us / 1_000, us % 1_000);
     let stages = response.stages().map(|(stage, us)| format!("{} {}", stage.as_str(), ms(us))).join(" + ");
-    format!("answered after {} ms = {stages}", ms(response.response_us))
+    let spent = response.spent().map(|(spender, us)| format!("{} {}", spender.as_str(), ms(us))).join(", ");
+    format!("answered after {} ms = {stages} ({spent})", ms(response.response_us))
 }
 
 fn speaker(speaker: Speaker) -> &'static str {
@@ -304,7 +318,7 @@ mod tests {
         assert_eq!(
             at(900, EventKind::Responded(response)),
             " 0:00.900  agent     answered after 753.912 ms = endpointing 700.002 + transcript 51.010 + agent 0.900 + voice \
-             2.000 + playout 0.000"
+             2.000 + playout 0.000 (silence 700.002, vendor 53.910, engine 0.000)"
         );
     }
 

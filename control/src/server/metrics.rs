@@ -208,6 +208,13 @@ fn responses(page: &mut Page<'_>, counted: &Counted) -> fmt::Result {
          message).",
         "stage",
         counted.stages.iter().map(|(stage, distribution)| (stage.as_str(), distribution)),
+    )?;
+    page.histograms(
+        "offhook_response_spent",
+        "The response time by who spent it, in seconds: silence (which ends the caller's turn: the settings want it), \
+         vendor (recogniser, agent and voice, with the way there and back), engine (the rest: ours).",
+        "by",
+        counted.spent.iter().map(|(spender, distribution)| (spender.as_str(), distribution)),
     )
 }
 

@@ -230,6 +230,42 @@ impl Stage {
             Self::Playout => "playout",
         }
     }
+
+    /// Who spends the time of this stage.
+    ///
+    /// A vendor's stage is all of the wait for it, as the call sees it: the way to its thread and back is in there.
+    pub const fn spender(self) -> Spender {
+        match self {
+            Self::Endpointing => Spender::Silence,
+            Self::Transcript | Self::Agent | Self::Voice => Spender::Vendor,
+            Self::Playout => Spender::Engine,
+        }
+    }
+}
+
+/// Who spends a part of the response time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spender {
+    /// The silence (or the pause after keys) that ends the caller's turn: as long as the settings want it.
+    Silence,
+    /// The recogniser, the agent and the voice.
+    Vendor,
+    /// The engine itself.
+    Engine,
+}
+
+impl Spender {
+    /// In the order in which [`Response::spent`] gives them.
+    pub const ALL: [Self; 3] = [Self::Silence, Self::Vendor, Self::Engine];
+
+    /// As it stands in metrics: `vendor`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Silence => "silence",
+            Self::Vendor => "vendor",
+            Self::Engine => "engine",
+        }
+    }
 }
 
 impl Response {
@@ -237,6 +273,15 @@ impl Response {
     pub fn stages(&self) -> [(Stage, u64); 5] {
         let us = [self.endpointing_us, self.transcript_us, self.agent_us, self.voice_us, self.playout_us];
         std::array::from_fn(|at| (Stage::ALL[at], us[at]))
+    }
+
+    /// The same time by who spent it, in µs. The sum is that of the stages: the response time.
+    pub fn spent(&self) -> [(Spender, u64); 3] {
+        let mut spent = Spender::ALL.map(|spender| (spender, 0));
+        for (stage, us) in self.stages() {
+            spent[stage.spender() as usize].1 += us;
+        }
+        spent
     }
 }
 

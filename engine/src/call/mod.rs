@@ -32,7 +32,7 @@ mod vad;
 mod tests;
 
 pub use decision::{AgentDoes, Decided, Decision, Nearest, Reason, Relation, Rule, Seen};
-pub use event::{By, EndReason, Event, EventKind, Response, Speaker, Stage, Turn};
+pub use event::{By, EndReason, Event, EventKind, Response, Speaker, Spender, Stage, Turn};
 pub use input::{Command, Fault, Input, Media, Then, TurnId, UtteranceId, WordStart};
 pub use output::{MarkName, Output, Outputs, Prompt, Span, mark_name};
 pub use settings::CallSettings;

@@ -247,6 +247,35 @@ mod tests {
     }
 
     #[test]
+    fn journal_cut_at_any_byte_says_where_it_breaks_off() {
+        let whole = sound();
+        let first = file(&[]).len();
+        let second = file(&short_call()[..1]).len();
+        for cut in 0..whole.len() {
+            let unfinished = |error: &JournalError| match error {
+                JournalError::Truncated { at, .. } => *at,
+                other => panic!("cut at {cut}: {other}"),
+            };
+            match Journal::parse(whole[..cut].to_vec()) {
+                Err(error) => {
+                    let begins = if cut < PREFIX_BYTES { 0 } else { PREFIX_BYTES };
+                    assert!(cut < first, "the header of a journal cut at {cut} is whole");
+                    assert_eq!(unfinished(&error), begins, "cut at {cut}");
+                }
+                // Between two chunks nothing is broken off; what is missing is the end.
+                Ok(journal) if cut == first || cut == second => {
+                    assert!(journal.damage().is_none() && journal.end().is_none());
+                }
+                Ok(journal) => {
+                    let begins = if cut < second { first } else { second };
+                    assert_eq!(unfinished(journal.damage().unwrap()), begins, "cut at {cut}");
+                    assert_eq!(journal.entries().count(), if cut < second { 0 } else { 2 });
+                }
+            }
+        }
+    }
+
+    #[test]
     fn truncated_tail_gives_all_before_it() {
         let whole = sound();
         let second = file(&short_call()[..1]).len();

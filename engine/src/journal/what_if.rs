@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::format::{InputRecord, Record};
+use super::format::Record;
 use super::read::Journal;
 use super::replay::{describe_input, panic_message};
 use crate::call::{Call, CallSettings, CallTime, Event, EventKind, Input, Output, Outputs};
@@ -178,8 +178,8 @@ mod tests {
     use std::collections::VecDeque;
     use std::time::Duration;
 
-    use super::super::format::Entry;
     use super::super::format::testing::file;
+    use super::super::format::{Entry, InputRecord};
     use super::*;
     use crate::call::{Decision, Media, Reason, Then};
     use crate::sim::voiced;
@@ -309,9 +309,9 @@ mod tests {
     #[test]
     fn deadline_of_the_other_settings_comes_at_its_moment() {
         let other = with(|settings| settings.no_input_ms = 1_000);
-        let silence = other.timeline.iter().find(|sided| {
-            matches!(sided.event.kind, EventKind::Decided(it) if it.decision == Decision::NoInput)
-        });
+        let silence = other.timeline.iter().find(
+            |sided| matches!(sided.event.kind, EventKind::Decided(it) if it.decision == Decision::NoInput),
+        );
         let silence = silence.expect("a second passes between the greeting and the caller");
         assert_eq!(silence.side, Side::Changed);
         assert_eq!(Some(silence.event.at), other.diverges_at);
@@ -319,7 +319,8 @@ mod tests {
 
     #[test]
     fn timelines_merge_by_time_and_keep_their_order() {
-        let key = |ms: u64, digit: char| Event { at: CallTime::from_millis(ms), kind: EventKind::Key { digit } };
+        let key =
+            |ms: u64, digit: char| Event { at: CallTime::from_millis(ms), kind: EventKind::Key { digit } };
         let digits = |digits: &str, ms: u64| -> Vec<Event> { digits.chars().map(|d| key(ms, d)).collect() };
         let then = [digits("12", 10), digits("345", 20)].concat();
         let other = [digits("5", 5), digits("12", 10), digits("46", 20), digits("7", 30)].concat();
