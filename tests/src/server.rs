@@ -97,7 +97,7 @@ fn all_of(file: &mut File) -> Vec<u8> {
 
 fn command(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary());
-    let ours = |name: &str| name.starts_with("OFFHOOK_") || name.starts_with("TWILIO_");
+    let ours = |name: &str| ["OFFHOOK_", "TWILIO_", "OTEL_"].iter().any(|prefix| name.starts_with(prefix));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(ours) {
             command.env_remove(name);

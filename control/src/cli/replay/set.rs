@@ -6,6 +6,8 @@
 use offhook_engine::call::CallSettings;
 use toml::{Table, Value};
 
+use crate::settings::check_call;
+
 /// The words before the dot. They order the names for people; a name is found with or without its word.
 const GROUPS: [&str; 9] =
     ["call", "vad", "turn", "barge_in", "recogniser", "agent", "voice", "keys", "playout"];
@@ -27,7 +29,9 @@ pub(super) fn changed(settings: &CallSettings, changes: &[String]) -> Result<Cal
             .try_into::<CallSettings>()
             .map_err(|e| format!("{change}: {}", e.message()))?;
     }
-    Value::Table(table).try_into().map_err(|e: toml::de::Error| e.message().to_owned())
+    let settings = Value::Table(table).try_into().map_err(|e: toml::de::Error| e.message().to_owned())?;
+    check_call(&settings).map_err(|e| e.to_string())?;
+    Ok(settings)
 }
 
 const EXAMPLES: &str = "such as turn.min_silence=400ms or min_silence_ms=400";
@@ -156,10 +160,12 @@ mod tests {
             ("vad.mode=high", "write a whole number"),
             ("vad.mode=900", "u8"),
             ("error_frames=2", "write true or false"),
+            ("vad_mode=4", "it goes from 0"),
             ("turn.min_silence", "write NAME=VALUE, such as turn.min_silence=400ms"),
         ] {
             let error = set(&[change]).unwrap_err();
-            assert!(error.starts_with(change) && error.contains(says), "{change}: {error}");
+            let name = change.split(['=', '.']).next().unwrap();
+            assert!(error.starts_with(name) && error.contains(says), "{change}: {error}");
         }
     }
 }
