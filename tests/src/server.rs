@@ -296,11 +296,17 @@ impl Server {
 
     /// Downloads a call's journal and runs `offhook replay` on it.
     pub async fn replay(&self, record: &Value) -> Output {
+        self.replay_with(record, &[]).await
+    }
+
+    /// As [`Server::replay`], with more on the command line.
+    pub async fn replay_with(&self, record: &Value, args: &[&str]) -> Output {
         let journal = self.file(record, "journal").await;
         let name = format!("{}.downloaded", record["id"].as_str().expect("a call has a name"));
         let folder = self.data.path().to_path_buf();
         std::fs::write(folder.join(&name), &journal).expect("the data folder can be written to");
-        let replay = move || run(&folder, &["replay", &name], &[]);
+        let args: Vec<String> = ["replay", &name].iter().chain(args).map(|&arg| arg.to_owned()).collect();
+        let replay = move || run(&folder, &args.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
         tokio::task::spawn_blocking(replay).await.expect("a replay does not panic")
     }
 }
