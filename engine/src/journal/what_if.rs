@@ -181,7 +181,7 @@ mod tests {
     use super::super::format::testing::file;
     use super::super::format::{Entry, InputRecord};
     use super::*;
-    use crate::call::{Decision, Media, Reason, Then};
+    use crate::call::{Decision, Reason, Then};
     use crate::sim::voiced;
 
     /// How late a media thread gets to what is due.
