@@ -16,7 +16,7 @@
 //!
 //! Goodbye is not interrupted: there is no one left to answer.
 
-use super::event::{Decision, Reason};
+use super::decision::{Decision, Reason, Rule};
 use super::settings::CallSettings;
 
 /// True if these words, of which there are some, all say no more than "go on".
@@ -37,20 +37,22 @@ fn letters(word: &str) -> impl Iterator<Item = char> + '_ {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) decision: Decision,
-    pub(super) reason: Reason,
-    pub(super) threshold_ms: u32,
+    pub(super) rule: Rule,
+    /// The rule that would have decided otherwise.
+    pub(super) other: Rule,
 }
 
 /// Judges an interruption of `speech_ms` after which the recogniser gave words or none.
 pub(super) fn judge(has_words: bool, speech_ms: u32, settings: &CallSettings) -> Verdict {
-    let (decision, reason, threshold_ms) = if has_words {
-        (Decision::Yield, Reason::WordsFollowed, 0)
-    } else if speech_ms > settings.cough_ms_max {
-        (Decision::Yield, Reason::LongSpeech, settings.cough_ms_max)
+    let cough = Rule::new(Reason::NoWordsFollowed, speech_ms, settings.cough_ms_max);
+    let speech = Rule::new(Reason::LongSpeech, speech_ms, settings.cough_ms_max);
+    if has_words {
+        Verdict { decision: Decision::Yield, rule: Rule::fact(Reason::WordsFollowed), other: cough }
+    } else if speech.holds() {
+        Verdict { decision: Decision::Yield, rule: speech, other: cough }
     } else {
-        (Decision::Resume, Reason::NoWordsFollowed, settings.resume_after_ms)
-    };
-    Verdict { decision, reason, threshold_ms }
+        Verdict { decision: Decision::Resume, rule: cough, other: speech }
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::decision::Decided;
 use super::event::{EndReason, Event, EventKind};
 use super::input::{TurnId, UtteranceId};
 use super::time::CallTime;
@@ -172,6 +173,10 @@ impl Outputs {
 
     pub(super) fn event(&mut self, at: CallTime, kind: EventKind) {
         self.push(Output::Event(Event { at, kind }));
+    }
+
+    pub(super) fn decided(&mut self, at: CallTime, decided: Decided) {
+        self.event(at, EventKind::Decided(decided));
     }
 
     pub(super) fn push(&mut self, output: Output) {

@@ -102,17 +102,11 @@ impl SpeechDetector {
         self.speaking = false;
     }
 
-    /// True if speech has lasted for `ms`: five in six of the newest frames are voiced, since speech itself has holes.
-    pub(super) fn sustained(&self, ms: u32) -> bool {
+    /// How much of `ms` has to be voiced for speech to have lasted that long, in ms: five in six frames, since speech
+    /// itself has holes.
+    pub(super) fn sustained_needs_ms(ms: u32) -> u32 {
         let frames = (ms / FRAME_MS).clamp(1, 64);
-        let needed = (frames * 5).div_ceil(6);
-        self.voiced_in(window(ms)) >= needed
-    }
-
-    /// The same over an echo, which hides some of what the caller says: as much speech, in twice the time.
-    pub(super) fn sustained_over_echo(&self, ms: u32) -> bool {
-        let frames = (ms / FRAME_MS).clamp(1, 32);
-        self.voiced_in(window(2 * ms)) >= (frames * 5).div_ceil(6)
+        (frames * 5).div_ceil(6) * FRAME_MS
     }
 
     /// How much of the last `ms` was voiced, in ms.

@@ -290,7 +290,7 @@ impl Line {
     pub(crate) fn decisions(&self) -> impl Iterator<Item = (CallTime, &EventKind)> {
         self.events
             .iter()
-            .filter(|event| matches!(event.kind, EventKind::Decided { .. }))
+            .filter(|event| matches!(event.kind, EventKind::Decided(_)))
             .map(|event| (event.at, &event.kind))
     }
 }

@@ -56,7 +56,7 @@ fn judge(case: &Case, settings: &CallSettings, score: &mut Score) -> Vec<String>
     line.run_to(case.length_ms);
     let decided = |wanted: Decision, from: CallTime| {
         line.decisions().find_map(|(at, kind)| match kind {
-            EventKind::Decided { decision, .. } if *decision == wanted && at >= from => Some(at),
+            EventKind::Decided(decided) if decided.decision == wanted && at >= from => Some(at),
             _ => None,
         })
     };

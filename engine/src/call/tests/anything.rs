@@ -10,7 +10,7 @@ use proptest::sample::select;
 
 use crate::call::{
     Call, CallSettings, CallTime, Command, Decision, EndReason, EventKind, Fault, Input, Media, Output,
-    Outputs, Speaker, Then, TurnId, UtteranceId, WordStart, mark_name,
+    Outputs, Reason, Speaker, Then, TurnId, UtteranceId, WordStart, mark_name,
 };
 use crate::sim::voiced;
 
@@ -74,6 +74,18 @@ struct Spoken {
     may_go_back: bool,
 }
 
+/// The moments of an answer, as somebody outside sees them.
+#[derive(Default)]
+struct Moments {
+    /// When the caller's turns were decided to be over, since the agent was asked last.
+    over: Vec<CallTime>,
+    asked: CallTime,
+    /// When the first sentence came, since then.
+    said: Option<CallTime>,
+    /// When audio came for any utterance, since then.
+    voiced: Vec<CallTime>,
+}
+
 /// A call, all that went out of it, and what that says of its state.
 struct Table {
     call: Call,
@@ -92,6 +104,8 @@ struct Table {
     voice_failed: bool,
     /// Told with the agent's first audio, until the stages of it are told.
     response_ms: Option<u32>,
+    /// What was seen of the moments between which the stages lie.
+    seen: Moments,
     listening_to: Option<UtteranceId>,
     last_heard: UtteranceId,
     marks: Vec<u32>,
@@ -119,6 +133,7 @@ impl Table {
             said: Vec::new(),
             voice_failed: false,
             response_ms: None,
+            seen: Moments::default(),
             listening_to: None,
             last_heard: UtteranceId(0),
             marks: Vec::new(),
@@ -174,10 +189,16 @@ impl Table {
                 assert!(*turn > self.turn, "turns are named once");
                 self.turn = *turn;
                 self.turn_is_over();
+                self.seen = Moments {
+                    over: std::mem::take(&mut self.seen.over),
+                    asked: self.now,
+                    ..Moments::default()
+                };
             }
             Output::CancelAgent { .. } => self.turn_is_over(),
             Output::Synthesize { utterance, text } => {
                 self.utterances.insert(*utterance, Spoken::default());
+                self.seen.said.get_or_insert(self.now);
                 self.said.push((*utterance, text.clone()));
             }
             Output::Event(event) => match &event.kind {
@@ -203,13 +224,20 @@ impl Table {
                 EventKind::Responded(response) => {
                     let stages: u64 = response.stages().iter().map(|(_, us)| us).sum();
                     assert_eq!(stages, response.response_us, "{response:?}");
+                    self.check_stages(&response.stages().map(|(_, us)| us));
                     let told_ms = self.response_ms.take().expect("only answers have a response time");
                     assert_eq!(u64::from(told_ms), response.response_us / 1_000);
                 }
                 EventKind::VoiceFailed { .. } => self.voice_failed = true,
-                EventKind::Decided { decision: decision @ (Decision::Resume | Decision::Yield), .. } => {
-                    self.stopped = false;
-                    self.rises = *decision == Decision::Resume;
+                EventKind::Decided(decided) => {
+                    assert!(decided.rule().holds(), "a rule that does not hold decided: {decided:?}");
+                    if decided.decision == Decision::TurnOver && decided.reason != Reason::RecogniserSilent {
+                        self.seen.over.push(self.now);
+                    }
+                    if matches!(decided.decision, Decision::Resume | Decision::Yield) {
+                        self.stopped = false;
+                        self.rises = decided.decision == Decision::Resume;
+                    }
                 }
                 _ => {}
             },
@@ -234,6 +262,21 @@ impl Table {
         self.rises = false;
         self.dead_to = self.newest_utterance();
         self.stopped = false;
+    }
+
+    /// Each stage of an answer whose first audio leaves now begins where the one before it ends, at a moment that could
+    /// be seen from outside.
+    fn check_stages(&self, us: &[u64; 5]) {
+        let back = |us: u64| self.now - std::time::Duration::from_micros(us);
+        let [_, transcript, agent, voice, playout] = *us;
+        assert!(
+            self.seen.voiced.contains(&back(playout)),
+            "the voice ended at a moment without audio: {us:?}"
+        );
+        assert_eq!(self.seen.said, Some(back(playout + voice)), "the agent ended with its first sentence");
+        assert_eq!(self.seen.asked, back(playout + voice + agent), "the transcript ended with the question");
+        let over = back(playout + voice + agent + transcript);
+        assert!(self.seen.over.contains(&over), "endpointing ended without a decision: {us:?}");
     }
 
     fn check_media(&mut self, utterance: UtteranceId, bytes: &[u8]) {
@@ -334,6 +377,7 @@ impl Table {
                     given.extend((from..from + bytes).map(byte));
                     spoken.get_mut().given.extend_from_slice(&given);
                 }
+                self.seen.voiced.push(self.now);
                 self.input(Input::AgentAudio { utterance, audio: &Arc::from(given) });
             }
             Op::VoiceEnd { right, number, failed, words } => {
@@ -415,7 +459,7 @@ fn what_was_ordered_is_said_after_an_interruption_of_a_turn_without_sound() {
         .iter()
         .filter_map(|(_, output, _)| match output {
             Output::Event(event) => match event.kind {
-                EventKind::Decided { decision, .. } => Some(decision),
+                EventKind::Decided(decided) => Some(decided.decision).filter(|it| *it != Decision::GiveUp),
                 _ => None,
             },
             _ => None,
