@@ -12,6 +12,7 @@
 pub mod audio;
 pub mod conceal;
 pub mod g711;
+pub mod levels;
 pub mod ogg;
 #[cfg(feature = "opus")]
 pub mod opus;

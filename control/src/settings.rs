@@ -4,6 +4,7 @@
 //! came from. So an error can always say which line, variable or flag it is about, and what to write instead.
 
 mod layers;
+mod otlp;
 mod values;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use offhook_engine::call::CallSettings;
 
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
+pub use otlp::{OtlpEndpoint, OtlpHeaders};
 use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
 
@@ -70,6 +72,10 @@ pub struct Settings {
     pub busy_sentence: String,
     /// Where the carrier asks on for a call that is refused, instead of hearing the sentence. Default none.
     pub busy_redirect: Option<String>,
+    /// The collector that traces of calls are sent to, over OTLP/HTTP; none: there are no traces. Default none.
+    pub otlp_endpoint: Option<OtlpEndpoint>,
+    /// Headers for it, such as a key. Default none.
+    pub otlp_headers: Option<OtlpHeaders>,
     /// Where systems stand beside their bases: the file's `[systems.<name>]` tables.
     pub systems: BTreeMap<String, SystemPlace>,
     /// The account whose token that is: `AC…`. With both, the server looks whether Twilio knows them. Default none.
@@ -128,6 +134,8 @@ impl Settings {
             drain: DRAIN,
             busy_sentence: BUSY_SENTENCE.into(),
             busy_redirect: None,
+            otlp_endpoint: None,
+            otlp_headers: None,
             systems: BTreeMap::new(),
             twilio_account_sid: None,
             twilio_base_url: twilio_api(),
@@ -195,6 +203,8 @@ impl Settings {
                 .text("busy_sentence", None)
                 .map_or_else(|| BUSY_SENTENCE.into(), |given| given.text),
             busy_redirect: layers.read::<Redirect>("busy_redirect", None)?.map(|url| url.0),
+            otlp_endpoint: layers.read_plain("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", false)?,
+            otlp_headers: layers.read_plain("otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", true)?,
             systems: layers.systems(&["callbot"])?,
             twilio_account_sid: layers.plain("twilio_account_sid", "TWILIO_ACCOUNT_SID"),
             twilio_base_url: layers
@@ -231,20 +241,7 @@ impl Settings {
                     .into(),
             ));
         }
-        if self.call.vad_mode > 3 {
-            return Err(SettingsError::Together(format!(
-                "vad_mode in [call] is {}; it goes from 0 (readily calls a sound speech) to 3 (clean lines only).",
-                self.call.vad_mode
-            )));
-        }
-        if self.call.onset_ms == 0 || self.call.onset_ms > self.call.onset_window_ms {
-            return Err(SettingsError::Together(format!(
-                "onset_ms in [call] is {} and onset_window_ms is {}: the first must be at least 1 and fit into the \
-                 second.",
-                self.call.onset_ms, self.call.onset_window_ms
-            )));
-        }
-        Ok(())
+        check_call(&self.call)
     }
 
     /// True if `/v1` answers without a bearer token: in development, as long as only this machine can reach it or
@@ -286,6 +283,24 @@ impl Settings {
     pub fn log_file(&self) -> PathBuf {
         self.data_dir.join("logs").join("offhook.log")
     }
+}
+
+/// Checks what no single number can know: which of a call's may not stand together.
+pub(crate) fn check_call(call: &CallSettings) -> Result<(), SettingsError> {
+    if call.vad_mode > 3 {
+        return Err(SettingsError::Together(format!(
+            "vad_mode in [call] is {}; it goes from 0 (readily calls a sound speech) to 3 (clean lines only).",
+            call.vad_mode
+        )));
+    }
+    if call.onset_ms == 0 || call.onset_ms > call.onset_window_ms {
+        return Err(SettingsError::Together(format!(
+            "onset_ms in [call] is {} and onset_window_ms is {}: the first must be at least 1 and fit into the \
+             second.",
+            call.onset_ms, call.onset_window_ms
+        )));
+    }
+    Ok(())
 }
 
 fn twilio_api() -> PublicUrl {
@@ -405,6 +420,21 @@ mod tests {
     }
 
     #[test]
+    fn traces_go_where_opentelemetrys_variables_or_the_file_say() {
+        let file = Some("otlp_endpoint = 'http://file:4318'\notlp_headers = 'x-key=file'");
+        let settings = with(Flags::default(), &[], file).unwrap();
+        assert_eq!(settings.otlp_endpoint.unwrap().to_string(), "http://file:4318/v1/traces");
+        assert!(settings.otlp_headers.is_some());
+        let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://environment:4318")];
+        let settings = with(Flags::default(), &environment, file).unwrap();
+        assert_eq!(settings.otlp_endpoint.unwrap().to_string(), "http://environment:4318/v1/traces");
+        let text = refusal(&[("OTEL_EXPORTER_OTLP_HEADERS", "k3y")], "");
+        assert!(text.starts_with("OTEL_EXPORTER_OTLP_HEADERS") && !text.contains("k3y"), "{text}");
+        let text = refusal(&[], "otlp_endpoint = 'collector'");
+        assert!(text.contains("otlp_endpoint in ") && text.contains("such as http://"), "{text}");
+    }
+
+    #[test]
     fn every_bad_value_says_where_it_stands_and_what_to_write() {
         for (variable, value, wanted) in [
             ("OFFHOOK_LISTEN", "8080", "127.0.0.1:8080"),
@@ -424,6 +454,7 @@ mod tests {
             ("OFFHOOK_DRAIN_SECONDS", "1m", "seconds"),
             ("OFFHOOK_OVERLOAD_LATENESS_MS", "soon", "milliseconds"),
             ("OFFHOOK_BUSY_REDIRECT", "nowhere", "https://"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "http://127.0.0.1:4318"),
             ("OFFHOOK_CALLBOT_LISTEN", "8081", "127.0.0.1:8080"),
             ("OFFHOOK_CALLBOT_HOSTS", "a b", "voice.example.com"),
         ] {

@@ -99,7 +99,7 @@ fn all_of(file: &mut File) -> Vec<u8> {
 
 fn command(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary());
-    let ours = |name: &str| name.starts_with("OFFHOOK_") || name.starts_with("TWILIO_");
+    let ours = |name: &str| ["OFFHOOK_", "TWILIO_", "OTEL_"].iter().any(|prefix| name.starts_with(prefix));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(ours) {
             command.env_remove(name);
@@ -299,11 +299,17 @@ impl Server {
 
     /// Downloads a call's journal and runs `offhook replay` on it.
     pub async fn replay(&self, record: &Value) -> Output {
+        self.replay_with(record, &[]).await
+    }
+
+    /// As [`Server::replay`], with more on the command line.
+    pub async fn replay_with(&self, record: &Value, args: &[&str]) -> Output {
         let journal = self.file(record, "journal").await;
         let name = format!("{}.downloaded", record["id"].as_str().expect("a call has a name"));
         let folder = self.data.path().to_path_buf();
         std::fs::write(folder.join(&name), &journal).expect("the data folder can be written to");
-        let replay = move || run(&folder, &["replay", &name], &[]);
+        let args: Vec<String> = ["replay", &name].iter().chain(args).map(|&arg| arg.to_owned()).collect();
+        let replay = move || run(&folder, &args.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
         tokio::task::spawn_blocking(replay).await.expect("a replay does not panic")
     }
 }

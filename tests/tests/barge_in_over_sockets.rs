@@ -151,4 +151,35 @@ async fn after_a_cough_the_agent_goes_on_from_the_first_unheard_word() {
     let turns = record["turns"].as_array().unwrap();
     assert_eq!(turns.len(), 1, "a cough is no turn: {turns:#?}");
     assert_eq!((&turns[0]["text"], &turns[0]["unheard"]), (&GREETING.into(), &"".into()));
+
+    assert_other_settings_decide_otherwise(&server, &record).await;
+}
+
+/// What `offhook replay --set` says of a call with a cough in it.
+async fn assert_other_settings_decide_otherwise(server: &Server, record: &Value) {
+    let replay = async |args: &[&str]| {
+        let output = server.replay_with(record, args).await;
+        let told = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), told)
+    };
+    let (done, told) = replay(&["--set", "barge_in.cough_max=40ms"]).await;
+    assert!(done && told.contains("cough_ms_max: 1000 then, 40 here"), "{told}");
+    let line =
+        |sign: char, what: &str| told.lines().any(|line| line.starts_with(sign) && line.contains(what));
+    assert!(line('-', "no interruption, the agent goes on: sound as short as a cough"), "{told}");
+    assert!(line('+', "the interruption stands: too much speech for a cough"), "{told}");
+    assert!(told.contains("Decided otherwise from 0:0"), "{told}");
+    let speed = told.rsplit_once(" times real time").unwrap().0.rsplit_once(' ').unwrap().1;
+    assert!(speed.parse::<u64>().unwrap() >= 100, "{told}");
+
+    let (done, told) = replay(&["--set", "keys_pause_ms=900", "--json"]).await;
+    let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert!(done && last["verdict"] == "decided-alike" && last["only_changed"] == 0, "{told}");
+    assert!(!told.contains("\"only\":"), "{told}");
+
+    let (done, told) = replay(&["--set", "turn.min_silense=400ms"]).await;
+    assert!(
+        !done && told.contains("there is no setting turn.min_silense; near to it: min_silence_ms"),
+        "{told}"
+    );
 }

@@ -101,6 +101,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         voice(),
         recogniser(settings),
         limits(settings),
+        traces(settings),
         open_files(),
     ]);
     findings
@@ -128,6 +129,13 @@ fn limits(settings: &Settings) -> Finding {
         Finding::ok("limits", "requests are limited per client and minute")
     } else {
         Finding::note("limits", "OFFHOOK_RATE_LIMITS is off: for load tests only")
+    }
+}
+
+fn traces(settings: &Settings) -> Finding {
+    match &settings.otlp_endpoint {
+        Some(endpoint) => Finding::ok("traces", format!("spans of calls go to {endpoint}")),
+        None => Finding::ok("traces", "none: OTEL_EXPORTER_OTLP_ENDPOINT is not set"),
     }
 }
 

@@ -17,6 +17,8 @@ Examples:
     offhook serve --speech keypad --scenario ./my-questions.toml
   For Twilio, with its voice webhook at https://YOUR-HOST/api/callbot/incoming-call:
     OFFHOOK_PUBLIC_URL=https://YOUR-HOST TWILIO_AUTH_TOKEN=… offhook serve
+  With a trace of each call, its turns and latencies, sent to a collector of OpenTelemetry's:
+    OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 offhook serve
 
 Every setting can be a flag, a variable OFFHOOK_… or a key in offhook.toml; the first of these wins.
 `offhook doctor` checks them. Ctrl-C ends all calls and completes their records; SIGTERM takes no new ones and lets

@@ -4,6 +4,7 @@ pub mod call;
 pub mod calls;
 pub mod services;
 pub mod simulations;
+pub mod spans;
 pub mod speech;
 pub mod time;
 pub mod timeline;

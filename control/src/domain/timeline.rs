@@ -2,7 +2,8 @@
 
 use super::call::TimelineEntry;
 use offhook_engine::call::{
-    By, CallTime, Decision, Event, EventKind, Prompt, Reason, Response, Speaker, Turn,
+    By, CallTime, Decided, Decision, Event, EventKind, Nearest, Prompt, Reason, Relation, Response, Rule,
+    Speaker, Turn,
 };
 
 /// One event as one line: ` 0:12.340  caller    "two hundred"`.
@@ -19,6 +20,19 @@ pub fn stored_line(entry: &TimelineEntry) -> Option<String> {
     };
     let kind = serde_json::from_value(kind).ok()?;
     Some(line(&Event { at: CallTime::from_micros(entry.at_us), kind }))
+}
+
+/// What a stored entry says, with what follows from it: of a response time, who spent it, in µs.
+pub fn explained(entry: &TimelineEntry) -> serde_json::Value {
+    let mut data = entry.data.clone();
+    if entry.kind == "responded"
+        && let Ok(response) = serde_json::from_value::<Response>(data.clone())
+        && let Some(fields) = data.as_object_mut()
+    {
+        let spent = response.spent().map(|(spender, us)| (format!("{}_us", spender.as_str()), us.into()));
+        fields.extend(spent);
+    }
+    data
 }
 
 /// A moment of a call: minutes, seconds and milliseconds since the answer.
@@ -43,9 +57,7 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
         EventKind::Final { text, wait_ms, .. } => {
             ("caller", format!("understood: {} ({wait_ms} ms after the end of speech)", quoted(text)))
         }
-        EventKind::Decided { decision, reason, measured_ms, threshold_ms } => {
-            ("decision", decided(*decision, *reason, *measured_ms, *threshold_ms))
-        }
+        EventKind::Decided(decided) => ("decision", decision(decided)),
         EventKind::Key { digit } => ("caller", format!("presses {}", plain(&digit.to_string()))),
         EventKind::AgentAsked { turn, prompt } => {
             ("agent", format!("asked for turn {}: {}", turn.0, prompted(prompt)))
@@ -88,11 +100,12 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
     }
 }
 
-/// The response time and its stages, in ms, to the microsecond: what stands there adds up.
+/// The response time, its stages, and who spent them, in ms, to the microsecond: what stands there adds up.
 fn responded(response: &Response) -> String {
     let ms = |us: u64| format!("{}.{:03}", us / 1_000, us % 1_000);
     let stages = response.stages().map(|(stage, us)| format!("{} {}", stage.as_str(), ms(us))).join(" + ");
-    format!("answered after {} ms = {stages}", ms(response.response_us))
+    let spent = response.spent().map(|(spender, us)| format!("{} {}", spender.as_str(), ms(us))).join(", ");
+    format!("answered after {} ms = {stages} ({spent})", ms(response.response_us))
 }
 
 fn speaker(speaker: Speaker) -> &'static str {
@@ -124,8 +137,9 @@ fn prompted(prompt: &Prompt) -> String {
     }
 }
 
-fn decided(decision: Decision, reason: Reason, measured_ms: u32, threshold_ms: u32) -> String {
-    let decision = match decision {
+/// A decision, the rule that fired with its numbers, and the nearest that did not with what it lacked.
+fn decision(decided: &Decided) -> String {
+    let decision = match decided.decision {
         Decision::BargeIn => "barge-in, the agent stops",
         Decision::KeepFloor => "the agent keeps the floor",
         Decision::Resume => "no interruption, the agent goes on",
@@ -134,25 +148,71 @@ fn decided(decision: Decision, reason: Reason, measured_ms: u32, threshold_ms: u
         Decision::Ignore => "not a turn, wait on",
         Decision::NoInput => "the caller does not answer",
         Decision::HangUp => "hang up",
+        Decision::GiveUp => "wait no longer",
     };
-    let reason = match reason {
+    let nearest = decided.nearest.map_or(String::new(), |nearest| format!("; {}", nearest_rule(&nearest)));
+    format!("{decision}: {}{nearest}", rule(&decided.rule()))
+}
+
+/// `silence, 700 ms ≥ 700 ms`: a rule that holds.
+fn rule(rule: &Rule) -> String {
+    let Rule { reason, measured_ms, threshold_ms } = *rule;
+    let reason_text = reason_text(reason);
+    let sign = match reason.relation() {
+        Relation::Fact => return reason_text.to_owned(),
+        Relation::AtLeast => "≥",
+        Relation::Over => ">",
+        Relation::Under => "<",
+        Relation::AtMost => "≤",
+    };
+    format!("{reason_text}, {measured_ms} ms {sign} {threshold_ms} ms")
+}
+
+/// `nearest other rule: silence, 300 ms of 700 ms`.
+fn nearest_rule(nearest: &Nearest) -> String {
+    let Nearest { reason, measured_ms, threshold_ms, missing_ms } = *nearest;
+    let reason_text = reason_text(reason);
+    match reason.relation() {
+        Relation::Fact => format!("nearest other rule: {reason_text}"),
+        _ if missing_ms == 0 => {
+            format!("overruled: {}", rule(&Rule::new(reason, measured_ms, threshold_ms)))
+        }
+        Relation::AtLeast | Relation::Over => {
+            format!(
+                "nearest other rule: {reason_text}, {measured_ms} of {threshold_ms} ms, {missing_ms} ms short"
+            )
+        }
+        Relation::Under | Relation::AtMost => format!(
+            "nearest other rule: {reason_text}, {measured_ms} of at most {threshold_ms} ms, {missing_ms} ms over"
+        ),
+    }
+}
+
+fn reason_text(reason: Reason) -> &'static str {
+    match reason {
         Reason::SustainedSpeech => "sustained speech",
-        Reason::ShortSound => "a short sound",
+        Reason::ShortSound => "a short sound, then silence",
         Reason::KeyPressed => "a key was pressed",
         Reason::WordsFollowed => "words followed",
-        Reason::NoWordsFollowed => "no words followed",
+        Reason::NoWordsFollowed => "sound as short as a cough",
         Reason::Goodbye => "goodbye is not interrupted",
         Reason::Silence => "silence",
         Reason::TooLong => "as long as a turn may last",
         Reason::MediaStalled => "the audio stopped coming",
         Reason::KeysComplete => "the keys are complete",
+        Reason::KeysPause => "a pause after keys",
         Reason::RecogniserSilent => "the recogniser gave nothing in time",
-        Reason::TooShort => "too little speech",
+        Reason::AgentSilent => "the agent gave nothing in time",
+        Reason::VoiceSilent => "the voice gave nothing in time",
+        Reason::TooShort => "too little speech for words",
+        Reason::EnoughSpeech => "enough speech for words",
         Reason::LongSpeech => "too much speech for a cough",
         Reason::LastMark => "the last mark came back",
-        Reason::MarkTimeout => "the last mark did not come back",
-    };
-    format!("{decision}: {reason}, {measured_ms} ms (threshold {threshold_ms} ms)")
+        Reason::MarkTimeout => "a mark did not come back",
+        Reason::Echo => "the agent's own voice came back",
+        Reason::PerhapsEcho => "it may be the agent's own voice",
+        Reason::BackChannel => "the caller only said to go on",
+    }
 }
 
 fn quoted(text: &str) -> String {
@@ -183,17 +243,49 @@ mod tests {
         );
     }
 
+    fn decided(decision: Decision, rule: Rule, nearest: Option<Nearest>) -> String {
+        let Rule { reason, measured_ms, threshold_ms } = rule;
+        let decided = Decided { decision, reason, measured_ms, threshold_ms, nearest, seen: None };
+        at(2_500, EventKind::Decided(decided)).split_off(" 0:02.500  decision  ".len())
+    }
+
     #[test]
-    fn decision_comes_with_its_numbers() {
-        let kind = EventKind::Decided {
-            decision: Decision::BargeIn,
-            reason: Reason::SustainedSpeech,
-            measured_ms: 130,
-            threshold_ms: 120,
+    fn decision_comes_with_its_rule_and_the_nearest_other() {
+        let near = |reason, measured_ms, threshold_ms, missing_ms| {
+            Some(Nearest { reason, measured_ms, threshold_ms, missing_ms })
         };
+        let silence = near(Reason::Silence, 0, 700, 700);
         assert_eq!(
-            at(2_500, kind),
-            " 0:02.500  decision  barge-in, the agent stops: sustained speech, 130 ms (threshold 120 ms)"
+            decided(Decision::BargeIn, Rule::new(Reason::SustainedSpeech, 120, 100), silence),
+            "barge-in, the agent stops: sustained speech, 120 ms ≥ 100 ms; nearest other rule: silence, 0 of 700 ms, \
+             700 ms short"
+        );
+        let cough = near(Reason::NoWordsFollowed, 1_020, 1_000, 20);
+        assert_eq!(
+            decided(Decision::Yield, Rule::new(Reason::LongSpeech, 1_020, 1_000), cough),
+            "the interruption stands: too much speech for a cough, 1020 ms > 1000 ms; nearest other rule: sound as \
+             short as a cough, 1020 of at most 1000 ms, 20 ms over"
+        );
+        let overruled = near(Reason::SustainedSpeech, 100, 100, 0);
+        assert_eq!(
+            decided(Decision::KeepFloor, Rule::fact(Reason::Goodbye), overruled),
+            "the agent keeps the floor: goodbye is not interrupted; overruled: sustained speech, 100 ms ≥ 100 ms"
+        );
+        assert_eq!(
+            decided(Decision::HangUp, Rule::fact(Reason::LastMark), None),
+            "hang up: the last mark came back"
+        );
+    }
+
+    #[test]
+    fn decisions_stored_before_the_nearest_rule_was_kept_are_still_shown() {
+        let data = serde_json::json!({
+            "decision": "turn_over", "reason": "silence", "measured_ms": 700, "threshold_ms": 700
+        });
+        let entry = TimelineEntry { place: 1, at_us: 2_500_000, kind: "decided".into(), data };
+        assert_eq!(
+            stored_line(&entry).unwrap(),
+            " 0:02.500  decision  the caller's turn is over: silence, 700 ms ≥ 700 ms"
         );
     }
 
@@ -229,7 +321,7 @@ mod tests {
         assert_eq!(
             at(900, EventKind::Responded(response)),
             " 0:00.900  agent     answered after 753.912 ms = endpointing 700.002 + transcript 51.010 + agent 0.900 + voice \
-             2.000 + playout 0.000"
+             2.000 + playout 0.000 (silence 700.002, vendor 53.910, engine 0.000)"
         );
     }
 

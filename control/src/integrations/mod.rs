@@ -1,4 +1,5 @@
 //! Outside services that the control plane asks over HTTP: one file or folder per service, one client for all of them.
 
 pub mod http;
+pub mod otlp;
 pub mod twilio;

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
-use offhook_engine::{CallHandle, CallId, Engine, EngineError, EngineSettings, NewCall, NewLeg};
+use offhook_engine::{CallHandle, CallId, CallSink, Engine, EngineError, EngineSettings, NewCall, NewLeg};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -18,9 +18,11 @@ use super::{StartError, told};
 use crate::domain::calls::{Busy, Calls};
 use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::simulations::Simulations;
+use crate::domain::spans::Traces;
 use crate::domain::speech::Answering;
 use crate::domain::time::UnixMs;
 use crate::integrations::http::HttpClient;
+use crate::integrations::otlp::Exporter;
 use crate::integrations::twilio::TwilioProbe;
 use crate::settings::{Secret, Settings};
 use crate::store::Store;
@@ -48,11 +50,22 @@ pub struct App {
     pub simulations: Arc<Simulations>,
     /// Counts requests by client.
     pub limiter: RateLimiter,
+    /// Where spans of calls are made and sent, if they are.
+    pub tracing: Option<Tracing>,
     /// Known to this process, and to who may read its data folder.
     pub simulator_token: Secret,
     draining: AtomicBool,
     /// None once the server stops: no call is taken on then.
     engine: RwLock<Option<Engine>>,
+}
+
+/// From the engine's events to a collector.
+#[derive(Clone)]
+pub struct Tracing {
+    /// Makes spans.
+    pub traces: Arc<Traces>,
+    /// Sends them.
+    pub exporter: Arc<Exporter>,
 }
 
 /// The file under the data folder that has [`App::simulator_token`], while the server runs.
@@ -79,7 +92,16 @@ impl App {
             journal_dir: settings.journals(),
             recording_dir: settings.recordings(),
         };
-        let engine = Engine::start(engine_settings, calls.clone()).map_err(|error| {
+        let http = HttpClient::new().map_err(told)?;
+        let tracing = Exporter::from_settings(&settings, &http).map(|exporter| {
+            let exporter = Arc::new(exporter);
+            Tracing { traces: Arc::new(Traces::new(calls.clone(), exporter.clone())), exporter }
+        });
+        let sink: Arc<dyn CallSink> = match &tracing {
+            Some(tracing) => tracing.traces.clone(),
+            None => calls.clone(),
+        };
+        let engine = Engine::start(engine_settings, sink).map_err(|error| {
             StartError(format!("the engine cannot start: {error}; check the data folder and --data-dir"))
         })?;
         let simulator_token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
@@ -94,7 +116,6 @@ impl App {
             simulator_token.clone(),
             Box::new(move |scenario, outcome| goals.goal_of(scenario, outcome)),
         ));
-        let http = HttpClient::new().map_err(told)?;
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
@@ -107,6 +128,7 @@ impl App {
             answering,
             simulations,
             limiter: RateLimiter::default(),
+            tracing,
             simulator_token,
             draining: AtomicBool::new(false),
             engine: RwLock::new(Some(engine)),
@@ -120,7 +142,15 @@ impl App {
         let (recogniser, voice, agent) = self.answering.for_a_call(scenario);
         let settings = self.settings.call.clone();
         let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
-        engine.hand_over(leg, NewCall { id: call, recogniser, voice, agent, settings, answered_unix_us })
+        if let Some(tracing) = &self.tracing {
+            tracing.traces.answered(&call, answered_unix_us);
+        }
+        let new = NewCall { id: call.clone(), recogniser, voice, agent, settings, answered_unix_us };
+        let taken = engine.hand_over(leg, new);
+        if let (Err(_), Some(tracing)) = (&taken, &self.tracing) {
+            tracing.traces.not_taken(&call);
+        }
+        taken
     }
 
     /// Whether one more call can be taken, without harm to those that run.

@@ -80,6 +80,8 @@ struct Scrape {
     commit_failures: u64,
     writes_waiting: u64,
     requests: [u64; 5],
+    /// Spans that were exported and dropped, where traces are configured.
+    spans: Option<(u64, u64)>,
     process: Process,
 }
 
@@ -94,6 +96,10 @@ impl Scrape {
             commit_failures: commits.failures.load(Ordering::Relaxed),
             writes_waiting: app.store.waiting() as u64,
             requests: app.http.read(),
+            spans: app
+                .tracing
+                .as_ref()
+                .map(|tracing| (tracing.exporter.exported(), tracing.exporter.dropped())),
             process: Process::now(),
         }
     }
@@ -129,6 +135,18 @@ impl Collector for Scrape {
             "status",
             CLASSES.into_iter().zip(self.requests),
         )?;
+        if let Some((exported, dropped)) = self.spans {
+            page.counter(
+                "offhook_spans_exported",
+                "Spans of calls that the collector at OTEL_EXPORTER_OTLP_ENDPOINT took.",
+                exported,
+            )?;
+            page.counter(
+                "offhook_spans_dropped",
+                "Spans of calls that were dropped: the queue was full, or the collector did not take them.",
+                dropped,
+            )?;
+        }
         self.process(&mut page)
     }
 }
@@ -208,6 +226,13 @@ fn responses(page: &mut Page<'_>, counted: &Counted) -> fmt::Result {
          message).",
         "stage",
         counted.stages.iter().map(|(stage, distribution)| (stage.as_str(), distribution)),
+    )?;
+    page.histograms(
+        "offhook_response_spent",
+        "The response time by who spent it, in seconds: silence (which ends the caller's turn: the settings want it), \
+         vendor (recogniser, agent and voice, with the way there and back), engine (the rest: ours).",
+        "by",
+        counted.spent.iter().map(|(spender, distribution)| (spender.as_str(), distribution)),
     )
 }
 
@@ -269,10 +294,17 @@ fn trouble(page: &mut Page<'_>, measures: &Measures) -> fmt::Result {
     )?;
     page.counters(
         "offhook_barge_in_outcomes",
-        "How barge-ins ended: the interruption stood, or it was a cough and the agent went on.",
+        "How barge-ins ended: the interruption stood, or it was a cough, a word such as mm-hm, or an echo, and the agent went on.",
         "outcome",
-        [("stood", counted.interruptions), ("cough", counted.coughs)],
+        [
+            ("stood", counted.interruptions),
+            ("cough", counted.coughs),
+            ("back_channel", counted.back_channels),
+            ("echo", counted.self_interruptions),
+        ],
     )?;
+    let help = "How often the agent's own voice came back from a caller's telephone and stopped nothing.";
+    page.counter("offhook_echoes", help, counted.echoes)?;
     let help = "Gaps that callers heard in the agent's speech, because the next audio was not there in time.";
     page.counter("offhook_underruns", help, counted.underruns)?;
     let help = "Marks that a carrier did not send back in time.";

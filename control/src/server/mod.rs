@@ -49,6 +49,7 @@ pub struct Server {
     listeners: Vec<Listening>,
     sweeper: tokio::task::JoinHandle<()>,
     asking: tokio::task::JoinHandle<()>,
+    exporting: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// Why a server could not start. Displays as what to do about it.
@@ -89,7 +90,11 @@ impl Server {
             let services = app.services.clone();
             async move { services.keep_asking().await }
         });
-        Ok(Self { app, address, own_addresses, listeners, sweeper, asking })
+        let exporting = app.tracing.as_ref().map(|tracing| {
+            let exporter = tracing.exporter.clone();
+            tokio::spawn(async move { exporter.keep_exporting().await })
+        });
+        Ok(Self { app, address, own_addresses, listeners, sweeper, asking, exporting })
     }
 
     /// Where it listens; with port 0 in the settings, the port that it was given.
@@ -153,6 +158,9 @@ impl Server {
         let app = self.app.clone();
         // Waits for the calls' last journal blocks, and then for the last commit.
         let _ = tokio::task::spawn_blocking(move || app.stop_engine()).await;
+        if let (Some(tracing), Some(exporting)) = (&self.app.tracing, self.exporting) {
+            tracing.exporter.finish(exporting).await;
+        }
         self.app.log_streams.stop().await;
         for listener in self.listeners {
             listener.finish().await;

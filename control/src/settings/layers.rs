@@ -40,6 +40,8 @@ pub(super) struct File {
     drain_seconds: Option<i64>,
     busy_sentence: Option<String>,
     busy_redirect: Option<String>,
+    otlp_endpoint: Option<String>,
+    otlp_headers: Option<String>,
     #[serde(default)]
     systems: BTreeMap<String, SystemTable>,
     pub(super) call: Option<CallSettings>,
@@ -90,6 +92,8 @@ impl File {
             "drain_seconds" => self.drain_seconds.map(|number| number.to_string()),
             "busy_sentence" => self.busy_sentence.clone(),
             "busy_redirect" => self.busy_redirect.clone(),
+            "otlp_endpoint" => self.otlp_endpoint.clone(),
+            "otlp_headers" => self.otlp_headers.clone(),
             _ => self.system_text(name),
         }
     }
@@ -173,10 +177,26 @@ impl Layers<'_> {
 
     /// A setting whose variable has the name that its vendor gave it.
     pub(super) fn plain(&self, key: &str, variable: &str) -> Option<String> {
-        (self.environment)(variable)
-            .or_else(|| self.file.text(key))
-            .map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty())
+        let given = |text: &String| !text.trim().is_empty();
+        let text =
+            (self.environment)(variable).filter(given).or_else(|| self.file.text(key).filter(given))?;
+        Some(text.trim().to_owned())
+    }
+
+    /// As [`Layers::plain`], read by the rules of its type. `secret`: an error does not show the text.
+    pub(super) fn read_plain<T: FromStr<Err = String>>(
+        &self,
+        key: &str,
+        variable: &str,
+        secret: bool,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(text) = self.plain(key, variable) else { return Ok(None) };
+        text.parse().map(Some).map_err(|help| {
+            let from_environment = (self.environment)(variable).is_some_and(|text| !text.trim().is_empty());
+            let in_file = || format!("{key} in {}", self.file.path.display());
+            let place = if from_environment { variable.to_owned() } else { in_file() };
+            SettingsError::Value { place, text: if secret { "…".into() } else { text }, help }
+        })
     }
 
     /// Where each of the `known` systems stands. A table of another name is refused.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::decision::Decided;
 use super::input::{Fault, TurnId, UtteranceId};
 use super::output::Prompt;
 use super::time::CallTime;
@@ -55,16 +56,7 @@ pub enum EventKind {
         wait_ms: u32,
     },
     /// A decision of turn-taking.
-    Decided {
-        /// What was decided.
-        decision: Decision,
-        /// The rule that fired.
-        reason: Reason,
-        /// What was measured against the threshold, in ms.
-        measured_ms: u32,
-        /// The threshold, in ms.
-        threshold_ms: u32,
-    },
+    Decided(Decided),
     /// The caller pressed a key.
     Key {
         /// Which.
@@ -238,6 +230,42 @@ impl Stage {
             Self::Playout => "playout",
         }
     }
+
+    /// Who spends the time of this stage.
+    ///
+    /// A vendor's stage is all of the wait for it, as the call sees it: the way to its thread and back is in there.
+    pub const fn spender(self) -> Spender {
+        match self {
+            Self::Endpointing => Spender::Silence,
+            Self::Transcript | Self::Agent | Self::Voice => Spender::Vendor,
+            Self::Playout => Spender::Engine,
+        }
+    }
+}
+
+/// Who spends a part of the response time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spender {
+    /// The silence (or the pause after keys) that ends the caller's turn: as long as the settings want it.
+    Silence,
+    /// The recogniser, the agent and the voice.
+    Vendor,
+    /// The engine itself.
+    Engine,
+}
+
+impl Spender {
+    /// In the order in which [`Response::spent`] gives them.
+    pub const ALL: [Self; 3] = [Self::Silence, Self::Vendor, Self::Engine];
+
+    /// As it stands in metrics: `vendor`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Silence => "silence",
+            Self::Vendor => "vendor",
+            Self::Engine => "engine",
+        }
+    }
 }
 
 impl Response {
@@ -245,6 +273,15 @@ impl Response {
     pub fn stages(&self) -> [(Stage, u64); 5] {
         let us = [self.endpointing_us, self.transcript_us, self.agent_us, self.voice_us, self.playout_us];
         std::array::from_fn(|at| (Stage::ALL[at], us[at]))
+    }
+
+    /// The same time by who spent it, in µs. The sum is that of the stages: the response time.
+    pub fn spent(&self) -> [(Spender, u64); 3] {
+        let mut spent = Spender::ALL.map(|spender| (spender, 0));
+        for (stage, us) in self.stages() {
+            spent[stage.spender() as usize].1 += us;
+        }
+        spent
     }
 }
 
@@ -287,64 +324,6 @@ pub enum By {
     Voice,
     /// Typed on the telephone.
     Keypad,
-}
-
-/// What turn-taking can decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// The caller takes the floor from the agent: playout stopped and cleared.
-    BargeIn,
-    /// The agent keeps the floor though the caller made a sound.
-    KeepFloor,
-    /// It was no interruption: the agent goes on from the first unheard word.
-    Resume,
-    /// The caller's interruption stands: the rest of the agent's turn is dropped.
-    Yield,
-    /// The caller's turn is over.
-    TurnOver,
-    /// What the caller said is not a turn: wait on.
-    Ignore,
-    /// The caller has been silent too long.
-    NoInput,
-    /// Goodbye was heard: hang up.
-    HangUp,
-}
-
-/// The rule that led to a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// Speech lasted as long as the barge-in threshold.
-    SustainedSpeech,
-    /// Speech was shorter than the barge-in threshold.
-    ShortSound,
-    /// A key was pressed.
-    KeyPressed,
-    /// Words followed.
-    WordsFollowed,
-    /// No words followed.
-    NoWordsFollowed,
-    /// The agent says goodbye, which is not interrupted.
-    Goodbye,
-    /// The caller was silent for as long as the endpointing threshold.
-    Silence,
-    /// The caller spoke for as long as one turn may last.
-    TooLong,
-    /// The audio stopped coming in the middle of the turn.
-    MediaStalled,
-    /// The last key, or a pause after keys.
-    KeysComplete,
-    /// The recogniser gave nothing in time.
-    RecogniserSilent,
-    /// Too little speech to be words.
-    TooShort,
-    /// Too much speech to be a cough, though no words were understood.
-    LongSpeech,
-    /// The last mark came back.
-    LastMark,
-    /// The last mark did not come back, and its time is over.
-    MarkTimeout,
 }
 
 /// Why a call ended.

@@ -11,7 +11,9 @@
 //! Each stage is a struct with its own state; [`Call`] orders them.
 
 mod barge_in;
+mod decision;
 mod dialogue;
+mod echo;
 mod event;
 mod input;
 mod keys;
@@ -21,6 +23,7 @@ mod playout;
 mod receive;
 mod recent;
 mod settings;
+mod signs;
 mod tally;
 mod time;
 mod timers;
@@ -30,7 +33,8 @@ mod vad;
 #[cfg(test)]
 mod tests;
 
-pub use event::{By, Decision, EndReason, Event, EventKind, Reason, Response, Speaker, Stage, Turn};
+pub use decision::{AgentDoes, Decided, Decision, Nearest, Reason, Relation, Rule, Seen};
+pub use event::{By, EndReason, Event, EventKind, Response, Speaker, Spender, Stage, Turn};
 pub use input::{Command, Fault, Input, Media, Then, TurnId, UtteranceId, WordStart};
 pub use output::{MarkName, Output, Outputs, Prompt, Span, mark_name};
 pub use settings::CallSettings;
@@ -41,6 +45,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dialogue::{AgentTurn, Cause};
+use echo::{Echo, Heard};
 use keys::{Keys, Pressed};
 use playout::{MarkEcho, Playout};
 use receive::{Frame, Receive};
@@ -59,6 +64,9 @@ pub struct Call {
     receive: Receive,
     detector: SpeechDetector,
     playout: Playout,
+    echo: Echo,
+    /// Since when an interruption waits to be told from an echo.
+    perhaps_echo_since: Option<CallTime>,
     keys: Keys,
     timers: Timers,
     /// The agent's turn, until it was heard or cut off.
@@ -104,6 +112,8 @@ impl Call {
             receive: Receive::new(settings.preroll_ms),
             detector: SpeechDetector::new(&settings),
             playout: Playout::new(),
+            echo: Echo::new(settings.echo),
+            perhaps_echo_since: None,
             keys: Keys::default(),
             timers,
             agent: None,
@@ -216,7 +226,14 @@ impl Call {
         let mut piece = self.receive.accept(now, &media, &self.settings, &mut |kind| out.event(now, kind));
         let mut frame = Frame::EMPTY;
         while self.receive.next_frame(&mut piece, &mut frame) {
-            let (voiced, edge) = self.detector.frame(&frame.pcm);
+            let sounds_voiced = self.detector.is_voiced(&frame.pcm);
+            let undecided = self.perhaps_echo_since.is_some();
+            let heard = self.echo.frame(now, &frame.pcm, sounds_voiced || undecided);
+            if heard == Heard::EchoSinceBefore {
+                self.on_echo(now, out);
+            }
+            let voiced = sounds_voiced && heard == Heard::Caller;
+            let edge = self.detector.take(voiced);
             let begun = edge == Edge::Started && self.on_speech(now, out);
             match edge {
                 Edge::Ended => {
@@ -251,7 +268,7 @@ impl Call {
     fn on_mark(&mut self, now: CallTime, name: &str, out: &mut Outputs) {
         let echo = output::mark_number(name).map(|mark| self.playout.mark_back(mark, out));
         match echo {
-            Some(MarkEcho::Played) => self.agent_maybe_heard(now, Reason::LastMark, out),
+            Some(MarkEcho::Played) => self.agent_maybe_heard(now, Rule::fact(Reason::LastMark), out),
             Some(MarkEcho::Cut) => {}
             Some(MarkEcho::Unknown) | None => {
                 if let Some(count) = self.unknown_marks.count() {
@@ -278,7 +295,7 @@ impl Call {
             && !self.playout.is_audible(now)
         {
             self.playout.believe_clock(now, out);
-            self.agent_maybe_heard(now, Reason::MarkTimeout, out);
+            self.agent_maybe_heard(now, Rule::fact(Reason::LastMark), out);
         }
         if self.caller.as_ref().is_some_and(|caller| caller.awaits_final.is_none()) {
             return false;
@@ -313,11 +330,19 @@ impl Call {
             let audio = out.push_bytes(ulaw);
             out.push(Output::CallerAudio { audio });
         }
-        let undecided = self.playout.is_stopped() && caller.text.is_empty();
-        let silence_ms = if undecided { self.settings.resume_after_ms } else { self.settings.min_silence_ms };
-        let over = caller.frame(now, voiced, silence_ms, &self.settings);
-        if voiced && self.agent.is_some() && self.detector.sustained(self.settings.barge_in_ms) {
-            self.barge_in(now, out);
+        let silence_ms_max = silence_ms_max(caller, self.playout.is_stopped(), &self.settings);
+        let over = caller.frame(now, voiced, silence_ms_max, &self.settings);
+        let perhaps_echo = self.perhaps_echo_since.is_some();
+        if self.agent.is_some() && (voiced || perhaps_echo) {
+            // An echo hides some of what the caller says over it: as much speech may take twice the time.
+            let times = if self.echo.is_present() { 2 } else { 1 };
+            let sustained_ms = self.detector.voiced_ms(times * self.settings.barge_in_ms);
+            caller.sustained_ms = caller.sustained_ms.max(sustained_ms);
+            let so_far_ms = if perhaps_echo { caller.sustained_ms } else { sustained_ms };
+            let sustained = sustained(so_far_ms, &self.settings);
+            if sustained.holds() {
+                self.barge_in(now, sustained, out);
+            }
         }
         if let Some(over) = over {
             self.close_utterance(now, over, out);
@@ -325,21 +350,37 @@ impl Call {
     }
 
     /// Sustained speech while the agent has the floor.
-    fn barge_in(&mut self, now: CallTime, out: &mut Outputs) {
+    fn barge_in(&mut self, now: CallTime, sustained: Rule, out: &mut Outputs) {
         let Some(agent) = &self.agent else { return };
         if self.playout.is_stopped() {
             return;
         }
-        let threshold_ms = self.settings.barge_in_ms;
-        let measured_ms = self.detector.voiced_ms(threshold_ms);
+        let seen = self.seen(self.caller.as_ref());
         if !agent.may_be_interrupted() {
             if !self.goodbye_kept {
                 self.goodbye_kept = true;
-                decided(now, Decision::KeepFloor, Reason::Goodbye, measured_ms, threshold_ms, out);
+                let rule = Rule::fact(Reason::Goodbye);
+                out.decided(now, Decided::new(Decision::KeepFloor, rule, &[sustained], seen));
             }
             return;
         }
-        decided(now, Decision::BargeIn, Reason::SustainedSpeech, measured_ms, threshold_ms, out);
+        if self.echo.may_yet_be() {
+            let waits_ms = self.settings.echo_wait_ms;
+            let since = *self.perhaps_echo_since.get_or_insert(now);
+            let waited_ms = now.since(since).as_millis() as u32;
+            if waited_ms < waits_ms {
+                if since == now {
+                    let rule = Rule::new(Reason::PerhapsEcho, waited_ms, waits_ms);
+                    out.decided(now, Decided::new(Decision::KeepFloor, rule, &[sustained], seen));
+                }
+                return;
+            }
+        }
+        self.perhaps_echo_since = None;
+        let ends =
+            self.caller.as_ref().map(|caller| caller.ends(self.settings.min_silence_ms, &self.settings));
+        let others = ends.as_ref().map_or(&[][..], |ends| ends);
+        out.decided(now, Decided::new(Decision::BargeIn, sustained, others, seen));
         if let (None, Prompt::Said(said)) = (agent.spoke_at, &agent.prompt) {
             // Nothing of the answer was heard: the caller was not finished. What comes belongs to what was said.
             let (turn, said) = (agent.turn, said.clone());
@@ -350,25 +391,61 @@ impl Call {
                 caller.carried = said;
             }
         } else {
-            self.playout.stop(now, out);
+            self.stop_playout(now, out);
         }
+    }
+
+    /// What sounded like the caller was our own voice: it takes no floor, and gives back what it took.
+    fn on_echo(&mut self, now: CallTime, out: &mut Outputs) {
+        self.detector.forget();
+        self.perhaps_echo_since = None;
+        let Some(caller) = self.caller.take_if(|caller| caller.text.is_empty() && caller.carried.is_empty())
+        else {
+            return;
+        };
+        self.timers.stop(Deadline::FinalWords);
+        let speech_ms = caller.utterance_speech_ms();
+        if caller.awaits_final.is_none() {
+            out.push(Output::UtteranceEnded { utterance: caller.utterance, speech_ms });
+        }
+        let seen = self.seen(Some(&caller));
+        let stopped = self.playout.is_stopped();
+        let decision = if stopped { Decision::Resume } else { Decision::KeepFloor };
+        let sustained = sustained(caller.sustained_ms, &self.settings);
+        out.decided(now, Decided::new(decision, Rule::fact(Reason::Echo), &[sustained], seen));
+        if stopped {
+            self.playout.resume(now);
+        }
+    }
+
+    fn stop_playout(&mut self, now: CallTime, out: &mut Outputs) {
+        self.playout.stop(now, out);
+        self.echo.on_clear(now);
     }
 
     /// The caller's turn seems over: asks the recogniser for its final words.
     fn close_utterance(&mut self, now: CallTime, over: Over, out: &mut Outputs) {
         let Some(caller) = &mut self.caller else { return };
         let (utterance, speech_ms) = (caller.utterance, caller.utterance_speech_ms());
+        self.perhaps_echo_since = None;
         out.push(Output::UtteranceEnded { utterance, speech_ms });
         if let Some(agent) = self.agent.as_ref().filter(|_| !self.playout.is_stopped()) {
             // It never lasted long enough to take the floor, or the floor is not to be had.
-            let reason = if agent.may_be_interrupted() { Reason::ShortSound } else { Reason::Goodbye };
-            decided(now, Decision::KeepFloor, reason, speech_ms, self.settings.barge_in_ms, out);
+            let rule = if agent.may_be_interrupted() {
+                Rule { reason: Reason::ShortSound, ..over.rule }
+            } else {
+                Rule::fact(Reason::Goodbye)
+            };
+            let sustained = sustained(caller.sustained_ms, &self.settings);
+            let seen = self.seen(self.caller.as_ref());
+            out.decided(now, Decided::new(Decision::KeepFloor, rule, &[sustained], seen));
             self.caller = None;
             return;
         }
         caller.awaits_final = Some(now);
         self.timers.set(Deadline::FinalWords, now + ms(self.settings.final_wait_ms));
-        decided(now, Decision::TurnOver, over.reason, over.measured_ms, over.threshold_ms, out);
+        let seen = self.seen(self.caller.as_ref());
+        out.decided(now, Decided::new(Decision::TurnOver, over.rule, &[over.other], seen));
     }
 
     fn on_transcript(
@@ -390,10 +467,12 @@ impl Call {
             }
         } else if utterance == caller.utterance {
             out.event(now, EventKind::Interim { utterance, text: text.into() });
-            if !text.trim().is_empty() && self.playout.is_stopped() {
-                let speech_ms = caller.speech_ms;
-                let verdict = barge_in::judge(true, speech_ms, &self.settings);
-                self.yield_floor(now, verdict, speech_ms, out);
+            // "Mm-hm" may yet become "mm-hm, but".
+            let takes_floor = !text.trim().is_empty() && !barge_in::is_back_channel(text, &self.settings);
+            if takes_floor && self.playout.is_stopped() {
+                let verdict = barge_in::judge(true, caller.speech_ms, &self.settings);
+                let seen = self.seen(self.caller.as_ref());
+                self.yield_floor(now, verdict, seen, out);
             }
         }
     }
@@ -402,16 +481,27 @@ impl Call {
     fn conclude(&mut self, now: CallTime, out: &mut Outputs) {
         self.timers.stop(Deadline::FinalWords);
         let Some(caller) = self.caller.take() else { return };
-        let has_words = !caller.text.is_empty() || !caller.carried.is_empty();
+        let has_words = caller.has_words();
         if self.playout.is_stopped() {
             let verdict = barge_in::judge(has_words, caller.speech_ms, &self.settings);
+            let seen = self.seen(Some(&caller));
             if verdict.decision == Decision::Resume {
-                let (measured_ms, threshold_ms) = (caller.speech_ms, verdict.threshold_ms);
-                decided(now, Decision::Resume, verdict.reason, measured_ms, threshold_ms, out);
+                out.decided(now, Decided::new(verdict.decision, verdict.rule, &[verdict.other], seen));
                 self.playout.resume(now);
                 return;
             }
-            self.yield_floor(now, verdict, caller.speech_ms, out);
+            let unheard_ms = self.playout.unheard_ms();
+            let back_channel =
+                Rule::new(Reason::BackChannel, unheard_ms, self.settings.back_channel_unheard_ms);
+            if caller.carried.is_empty()
+                && back_channel.holds()
+                && barge_in::is_back_channel(&caller.text, &self.settings)
+            {
+                out.decided(now, Decided::new(Decision::Resume, back_channel, &[verdict.rule], seen));
+                self.playout.resume(now);
+                return;
+            }
+            self.yield_floor(now, verdict, seen, out);
         }
         if has_words {
             self.silences = 0;
@@ -424,8 +514,9 @@ impl Call {
             out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
             self.ask(now, Prompt::NotUnderstood, Some(cause), out);
         } else {
-            let (measured_ms, threshold_ms) = (caller.speech_ms, self.settings.min_speech_ms);
-            decided(now, Decision::Ignore, Reason::TooShort, measured_ms, threshold_ms, out);
+            let rule = |reason| Rule::new(reason, caller.speech_ms, self.settings.min_speech_ms);
+            let (short, enough) = (rule(Reason::TooShort), rule(Reason::EnoughSpeech));
+            out.decided(now, Decided::new(Decision::Ignore, short, &[enough], self.seen(Some(&caller))));
             if self.agent.is_none() && !self.timers.is_set(Deadline::NoInput) {
                 // The agent was cut off by words that the recogniser never confirmed: somebody has to speak next.
                 self.timers.set(Deadline::NoInput, now + ms(self.settings.no_input_ms));
@@ -434,8 +525,8 @@ impl Call {
     }
 
     /// The interruption stands: the rest of the agent's turn is dropped, and its history cut to what was heard.
-    fn yield_floor(&mut self, now: CallTime, verdict: barge_in::Verdict, speech_ms: u32, out: &mut Outputs) {
-        decided(now, verdict.decision, verdict.reason, speech_ms, verdict.threshold_ms, out);
+    fn yield_floor(&mut self, now: CallTime, verdict: barge_in::Verdict, seen: Seen, out: &mut Outputs) {
+        out.decided(now, Decided::new(verdict.decision, verdict.rule, &[verdict.other], seen));
         self.cut_agent(now, out);
     }
 
@@ -460,22 +551,26 @@ impl Call {
         self.timers.stop(Deadline::FinalWords);
         if self.agent.is_some() {
             let decision = if self.playout.is_stopped() { Decision::Yield } else { Decision::BargeIn };
-            decided(now, decision, Reason::KeyPressed, 0, 0, out);
+            let rule = Rule::fact(Reason::KeyPressed);
+            out.decided(now, Decided::new(decision, rule, &[], self.seen(None)));
             self.cut_agent(now, out);
         }
         match self.keys.press(digit, self.keys_max) {
-            Pressed::Complete(digits) => self.on_keys(now, digits, out),
+            Pressed::Complete(digits) => {
+                let pause = Rule::new(Reason::KeysPause, 0, self.settings.keys_pause_ms);
+                self.on_keys(now, digits, Rule::fact(Reason::KeysComplete), &[pause], out);
+            }
             Pressed::Collecting => {
                 self.timers.set(Deadline::KeysPause, now + ms(self.settings.keys_pause_ms));
             }
         }
     }
 
-    fn on_keys(&mut self, now: CallTime, digits: String, out: &mut Outputs) {
+    fn on_keys(&mut self, now: CallTime, digits: String, rule: Rule, others: &[Rule], out: &mut Outputs) {
         self.timers.stop(Deadline::KeysPause);
         self.silences = 0;
-        let pause_ms = now.since(self.last_key).as_millis() as u32;
-        decided(now, Decision::TurnOver, Reason::KeysComplete, pause_ms, self.settings.keys_pause_ms, out);
+        let seen = self.seen(self.caller.as_ref());
+        out.decided(now, Decided::new(Decision::TurnOver, rule, others, seen));
         let mut turn = CallerTurn::new(self.new_turn(), UtteranceId(0), self.last_key, 0);
         turn.text.clone_from(&digits);
         out.event(now, EventKind::Turn(caller_turn(turn, By::Keypad)));
@@ -519,7 +614,7 @@ impl Call {
         if let Then::Listen { keys_max } = then {
             self.keys_max = keys_max;
         }
-        self.agent_maybe_heard(now, Reason::LastMark, out);
+        self.agent_maybe_heard(now, Rule::fact(Reason::LastMark), out);
     }
 
     fn on_agent_failed(&mut self, now: CallTime, turn: TurnId, out: &mut Outputs) {
@@ -530,15 +625,16 @@ impl Call {
     }
 
     /// If the agent has said all and all was heard, its turn is over.
-    fn agent_maybe_heard(&mut self, now: CallTime, reason: Reason, out: &mut Outputs) {
+    fn agent_maybe_heard(&mut self, now: CallTime, rule: Rule, out: &mut Outputs) {
         let Some(then) = self.agent.as_ref().and_then(|agent| agent.then) else { return };
         if self.playout.is_stopped() || !self.playout.all_heard() {
             return;
         }
+        let seen = self.seen(self.caller.as_ref());
         self.tell_agent_turn(now, out);
         match then {
             Then::HangUp => {
-                decided(now, Decision::HangUp, reason, 0, self.settings.mark_grace_ms, out);
+                out.decided(now, Decided::new(Decision::HangUp, rule, &[], seen));
                 self.end(now, EndReason::AgentHangup, out);
             }
             Then::Listen { .. } => {
@@ -550,7 +646,7 @@ impl Call {
     /// Ends the agent's turn here, if it has one: what was not heard was not said.
     fn cut_agent(&mut self, now: CallTime, out: &mut Outputs) {
         if self.agent.as_ref().is_some_and(|agent| agent.spoke_at.is_some()) && !self.playout.is_stopped() {
-            self.playout.stop(now, out);
+            self.stop_playout(now, out);
         }
         self.tell_agent_turn(now, out);
     }
@@ -595,7 +691,7 @@ impl Call {
             self.say_what_was_ordered(now, out);
         }
         let Some(agent) = &mut self.agent else { return };
-        if self.playout.pump(now, &self.settings, out) && agent.spoke_at.is_none() {
+        if self.playout.pump(now, &self.settings, &mut self.echo, out) && agent.spoke_at.is_none() {
             agent.spoke_at = Some(now);
             let (turn, response_ms) = (agent.turn, agent.response_ms());
             out.event(now, EventKind::AgentSpeaks { turn, response_ms });
@@ -605,7 +701,7 @@ impl Call {
         }
         if !self.playout.awaits_audio() {
             self.timers.stop(Deadline::VoiceAudio);
-            self.agent_maybe_heard(now, Reason::LastMark, out);
+            self.agent_maybe_heard(now, Rule::fact(Reason::LastMark), out);
         }
         if self.agent.is_some() {
             self.timers.set_to(Deadline::Playout, self.playout.due_at(&self.settings));
@@ -642,35 +738,46 @@ impl Call {
         match deadline {
             Deadline::Playout => {}
             Deadline::FinalWords => {
-                let waited_ms = self.settings.final_wait_ms;
-                decided(now, Decision::TurnOver, Reason::RecogniserSilent, waited_ms, waited_ms, out);
+                let rule = Rule::waited(Reason::RecogniserSilent, self.settings.final_wait_ms);
+                self.decide(now, Decision::TurnOver, rule, out);
                 self.conclude(now, out);
             }
             Deadline::AgentAnswer => {
                 if let Some(turn) = self.agent.as_ref().map(|agent| agent.turn) {
+                    let rule = Rule::waited(Reason::AgentSilent, self.settings.agent_wait_ms);
+                    self.decide(now, Decision::GiveUp, rule, out);
                     self.on_agent_failed(now, turn, out);
                 }
             }
             Deadline::VoiceAudio => {
+                let rule = Rule::waited(Reason::VoiceSilent, self.settings.voice_wait_ms);
+                self.decide(now, Decision::GiveUp, rule, out);
                 for utterance in self.playout.give_up_audio() {
                     out.event(now, EventKind::VoiceFailed { utterance });
                     out.push(Output::CancelSynthesis { utterance });
                 }
             }
             Deadline::Mark => {
+                let rule = Rule::waited(Reason::MarkTimeout, self.settings.mark_grace_ms);
                 if let Some((mark, _)) = self.playout.mark_due(&self.settings) {
+                    self.decide(now, Decision::GiveUp, rule, out);
                     out.event(now, EventKind::MarkMissing { mark });
                 }
                 self.playout.believe_clock(now, out);
-                self.agent_maybe_heard(now, Reason::MarkTimeout, out);
+                self.agent_maybe_heard(now, rule, out);
             }
             Deadline::NoInput => self.on_silence(now, out),
             Deadline::KeysPause => {
                 let digits = self.keys.take();
-                self.on_keys(now, digits, out);
+                let rule = Rule::waited(Reason::KeysPause, self.settings.keys_pause_ms);
+                self.on_keys(now, digits, rule, &[], out);
             }
             Deadline::Stall => self.on_stall(now, out),
-            Deadline::MediaTimeout => self.end(now, EndReason::MediaTimeout, out),
+            Deadline::MediaTimeout => {
+                let rule = Rule::waited(Reason::MediaStalled, self.settings.media_timeout_ms);
+                self.decide(now, Decision::GiveUp, rule, out);
+                self.end(now, EndReason::MediaTimeout, out);
+            }
         }
     }
 
@@ -683,8 +790,7 @@ impl Call {
             return;
         }
         self.silences += 1;
-        let waited_ms = self.settings.no_input_ms;
-        decided(now, Decision::NoInput, Reason::Silence, waited_ms, waited_ms, out);
+        self.decide(now, Decision::NoInput, Rule::waited(Reason::Silence, self.settings.no_input_ms), out);
         self.ask(now, Prompt::Silence(self.silences), None, out);
     }
 
@@ -693,10 +799,11 @@ impl Call {
         self.detector.forget();
         let silent_ms = self.last_media.map_or(0, |last| now.since(last).as_millis() as u32);
         out.event(now, EventKind::MediaStalled { silent_ms });
-        if self.caller.as_ref().is_some_and(|caller| caller.awaits_final.is_none()) {
-            let threshold_ms = self.settings.stall_ms;
-            let over = Over { reason: Reason::MediaStalled, measured_ms: silent_ms, threshold_ms };
-            self.close_utterance(now, over, out);
+        if let Some(caller) = self.caller.as_ref().filter(|caller| caller.awaits_final.is_none()) {
+            let silence_ms_max = silence_ms_max(caller, self.playout.is_stopped(), &self.settings);
+            let [silence, _] = caller.ends(silence_ms_max, &self.settings);
+            let rule = Rule::new(Reason::MediaStalled, silent_ms, self.settings.stall_ms);
+            self.close_utterance(now, Over { rule, other: silence }, out);
         }
     }
 
@@ -721,6 +828,27 @@ impl Call {
         out.push(Output::Close { reason });
     }
 
+    /// A decision that no other rule was in play for.
+    fn decide(&self, now: CallTime, decision: Decision, rule: Rule, out: &mut Outputs) {
+        out.decided(now, Decided::new(decision, rule, &[], self.seen(self.caller.as_ref())));
+    }
+
+    /// What a decision sees of the call. `caller`: the caller's turn that it is about.
+    fn seen(&self, caller: Option<&CallerTurn>) -> Seen {
+        let agent = match &self.agent {
+            None => AgentDoes::Listens,
+            Some(_) if self.playout.is_stopped() => AgentDoes::Paused,
+            Some(agent) if agent.spoke_at.is_none() => AgentDoes::Thinks,
+            Some(_) => AgentDoes::Speaks,
+        };
+        Seen {
+            speech_ms: caller.map_or(0, |caller| caller.speech_ms),
+            silence_ms: caller.map_or(0, CallerTurn::silence_ms),
+            words: caller.is_some_and(CallerTurn::has_words),
+            agent,
+        }
+    }
+
     fn new_turn(&mut self) -> TurnId {
         let turn = TurnId(self.next_turn);
         self.next_turn += 1;
@@ -734,15 +862,15 @@ impl Call {
     }
 }
 
-fn decided(
-    now: CallTime,
-    decision: Decision,
-    reason: Reason,
-    measured_ms: u32,
-    threshold_ms: u32,
-    out: &mut Outputs,
-) {
-    out.event(now, EventKind::Decided { decision, reason, measured_ms, threshold_ms });
+/// How much silence ends the caller's turn as it stands. `paused`: the agent was stopped, and may go on.
+fn silence_ms_max(caller: &CallerTurn, paused: bool, settings: &CallSettings) -> u32 {
+    let undecided = paused && caller.text.is_empty();
+    if undecided { settings.resume_after_ms } else { settings.min_silence_ms }
+}
+
+/// Speech of `ms` within the barge-in window, as the rule that takes the floor sees it.
+fn sustained(ms: u32, settings: &CallSettings) -> Rule {
+    Rule::new(Reason::SustainedSpeech, ms, SpeechDetector::sustained_needs_ms(settings.barge_in_ms))
 }
 
 fn caller_turn(caller: CallerTurn, by: By) -> Turn {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::decision::Decided;
 use super::event::{EndReason, Event, EventKind};
 use super::input::{TurnId, UtteranceId};
 use super::time::CallTime;
@@ -174,6 +175,10 @@ impl Outputs {
         self.push(Output::Event(Event { at, kind }));
     }
 
+    pub(super) fn decided(&mut self, at: CallTime, decided: Decided) {
+        self.event(at, EventKind::Decided(decided));
+    }
+
     pub(super) fn push(&mut self, output: Output) {
         self.list.push(output);
     }
@@ -188,6 +193,10 @@ impl Outputs {
         debug_assert_eq!(span.end as usize, self.arena.len(), "only the newest span can grow");
         self.arena.extend_from_slice(bytes);
         span.end = self.arena.len() as u32;
+    }
+
+    pub(super) fn audio_mut(&mut self, span: Span) -> &mut [u8] {
+        &mut self.arena[span.range()]
     }
 
     pub(super) fn push_spent(&mut self, audio: Arc<[u8]>) {

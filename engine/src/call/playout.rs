@@ -11,11 +11,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use offhook_codecs::g711;
+
+use super::echo::Echo;
 use super::event::EventKind;
 use super::input::{UtteranceId, WordStart};
 use super::ledger::Entry;
-use super::output::{Output, Outputs};
-use super::receive::{FRAME, FRAME_MS, samples_of};
+use super::output::{Output, Outputs, Span};
+use super::receive::{FRAME, FRAME_MS, ms_of, samples_of};
 use super::settings::{CallSettings, ms};
 use super::tally::Tally;
 use super::time::CallTime;
@@ -51,6 +54,8 @@ pub(super) struct Playout {
     /// When all that was sent will have been played.
     play_until: CallTime,
     stopped: bool,
+    /// The next message goes on after a stop: it rises from silence.
+    rises: bool,
     marks: u32,
     /// Marks below this number were outstanding at a clear, or came back.
     marks_settled: u32,
@@ -64,6 +69,7 @@ impl Playout {
             queue: VecDeque::with_capacity(8),
             play_until: CallTime::ZERO,
             stopped: false,
+            rises: false,
             marks: 0,
             marks_settled: 0,
             underruns: Tally::default(),
@@ -101,7 +107,13 @@ impl Playout {
     }
 
     /// Sends what is due at `now`. True if any audio was sent.
-    pub(super) fn pump(&mut self, now: CallTime, settings: &CallSettings, out: &mut Outputs) -> bool {
+    pub(super) fn pump(
+        &mut self,
+        now: CallTime,
+        settings: &CallSettings,
+        echo: &mut Echo,
+        out: &mut Outputs,
+    ) -> bool {
         if self.stopped {
             return false;
         }
@@ -111,13 +123,18 @@ impl Playout {
             while self.play_until < now + lead {
                 let gap = now.since(self.play_until);
                 let samples_max = if gap.is_zero() { message_samples(settings) } else { FRAME };
-                let Some(samples) = send_message(saying, samples_max, out) else { break };
+                let Some(audio) = send_message(saying, samples_max, out) else { break };
+                let samples = audio.len();
+                if std::mem::take(&mut self.rises) {
+                    rise(out.audio_mut(audio));
+                }
                 if saying.entry.sent > samples && !gap.is_zero() {
                     self.last_gap_ms = gap.as_millis() as u32;
                     if let Some(count) = self.underruns.count() {
                         out.event(now, EventKind::Underrun { gap_ms: self.last_gap_ms, count });
                     }
                 }
+                echo.on_sent(self.play_until.max(now), out.audio(audio));
                 self.play_until = self.play_until.max(now) + Duration::from_micros(samples as u64 * 125);
                 saying.entry.ends_at = self.play_until;
                 sent_any = true;
@@ -236,9 +253,19 @@ impl Playout {
         self.play_until = now;
     }
 
+    /// What is left to say, in ms: all that the voice has given and the caller has not heard, as far as it goes; more than
+    /// that if the voice is still at it.
+    pub(super) fn unheard_ms(&self) -> u32 {
+        if self.awaits_audio() {
+            return u32::MAX;
+        }
+        ms_of(self.queue.iter().map(|saying| saying.entry.received - saying.entry.sent).sum())
+    }
+
     /// Goes on with the first word that was not wholly heard.
     pub(super) fn resume(&mut self, now: CallTime) {
         self.stopped = false;
+        self.rises = true;
         self.play_until = now;
     }
 
@@ -263,6 +290,7 @@ impl Playout {
         }
         self.queue.clear();
         self.stopped = false;
+        self.rises = false;
         self.marks_settled = self.marks;
         (heard, unheard)
     }
@@ -305,8 +333,8 @@ fn message_samples(settings: &CallSettings) -> usize {
     samples_of(settings.message_ms.clamp(FRAME_MS, 1_000))
 }
 
-/// Sends the next message of an utterance, if enough of it is there; how many samples it holds.
-fn send_message(saying: &mut Saying, samples_max: usize, out: &mut Outputs) -> Option<usize> {
+/// Sends the next message of an utterance, if enough of it is there; what it holds.
+fn send_message(saying: &mut Saying, samples_max: usize, out: &mut Outputs) -> Option<Span> {
     let samples = saying.ready(samples_max)?;
     let entry = &mut saying.entry;
     let mut audio = out.push_bytes(&[]);
@@ -325,7 +353,18 @@ fn send_message(saying: &mut Saying, samples_max: usize, out: &mut Outputs) -> O
     }
     entry.sent += samples;
     out.push(Output::Media { utterance: entry.utterance, audio });
-    Some(samples)
+    Some(audio)
+}
+
+/// How long speech takes to rise from silence where it is taken up again: 8 ms.
+const RISE: usize = 64;
+
+/// Has the first [`RISE`] samples of 8 kHz µ-law rise from silence, so that they do not begin with a click.
+fn rise(ulaw: &mut [u8]) {
+    for (code, at) in ulaw.iter_mut().zip(0..RISE as i32) {
+        let sample = i32::from(g711::ulaw_to_linear(*code)) * at / RISE as i32;
+        *code = g711::linear_to_ulaw(sample as i16);
+    }
 }
 
 /// Heard to its end: its audio is not needed again.
@@ -480,7 +519,7 @@ mod tests {
                 }
                 Op::Resume => self.playout.resume(self.now.max(self.playout.play_until)),
             }
-            self.playout.pump(self.now, &self.settings, &mut out);
+            self.playout.pump(self.now, &self.settings, &mut Echo::new(true), &mut out);
             for output in out.iter() {
                 match *output {
                     Output::Media { utterance, audio } => {
@@ -547,10 +586,11 @@ mod tests {
         let settings = CallSettings::default();
         playout.add(UtteranceId(1), "one".into());
         playout.audio(UtteranceId(1), &vec![0x55; 160].into());
-        playout.pump(CallTime::ZERO, &settings, &mut out);
+        let mut echo = Echo::new(true);
+        playout.pump(CallTime::ZERO, &settings, &mut echo, &mut out);
         let late = CallTime::from_millis(9_000);
         playout.audio_end(UtteranceId(1), false, &[]);
-        playout.pump(late, &settings, &mut out);
+        playout.pump(late, &settings, &mut echo, &mut out);
         assert_eq!(playout.mark_due(&settings), Some((0, late + ms(settings.mark_grace_ms))));
     }
 

@@ -1,5 +1,6 @@
 //! The numbers that a call decides by.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,17 @@ pub struct CallSettings {
     /// Whether the other side is told, once per kind of fault, that a message could not be used. Twilio ignores that. Default
     /// true.
     pub error_frames: bool,
+    /// Whether the agent's own voice is recognised when the caller's telephone sends it back, so that it does not interrupt
+    /// the agent. Default true.
+    pub echo: bool,
+    /// How long what may be an echo is kept from interrupting, until it is known what it is. Only at the beginning of a
+    /// call: once the agent was heard for a moment without anything coming back, nothing waits. Default 400 ms.
+    pub echo_wait_ms: u32,
+    /// Words that, said alone while the agent speaks, do not take the floor; none: every word does. Only their letters count.
+    /// Default "mm-hm" and its like, "yeah" and "okay".
+    pub back_channels: Arc<[String]>,
+    /// They do take it if less than this was left to say, since then they may be the answer. Default 1.5 s.
+    pub back_channel_unheard_ms: u32,
 }
 
 impl Default for CallSettings {
@@ -84,6 +96,14 @@ impl Default for CallSettings {
             conceal_ms_max: 500,
             ahead_ms_max: 1_000,
             error_frames: true,
+            echo: true,
+            echo_wait_ms: 400,
+            back_channels: [
+                "mmhm", "mhm", "mm", "hm", "hmm", "uhhuh", "uh", "huh", "aha", "yeah", "okay", "ok",
+            ]
+            .map(String::from)
+            .into(),
+            back_channel_unheard_ms: 1_500,
         }
     }
 }

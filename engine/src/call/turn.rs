@@ -4,8 +4,8 @@
 //! a grammar that heard its halves apart would understand neither. Silence is counted in the caller's own audio, so
 //! that late packets do not end a turn; only when audio stops coming altogether does the clock end it.
 
+use super::decision::{Reason, Rule};
 use super::dialogue::Cause;
-use super::event::Reason;
 use super::input::{TurnId, UtteranceId};
 use super::receive::FRAME_MS;
 use super::settings::CallSettings;
@@ -33,14 +33,15 @@ pub(super) struct CallerTurn {
     pub(super) awaits_final: Option<CallTime>,
     silence_ms: u32,
     length_ms: u32,
+    /// The most speech that counted for barge-in at once while the agent had the floor, in ms.
+    pub(super) sustained_ms: u32,
 }
 
-/// Why a turn is over, with what was measured against which threshold, in ms.
+/// Why an utterance is over, and what else could have ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Over {
-    pub(super) reason: Reason,
-    pub(super) measured_ms: u32,
-    pub(super) threshold_ms: u32,
+    pub(super) rule: Rule,
+    pub(super) other: Rule,
 }
 
 impl CallerTurn {
@@ -58,6 +59,7 @@ impl CallerTurn {
             awaits_final: None,
             silence_ms: 0,
             length_ms: 0,
+            sustained_ms: 0,
         }
     }
 
@@ -77,14 +79,27 @@ impl CallerTurn {
         } else {
             self.silence_ms += FRAME_MS;
         }
-        let over = |reason, measured_ms, threshold_ms| Some(Over { reason, measured_ms, threshold_ms });
-        if self.silence_ms >= silence_ms_max {
-            over(Reason::Silence, self.silence_ms, silence_ms_max)
-        } else if self.length_ms >= settings.turn_ms_max {
-            over(Reason::TooLong, self.length_ms, settings.turn_ms_max)
+        let [silence, too_long] = self.ends(silence_ms_max, settings);
+        if silence.holds() {
+            Some(Over { rule: silence, other: too_long })
+        } else if too_long.holds() {
+            Some(Over { rule: too_long, other: silence })
         } else {
             None
         }
+    }
+
+    /// What can end an open utterance, as things stand: silence, and the length of the turn.
+    pub(super) fn ends(&self, silence_ms_max: u32, settings: &CallSettings) -> [Rule; 2] {
+        [
+            Rule::new(Reason::Silence, self.silence_ms, silence_ms_max),
+            Rule::new(Reason::TooLong, self.length_ms, settings.turn_ms_max),
+        ]
+    }
+
+    /// Silence since the last speech, in ms.
+    pub(super) fn silence_ms(&self) -> u32 {
+        self.silence_ms
     }
 
     /// The caller goes on after the utterance was closed: a new one begins in the same turn.
@@ -96,6 +111,7 @@ impl CallerTurn {
         self.speech_ms += speech_ms;
         self.last_voiced = now;
         self.silence_ms = 0;
+        self.sustained_ms = 0;
     }
 
     /// Speech in its newest utterance so far, in ms.
@@ -116,6 +132,11 @@ impl CallerTurn {
     /// Its end, as the cause of an answer that is asked for at `now`.
     pub(super) fn cause(&self, now: CallTime) -> Cause {
         Cause { last: self.last_voiced, over_at: self.awaits_final.unwrap_or(now) }
+    }
+
+    /// True if anything of it was understood, or of what it goes on from.
+    pub(super) fn has_words(&self) -> bool {
+        !self.text.is_empty() || !self.carried.is_empty()
     }
 
     /// All that the caller said, with what the agent never answered.

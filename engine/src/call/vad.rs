@@ -69,13 +69,17 @@ impl SpeechDetector {
         }
     }
 
-    /// Takes one frame: is it voiced, and what did it change?
-    pub(super) fn frame(&mut self, pcm: &[i16; FRAME]) -> (bool, Edge) {
+    /// Judges one frame by itself: is it voiced?
+    pub(super) fn is_voiced(&mut self, pcm: &[i16; FRAME]) -> bool {
         // A frame of 160 samples at 8 kHz is 20 ms, one of the three lengths that the detector takes.
-        let voiced = self.detector.0.is_voice_segment(pcm).unwrap_or(false) && self.is_loud(pcm);
+        self.detector.0.is_voice_segment(pcm).unwrap_or(false) && self.is_loud(pcm)
+    }
+
+    /// Takes the verdict on one frame: what did it change?
+    pub(super) fn take(&mut self, voiced: bool) -> Edge {
         self.verdicts = self.verdicts << 1 | u64::from(voiced);
         self.silent_frames = if voiced { 0 } else { self.silent_frames.saturating_add(1) };
-        let edge = if !self.speaking && voiced && self.voiced_in(self.onset_window) >= self.onset_frames {
+        if !self.speaking && voiced && self.voiced_in(self.onset_window) >= self.onset_frames {
             self.speaking = true;
             Edge::Started
         } else if self.speaking && self.silent_frames * FRAME_MS >= HANGOVER_MS {
@@ -83,8 +87,7 @@ impl SpeechDetector {
             Edge::Ended
         } else {
             Edge::None
-        };
-        (voiced, edge)
+        }
     }
 
     fn is_loud(&mut self, pcm: &[i16; FRAME]) -> bool {
@@ -99,11 +102,11 @@ impl SpeechDetector {
         self.speaking = false;
     }
 
-    /// True if speech has lasted for `ms`: five in six of the newest frames are voiced, since speech itself has holes.
-    pub(super) fn sustained(&self, ms: u32) -> bool {
+    /// How much of `ms` has to be voiced for speech to have lasted that long, in ms: five in six frames, since speech
+    /// itself has holes.
+    pub(super) fn sustained_needs_ms(ms: u32) -> u32 {
         let frames = (ms / FRAME_MS).clamp(1, 64);
-        let needed = (frames * 5).div_ceil(6);
-        self.voiced_in(window(ms)) >= needed
+        (frames * 5).div_ceil(6) * FRAME_MS
     }
 
     /// How much of the last `ms` was voiced, in ms.

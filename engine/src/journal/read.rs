@@ -210,9 +210,9 @@ mod tests {
     #[test]
     fn what_is_wrong_before_the_first_record_is_an_error() {
         let mut next_version = sound();
-        next_version[8] = 4;
+        next_version[8] = 5;
         let mut last_version = sound();
-        last_version[8] = 2;
+        last_version[8] = 3;
         let mut broken_header = sound();
         broken_header[PREFIX_BYTES + BLOCK_HEAD_BYTES] ^= 1;
         let mut no_settings = file(&[]);
@@ -230,11 +230,11 @@ mod tests {
             ),
             (
                 next_version,
-                "version 4 at byte 8: this program reads version 3; the one that wrote the journal reads it",
+                "version 5 at byte 8: this program reads version 4; the one that wrote the journal reads it",
             ),
             (
                 last_version,
-                "version 2 at byte 8: this program reads version 3; the one that wrote the journal reads it",
+                "version 3 at byte 8: this program reads version 4; the one that wrote the journal reads it",
             ),
             (sound()[..30].to_vec(), "the file ends in the middle of the header that begins at byte 10"),
             (broken_header, "the block at byte 10 is damaged: its checksum does not match"),
@@ -243,6 +243,35 @@ mod tests {
         for (bytes, message) in table {
             let error = Journal::parse(bytes).unwrap_err().to_string();
             assert!(error.starts_with(message), "{error} / {message}");
+        }
+    }
+
+    #[test]
+    fn journal_cut_at_any_byte_says_where_it_breaks_off() {
+        let whole = sound();
+        let first = file(&[]).len();
+        let second = file(&short_call()[..1]).len();
+        for cut in 0..whole.len() {
+            let unfinished = |error: &JournalError| match error {
+                JournalError::Truncated { at, .. } => *at,
+                other => panic!("cut at {cut}: {other}"),
+            };
+            match Journal::parse(whole[..cut].to_vec()) {
+                Err(error) => {
+                    let begins = if cut < PREFIX_BYTES { 0 } else { PREFIX_BYTES };
+                    assert!(cut < first, "the header of a journal cut at {cut} is whole");
+                    assert_eq!(unfinished(&error), begins, "cut at {cut}");
+                }
+                // Between two chunks nothing is broken off; what is missing is the end.
+                Ok(journal) if cut == first || cut == second => {
+                    assert!(journal.damage().is_none() && journal.end().is_none());
+                }
+                Ok(journal) => {
+                    let begins = if cut < second { first } else { second };
+                    assert_eq!(unfinished(journal.damage().unwrap()), begins, "cut at {cut}");
+                    assert_eq!(journal.entries().count(), if cut < second { 0 } else { 2 });
+                }
+            }
         }
     }
 

@@ -121,7 +121,7 @@ fn describe(output: &OutputRecord<'_>) -> String {
 }
 
 /// An input as a line of text: bytes as their number.
-fn describe_input(input: &Option<InputRecord<'_>>) -> String {
+pub(super) fn describe_input(input: &Option<InputRecord<'_>>) -> String {
     match input {
         Some(InputRecord::Media { chunk, timestamp_ms, payload }) => {
             format!("Media {{ chunk: {chunk:?}, timestamp_ms: {timestamp_ms:?}, bytes: {} }}", payload.len())
@@ -131,7 +131,7 @@ fn describe_input(input: &Option<InputRecord<'_>>) -> String {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

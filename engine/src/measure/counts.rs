@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::histogram::{Distribution, Histogram};
-use crate::call::{Decision, EndReason, EventKind, Fault, Reason, Stage};
+use crate::call::{Decision, EndReason, EventKind, Fault, Reason, Spender, Stage};
 
 /// Counts of a whole engine. The journal's writer counts what events tell, so that no media thread does; the rest are
 /// rare and added where they happen.
@@ -12,10 +12,14 @@ use crate::call::{Decision, EndReason, EventKind, Fault, Reason, Stage};
 pub struct Counts {
     ended: [AtomicU64; EndReason::ALL.len()],
     stages: [Histogram; Stage::ALL.len()],
+    spent: [Histogram; Spender::ALL.len()],
     response: Histogram,
     barge_ins: AtomicU64,
     interruptions: AtomicU64,
     coughs: AtomicU64,
+    back_channels: AtomicU64,
+    echoes: AtomicU64,
+    self_interruptions: AtomicU64,
     faults: [AtomicU64; Fault::ALL.len()],
     underruns: AtomicU64,
     marks_missing: AtomicU64,
@@ -35,6 +39,8 @@ pub struct Counted {
     pub ended: Vec<(EndReason, u64)>,
     /// Where the time went of every turn of the agent that answered the caller, stage by stage.
     pub stages: Vec<(Stage, Distribution)>,
+    /// The same time by who spent it.
+    pub spent: Vec<(Spender, Distribution)>,
     /// The response times of the same turns: the sums of their stages.
     pub response: Distribution,
     /// How often a caller took the floor from the agent, by voice or by key.
@@ -43,6 +49,12 @@ pub struct Counted {
     pub interruptions: u64,
     /// How often it was a cough: the agent went on.
     pub coughs: u64,
+    /// How often it was "mm-hm" or the like: the agent went on.
+    pub back_channels: u64,
+    /// How often the agent's own voice came back and was recognised before it stopped the agent.
+    pub echoes: u64,
+    /// How often the agent was stopped by its own voice come back, and went on.
+    pub self_interruptions: u64,
     /// Messages of a carrier that could not be used, by what is wrong with them.
     pub faults: Vec<(Fault, u64)>,
     /// Gaps that a caller heard in the agent's speech, because the next audio was not there in time.
@@ -76,10 +88,13 @@ impl Counts {
     /// Counts what an event tells. `totals`: those of its call.
     pub(crate) fn event(&self, kind: &EventKind, totals: &mut CallTotals) {
         match *kind {
-            EventKind::Decided { decision, reason, .. } => self.decision(decision, reason),
+            EventKind::Decided(decided) => self.decision(decided.decision, decided.reason),
             EventKind::Responded(response) => {
                 for (stage, us) in response.stages() {
                     self.stages[stage as usize].record_times(us, 1);
+                }
+                for (spender, us) in response.spent() {
+                    self.spent[spender as usize].record_times(us, 1);
                 }
                 self.response.record_times(response.response_us, 1);
             }
@@ -106,6 +121,9 @@ impl Counts {
             }
             (Decision::BargeIn, _) => bump(&self.barge_ins, 1),
             (Decision::Yield, _) => bump(&self.interruptions, 1),
+            (Decision::Resume, Reason::Echo) => bump(&self.self_interruptions, 1),
+            (Decision::Resume, Reason::BackChannel) => bump(&self.back_channels, 1),
+            (Decision::KeepFloor, Reason::Echo) => bump(&self.echoes, 1),
             (Decision::Resume, _) => bump(&self.coughs, 1),
             (_, Reason::RecogniserSilent) => bump(&self.recogniser_timeouts, 1),
             _ => {}
@@ -123,10 +141,14 @@ impl Counts {
         Counted {
             ended: EndReason::ALL.into_iter().zip(self.ended.iter().map(of)).collect(),
             stages: Stage::ALL.into_iter().zip(self.stages.iter().map(Histogram::read)).collect(),
+            spent: Spender::ALL.into_iter().zip(self.spent.iter().map(Histogram::read)).collect(),
             response: self.response.read(),
             barge_ins: of(&self.barge_ins),
             interruptions: of(&self.interruptions),
             coughs: of(&self.coughs),
+            back_channels: of(&self.back_channels),
+            echoes: of(&self.echoes),
+            self_interruptions: of(&self.self_interruptions),
             faults: Fault::ALL.into_iter().zip(self.faults.iter().map(of)).collect(),
             underruns: of(&self.underruns),
             marks_missing: of(&self.marks_missing),
@@ -180,6 +202,8 @@ mod tests {
         assert_eq!(counted.response.count(), 2);
         let stages: Duration = counted.stages.iter().map(|(_, stage)| stage.sum()).sum();
         assert_eq!(stages, counted.response.sum());
+        let spent: Duration = counted.spent.iter().map(|(_, spent)| spent.sum()).sum();
+        assert_eq!(spent, counted.response.sum());
     }
 
     #[test]

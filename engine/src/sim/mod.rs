@@ -369,7 +369,7 @@ impl Sim {
     /// Every decision so far, and the rule that led to it.
     pub fn decisions(&self) -> Vec<(Decision, Reason)> {
         let decided = |event: &Event| match event.kind {
-            EventKind::Decided { decision, reason, .. } => Some((decision, reason)),
+            EventKind::Decided(decided) => Some((decided.decision, decided.reason)),
             _ => None,
         };
         self.events.iter().filter_map(decided).collect()

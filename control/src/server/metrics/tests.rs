@@ -154,7 +154,7 @@ async fn a_conversation_shows_and_its_stages_add_up_to_its_response_times() {
     })
     .await;
 
-    assert_eq!(check_histograms(&samples), 1 + 5 + 1 + 1);
+    assert_eq!(check_histograms(&samples), 1 + 5 + 3 + 1 + 1);
     let answers = one(&samples, "offhook_response_time_seconds_count", None);
     assert!(answers >= 2.0, "{answers} answers");
     let mut sum = 0.0;
@@ -165,6 +165,9 @@ async fn a_conversation_shows_and_its_stages_add_up_to_its_response_times() {
     }
     let response = one(&samples, "offhook_response_time_seconds_sum", None);
     assert!((response - sum).abs() < 1e-9, "{response} is not {sum}");
+    let spent = ["silence", "vendor", "engine"]
+        .map(|by| one(&samples, "offhook_response_spent_seconds_sum", Some(("by", by))));
+    assert!((response - spent.iter().sum::<f64>()).abs() < 1e-9, "{response} is not the sum of {spent:?}");
 
     let thread = Some(("thread", "media-0"));
     for name in [

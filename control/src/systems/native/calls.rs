@@ -470,7 +470,8 @@ impl From<CallRecord> for Call {
 
 impl From<TimelineEntry> for Entry {
     fn from(entry: TimelineEntry) -> Self {
-        Self { text: timeline::stored_line(&entry), at_us: entry.at_us, kind: entry.kind, data: entry.data }
+        let (text, data) = (timeline::stored_line(&entry), timeline::explained(&entry));
+        Self { text, at_us: entry.at_us, kind: entry.kind, data }
     }
 }
 

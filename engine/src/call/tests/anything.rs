@@ -189,7 +189,7 @@ fn what_was_ordered_is_said_after_an_interruption_of_a_turn_without_sound() {
         .iter()
         .filter_map(|(_, output, _)| match output {
             Output::Event(event) => match event.kind {
-                EventKind::Decided { decision, .. } => Some(decision),
+                EventKind::Decided(decided) => Some(decided.decision).filter(|it| *it != Decision::GiveUp),
                 _ => None,
             },
             _ => None,

@@ -31,8 +31,17 @@ fn trace(sim: &Sim) -> String {
             Output::CancelSynthesis { utterance } => format!("cancel synthesis {}", utterance.0),
             Output::Close { reason } => format!("close: {}", reason.as_str()),
             Output::Event(event) => match &event.kind {
-                EventKind::Decided { decision, reason, measured_ms, threshold_ms } => {
-                    format!("{decision:?} by {reason:?}, {measured_ms} of {threshold_ms} ms")
+                EventKind::Decided(decided) => {
+                    let numbers = |measured_ms, threshold_ms| match (measured_ms, threshold_ms) {
+                        (0, 0) => String::new(),
+                        _ => format!(", {measured_ms} of {threshold_ms} ms"),
+                    };
+                    let nearest = decided.nearest.map_or(String::new(), |nearest| {
+                        let numbers = numbers(nearest.measured_ms, nearest.threshold_ms);
+                        format!("; not {:?}{numbers}", nearest.reason)
+                    });
+                    let rule = numbers(decided.measured_ms, decided.threshold_ms);
+                    format!("{:?} by {:?}{rule}{nearest}", decided.decision, decided.reason)
                 }
                 EventKind::Responded(response) => {
                     let stages = response.stages().map(|(_, us)| (us / 1_000).to_string()).join(" + ");
@@ -95,7 +104,7 @@ fn question_and_answer() {
         440 caller audio of 2400 bytes
         460 caller audio of 160 bytes × 51
         1460 utterance 2 ends, 380 ms of speech
-        1460 TurnOver by Silence, 700 of 700 ms
+        1460 TurnOver by Silence, 700 of 700 ms; not TooLong, 1040 of 30000 ms
         1510 Caller: two |
         1510 ask agent for turn 3: Said(\"two\")
         1511 synthesize 3: Good.
@@ -126,12 +135,12 @@ fn barge_in_with_words() {
         600 caller audio of 160 bytes
         600 media 1 of 160 bytes
         620 caller audio of 160 bytes
-        620 BargeIn by SustainedSpeech, 100 of 120 ms
+        620 BargeIn by SustainedSpeech, 100 of 100 ms; not Silence, 0 of 700 ms
         620 clear
         640 caller audio of 160 bytes × 39
         1400 utterance 2 ends, 380 ms of speech
-        1400 TurnOver by Silence, 500 of 500 ms
-        1450 Yield by WordsFollowed, 380 of 0 ms
+        1400 TurnOver by Silence, 500 of 500 ms; not TooLong, 840 of 30000 ms
+        1450 Yield by WordsFollowed; not NoWordsFollowed, 380 of 1000 ms
         1450 heard of turn 1: We open
         1450 Agent: We open | at nine.
         1450 Caller: stop |
@@ -164,12 +173,12 @@ fn cough() {
         600 caller audio of 160 bytes
         600 media 1 of 160 bytes
         620 caller audio of 160 bytes
-        620 BargeIn by SustainedSpeech, 100 of 120 ms
+        620 BargeIn by SustainedSpeech, 100 of 100 ms; not Silence, 0 of 700 ms
         620 clear
         640 caller audio of 160 bytes × 28
         1180 utterance 2 ends, 160 ms of speech
-        1180 TurnOver by Silence, 500 of 500 ms
-        1230 Resume by NoWordsFollowed, 160 of 500 ms
+        1180 TurnOver by Silence, 500 of 500 ms; not TooLong, 620 of 30000 ms
+        1230 Resume by NoWordsFollowed, 160 of 1000 ms; not LongSpeech, 160 of 1000 ms
         1230 media 1 of 160 bytes × 24
         1600 mark m0
         1720 Agent: We open at nine. |
@@ -195,7 +204,7 @@ fn silence() {
         7336 media 2 of 160 bytes × 12
         7460 mark m1
         7586 Agent: Bye. |
-        7586 HangUp by LastMark, 0 of 2000 ms
+        7586 HangUp by LastMark
         7586 close: agent-hangup
     ",
     );
@@ -219,7 +228,7 @@ fn misunderstanding() {
         440 caller audio of 2400 bytes
         460 caller audio of 160 bytes × 61
         1660 utterance 2 ends, 580 ms of speech
-        1660 TurnOver by Silence, 700 of 700 ms
+        1660 TurnOver by Silence, 700 of 700 ms; not TooLong, 1240 of 30000 ms
         1710 Caller:  |
         1710 ask agent for turn 3: NotUnderstood
         1711 synthesize 3: Sorry?
@@ -246,11 +255,11 @@ fn keys() {
         20 ask agent for turn 1: CallStarted
         21 synthesize 1: Size?
         23 media 1 of 160 bytes × 14
-        200 BargeIn by KeyPressed, 0 of 0 ms
+        200 BargeIn by KeyPressed
         200 clear
         200 heard of turn 1:
         200 Agent:  | Size?
-        300 TurnOver by KeysComplete, 0 of 2500 ms
+        300 TurnOver by KeysComplete; not KeysPause, 0 of 2500 ms
         300 Caller: 4 |
         300 ask agent for turn 3: Keyed(\"4\")
         301 synthesize 2: Four.
@@ -275,7 +284,7 @@ fn goodbye() {
         23 media 1 of 160 bytes × 12
         160 mark m0
         273 Agent: Bye. |
-        273 HangUp by LastMark, 0 of 2000 ms
+        273 HangUp by LastMark
         273 close: agent-hangup
     ",
     );

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use offhook_codecs::g711;
+
 use crate::call::{
-    Call, CallSettings, CallTime, Decision, EventKind, Input, Output, Outputs, Speaker, TurnId, UtteranceId,
-    WordStart,
+    Call, CallSettings, CallTime, Decision, EventKind, Input, Output, Outputs, Reason, Speaker, TurnId,
+    UtteranceId, WordStart,
 };
 use crate::journal::Tape;
 
@@ -25,6 +27,18 @@ pub(super) struct Spoken {
     may_go_back: bool,
     /// What the call counted as heard.
     heard: usize,
+}
+
+/// The moments of an answer, as somebody outside sees them.
+#[derive(Default)]
+struct Moments {
+    /// When the caller's turns were decided to be over, since the agent was asked last.
+    over: Vec<CallTime>,
+    asked: CallTime,
+    /// When the first sentence came, since then.
+    said: Option<CallTime>,
+    /// When audio came for any utterance, since then.
+    voiced: Vec<CallTime>,
 }
 
 /// One thing that went to the carrier.
@@ -56,6 +70,8 @@ pub(super) struct Table {
     voice_failed: bool,
     /// Told with the agent's first audio, until the stages of it are told.
     response_ms: Option<u32>,
+    /// What was seen of the moments between which the stages lie.
+    seen: Moments,
     listening_to: Option<UtteranceId>,
     pub(super) last_heard: UtteranceId,
     pub(super) marks: Vec<u32>,
@@ -63,6 +79,8 @@ pub(super) struct Table {
     pub(super) wire: Vec<Wire>,
     stopped: bool,
     cleared: bool,
+    /// The next message takes speech up again: its first 64 samples rise from silence.
+    rises: bool,
     pub(super) play_until: CallTime,
     pub(super) closed: bool,
 }
@@ -83,12 +101,14 @@ impl Table {
             said: Vec::new(),
             voice_failed: false,
             response_ms: None,
+            seen: Moments::default(),
             listening_to: None,
             last_heard: UtteranceId(0),
             marks: Vec::new(),
             wire: Vec::new(),
             stopped: false,
             cleared: false,
+            rises: false,
             play_until: CallTime::ZERO,
             closed: false,
         };
@@ -180,6 +200,11 @@ impl Table {
                 self.turn = *turn;
                 self.answering = Some(*turn);
                 self.turn_is_over();
+                self.seen = Moments {
+                    over: std::mem::take(&mut self.seen.over),
+                    asked: self.now,
+                    ..Moments::default()
+                };
             }
             Output::CancelAgent { turn } => {
                 assert!(self.answering.is_none_or(|answering| answering == *turn));
@@ -196,6 +221,7 @@ impl Table {
             Output::Synthesize { utterance, text } => {
                 let before = self.utterances.insert(*utterance, Spoken::default());
                 assert!(before.is_none(), "utterances are named once");
+                self.seen.said.get_or_insert(self.now);
                 self.said.push((*utterance, text.clone()));
             }
             Output::CancelSynthesis { utterance } => {
@@ -224,12 +250,20 @@ impl Table {
             EventKind::Responded(response) => {
                 let stages: u64 = response.stages().iter().map(|(_, us)| us).sum();
                 assert_eq!(stages, response.response_us, "{response:?}");
+                self.check_stages(&response.stages().map(|(_, us)| us));
                 let told_ms = self.response_ms.take().expect("only answers have a response time");
                 assert_eq!(u64::from(told_ms), response.response_us / 1_000);
             }
             EventKind::VoiceFailed { .. } => self.voice_failed = true,
-            EventKind::Decided { decision: Decision::Resume | Decision::Yield, .. } => {
-                self.stopped = false;
+            EventKind::Decided(decided) => {
+                assert!(decided.rule().holds(), "a rule that does not hold decided: {decided:?}");
+                if decided.decision == Decision::TurnOver && decided.reason != Reason::RecogniserSilent {
+                    self.seen.over.push(self.now);
+                }
+                if matches!(decided.decision, Decision::Resume | Decision::Yield) {
+                    self.stopped = false;
+                    self.rises = decided.decision == Decision::Resume;
+                }
             }
             _ => {}
         }
@@ -263,8 +297,24 @@ impl Table {
     }
 
     fn let_go(&mut self) {
+        self.rises = false;
         self.dead_to = self.newest_utterance();
         self.stopped = false;
+    }
+
+    /// Each stage of an answer whose first audio leaves now begins where the one before it ends, at a moment that could
+    /// be seen from outside.
+    fn check_stages(&self, us: &[u64; 5]) {
+        let back = |us: u64| self.now - Duration::from_micros(us);
+        let [_, transcript, agent, voice, playout] = *us;
+        assert!(
+            self.seen.voiced.contains(&back(playout)),
+            "the voice ended at a moment without audio: {us:?}"
+        );
+        assert_eq!(self.seen.said, Some(back(playout + voice)), "the agent ended with its first sentence");
+        assert_eq!(self.seen.asked, back(playout + voice + agent), "the transcript ended with the question");
+        let over = back(playout + voice + agent + transcript);
+        assert!(self.seen.over.contains(&over), "endpointing ended without a decision: {us:?}");
     }
 
     fn check_media(&mut self, utterance: UtteranceId, bytes: &[u8]) {
@@ -277,12 +327,22 @@ impl Table {
         let ahead = self.play_until.since(self.now);
         assert!(ahead.as_millis() <= u128::from(self.settings.lead_ms + message_ms), "{ahead:?} ahead");
         let spoken = self.utterances.get_mut(&utterance).expect("an utterance that was asked for");
+        let risen = if std::mem::take(&mut self.rises) { 64.min(bytes.len()) } else { 0 };
+        let matches = |from: &usize| {
+            let given = &spoken.given[*from..];
+            let quieter = |(sent, given): (&u8, &u8)| {
+                let [sent, given] = [sent, given].map(|code| g711::ulaw_to_linear(*code).unsigned_abs());
+                sent <= given
+            };
+            given.len() >= bytes.len()
+                && given[risen..].starts_with(&bytes[risen..])
+                && bytes[..risen].iter().zip(given).all(quieter)
+        };
         if spoken.may_go_back {
-            let matches = |from: &usize| spoken.given[*from..].starts_with(bytes);
             spoken.sent = (0..=spoken.sent).rev().find(matches).expect("audio as it was given");
             spoken.may_go_back = false;
         }
-        assert!(spoken.given[spoken.sent..].starts_with(bytes), "audio as it was given, in order");
+        assert!(matches(&spoken.sent), "audio as it was given, in order");
         self.wire.push(Wire::Audio { utterance, from: spoken.sent, samples: bytes.len() });
         spoken.sent += bytes.len();
         spoken.begun = true;
@@ -351,6 +411,7 @@ impl Table {
             given.extend((from..from + samples).map(|at| scrambled(at as u32 ^ utterance.0 << 20)));
             spoken.given.extend_from_slice(&given);
         }
+        self.seen.voiced.push(self.now);
         self.input(Input::AgentAudio { utterance, audio: &Arc::from(given) });
     }
 

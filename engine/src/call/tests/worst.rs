@@ -71,8 +71,8 @@ fn run(seed: u64, speech: &[u8], met: &mut BTreeMap<String, u64>) -> u64 {
     assert_eq!(again.verdict, Verdict::Same);
     for (_, output, _) in &table.log {
         let name = match output {
-            Output::Event(Event { kind: EventKind::Decided { decision, reason, .. }, .. }) => {
-                format!("{decision:?} {reason:?}")
+            Output::Event(Event { kind: EventKind::Decided(decided), .. }) => {
+                format!("{:?} {:?}", decided.decision, decided.reason)
             }
             Output::Close { reason } => format!("{reason:?}"),
             _ => continue,

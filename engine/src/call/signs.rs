@@ -1,0 +1,109 @@
+//! A waveform's signs, one bit per sample: enough to find a sound again in another, with one operation for 64 samples.
+//!
+//! Loudness is no help once only signs are kept, and none is needed: two signals of which one is a delayed, quieter,
+//! coloured copy of the other agree in far more than half of their signs at that delay, and in half of them at any other.
+//! The signs are those of the band around 1 kHz, which every telephone lets through and where speech changes quickly.
+
+use offhook_codecs::levels::BLOCK;
+
+/// The signs of the newest samples by their number, 8 kHz.
+pub(super) struct Signs {
+    words: Box<[u64]>,
+}
+
+impl Signs {
+    /// Holds `words` × 64 samples.
+    pub(super) fn new(words: usize) -> Self {
+        Self { words: vec![0; words].into() }
+    }
+
+    /// Sets those of up to a block of samples, the first of which is number `at`.
+    pub(super) fn set(&mut self, at: u64, pcm: &[i16]) {
+        let mut wave = [0i32; BLOCK + 5];
+        let n = pcm.len().min(BLOCK);
+        wave[5..].iter_mut().zip(pcm).for_each(|(out, &sample)| *out = sample.into());
+        // Nothing is known of before: as if it had been like the beginning.
+        wave[..5].fill(i32::from(pcm.first().copied().unwrap_or(0)));
+        let mut rising = [0u8; BLOCK];
+        for (rising, w) in rising.iter_mut().zip(wave.windows(6)) {
+            // Sums of two are low-pass, the difference over half a millisecond is a band around 1 kHz.
+            *rising = u8::from(w[5] + w[4] > w[1] + w[0]);
+        }
+        // Eight bytes of 0 or 1 become the eight bits of one: the product moves each to its place in the highest byte.
+        let bits = rising.chunks_exact(8).enumerate().fold(0, |bits, (at, bytes)| {
+            let eight = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+            bits | u128::from(eight.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * at)
+        });
+        self.put(at, n, bits);
+    }
+
+    /// Clears those of `n` samples from number `at` on.
+    pub(super) fn clear(&mut self, at: u64, n: usize) {
+        for from in (0..n).step_by(64) {
+            self.put(at + from as u64, (n - from).min(64), 0);
+        }
+    }
+
+    fn put(&mut self, at: u64, n: usize, bits: u128) {
+        let (mut at, mut n, mut bits) = (at, n as u32, bits);
+        while n > 0 {
+            let offset = (at % 64) as u32;
+            let take = n.min(64 - offset);
+            let mask = (u64::MAX >> (64 - take)) << offset;
+            let word = &mut self.words[(at / 64) as usize % self.words.len()];
+            *word = *word & !mask | (bits as u64) << offset & mask;
+            (at, n, bits) = (at + u64::from(take), n - take, bits >> take);
+        }
+    }
+
+    /// Those of 64 samples from number `at` on, the first in the lowest bit.
+    #[inline]
+    pub(super) fn word(&self, at: u64) -> u64 {
+        let (index, offset) = ((at / 64) as usize, (at % 64) as u32);
+        let low = self.words[index % self.words.len()] >> offset;
+        let high = self.words[(index + 1) % self.words.len()];
+        low | high.checked_shl(64 - offset).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(n: usize) -> Vec<i16> {
+        let mut x = 1u32;
+        (0..n)
+            .map(|_| {
+                x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (x >> 16) as i16
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_was_set_is_found_at_any_number() {
+        let wave = wave(800);
+        let (mut whole, mut shifted) = (Signs::new(16), Signs::new(16));
+        for (block, pcm) in wave.chunks(BLOCK).enumerate() {
+            whole.set(block as u64 * 80, pcm);
+            shifted.set(block as u64 * 80 + 20_037, pcm);
+        }
+        for at in 0..800 - 64 {
+            assert_eq!(whole.word(at), shifted.word(at + 20_037), "from {at}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_half_the_size_has_the_same_signs_and_another_sound_half_of_them() {
+        let (wave, other) = (wave(80), wave(160));
+        let half: Vec<i16> = wave.iter().map(|s| s / 2).collect();
+        let (mut a, mut b, mut c) = (Signs::new(4), Signs::new(4), Signs::new(4));
+        a.set(0, &wave);
+        b.set(0, &half);
+        c.set(0, &other[80..]);
+        assert!((a.word(0) ^ b.word(0)).count_ones() < 3);
+        assert!((20..44).contains(&(a.word(0) ^ c.word(0)).count_ones()));
+        a.clear(10, 70);
+        assert_eq!(a.word(10), 0);
+    }
+}
