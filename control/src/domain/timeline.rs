@@ -212,6 +212,9 @@ fn reason_text(reason: Reason) -> &'static str {
         Reason::Echo => "the agent's own voice came back",
         Reason::PerhapsEcho => "it may be the agent's own voice",
         Reason::BackChannel => "the caller only said to go on",
+        Reason::SilenceUnfinished => "silence, after words that seemed unfinished",
+        Reason::SilenceOfHesitant => "silence, of one who makes long pauses",
+        Reason::SilenceWhileTyping => "silence, while keys are being typed",
     }
 }
 

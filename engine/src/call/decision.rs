@@ -202,6 +202,12 @@ pub enum Reason {
     PerhapsEcho,
     /// Words that say "go on", while the agent had at least that much yet to say.
     BackChannel,
+    /// The caller was silent for as long as the threshold says after words that no turn ends with.
+    SilenceUnfinished,
+    /// The caller was silent for as long as the threshold says for one who makes long pauses.
+    SilenceOfHesitant,
+    /// The caller was silent for as long as the threshold says while keys are being typed.
+    SilenceWhileTyping,
 }
 
 /// How a rule compares what it measures with its threshold.
@@ -240,7 +246,10 @@ impl Reason {
             | Self::EnoughSpeech
             | Self::AgentSilent
             | Self::VoiceSilent
-            | Self::BackChannel => Relation::AtLeast,
+            | Self::BackChannel
+            | Self::SilenceUnfinished
+            | Self::SilenceOfHesitant
+            | Self::SilenceWhileTyping => Relation::AtLeast,
             Self::LongSpeech => Relation::Over,
             Self::TooShort | Self::PerhapsEcho => Relation::Under,
             Self::NoWordsFollowed => Relation::AtMost,

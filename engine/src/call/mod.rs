@@ -14,6 +14,7 @@ mod barge_in;
 mod decision;
 mod dialogue;
 mod echo;
+mod endpointing;
 mod event;
 mod input;
 mod keys;
@@ -46,6 +47,7 @@ use std::time::Duration;
 
 use dialogue::{AgentTurn, Cause};
 use echo::{Echo, Heard};
+use endpointing::{Pauses, Wait, is_unfinished};
 use keys::{Keys, Pressed};
 use playout::{MarkEcho, Playout};
 use receive::{Frame, Receive};
@@ -73,6 +75,7 @@ pub struct Call {
     agent: Option<AgentTurn>,
     /// The caller's turn, until its words are there.
     caller: Option<CallerTurn>,
+    pauses: Pauses,
     /// How many keys answer the question that was asked last.
     keys_max: u8,
     last_key: CallTime,
@@ -118,6 +121,7 @@ impl Call {
             timers,
             agent: None,
             caller: None,
+            pauses: Pauses::default(),
             keys_max: 0,
             last_key: CallTime::ZERO,
             silences: 0,
@@ -305,8 +309,12 @@ impl Call {
         let voiced_ms = self.detector.voiced_ms(self.settings.onset_window_ms);
         let speech_ms = voiced_ms.saturating_sub(receive::FRAME_MS);
         match &mut self.caller {
-            Some(caller) => caller.reopen(utterance, now, speech_ms),
+            Some(caller) => {
+                self.pauses.note(now.since(caller.last_voiced).as_millis() as u32);
+                caller.reopen(utterance, now, speech_ms);
+            }
             None => {
+                self.pauses.begin(now, &self.settings);
                 let turn = self.new_turn();
                 self.caller = Some(CallerTurn::new(turn, utterance, now, speech_ms));
             }
@@ -330,8 +338,10 @@ impl Call {
             let audio = out.push_bytes(ulaw);
             out.push(Output::CallerAudio { audio });
         }
-        let silence_ms_max = silence_ms_max(caller, self.playout.is_stopped(), &self.settings);
-        let over = caller.frame(now, voiced, silence_ms_max, &self.settings);
+        self.pauses.frame(voiced);
+        let typing = !self.keys.is_empty();
+        let wait = wait(caller, &self.pauses, typing, self.playout.is_stopped(), &self.settings);
+        let over = caller.frame(now, voiced, wait, &self.settings);
         let perhaps_echo = self.perhaps_echo_since.is_some();
         if self.agent.is_some() && (voiced || perhaps_echo) {
             // An echo hides some of what the caller says over it: as much speech may take twice the time.
@@ -377,8 +387,10 @@ impl Call {
             }
         }
         self.perhaps_echo_since = None;
-        let ends =
-            self.caller.as_ref().map(|caller| caller.ends(self.settings.min_silence_ms, &self.settings));
+        let typing = !self.keys.is_empty();
+        let ends = self.caller.as_ref().map(|caller| {
+            caller.ends(wait(caller, &self.pauses, typing, false, &self.settings), &self.settings)
+        });
         let others = ends.as_ref().map_or(&[][..], |ends| ends);
         out.decided(now, Decided::new(Decision::BargeIn, sustained, others, seen));
         if let (None, Prompt::Said(said)) = (agent.spoke_at, &agent.prompt) {
@@ -467,6 +479,7 @@ impl Call {
             }
         } else if utterance == caller.utterance {
             out.event(now, EventKind::Interim { utterance, text: text.into() });
+            caller.unfinished = is_unfinished(text, &self.settings);
             // "Mm-hm" may yet become "mm-hm, but".
             let takes_floor = !text.trim().is_empty() && !barge_in::is_back_channel(text, &self.settings);
             if takes_floor && self.playout.is_stopped() {
@@ -482,6 +495,9 @@ impl Call {
         self.timers.stop(Deadline::FinalWords);
         let Some(caller) = self.caller.take() else { return };
         let has_words = caller.has_words();
+        if has_words {
+            self.pauses.end(caller.last_voiced);
+        }
         if self.playout.is_stopped() {
             let verdict = barge_in::judge(has_words, caller.speech_ms, &self.settings);
             let seen = self.seen(Some(&caller));
@@ -800,8 +816,9 @@ impl Call {
         let silent_ms = self.last_media.map_or(0, |last| now.since(last).as_millis() as u32);
         out.event(now, EventKind::MediaStalled { silent_ms });
         if let Some(caller) = self.caller.as_ref().filter(|caller| caller.awaits_final.is_none()) {
-            let silence_ms_max = silence_ms_max(caller, self.playout.is_stopped(), &self.settings);
-            let [silence, _] = caller.ends(silence_ms_max, &self.settings);
+            let typing = !self.keys.is_empty();
+            let wait = wait(caller, &self.pauses, typing, self.playout.is_stopped(), &self.settings);
+            let [silence, _] = caller.ends(wait, &self.settings);
             let rule = Rule::new(Reason::MediaStalled, silent_ms, self.settings.stall_ms);
             self.close_utterance(now, Over { rule, other: silence }, out);
         }
@@ -862,10 +879,12 @@ impl Call {
     }
 }
 
-/// How much silence ends the caller's turn as it stands. `paused`: the agent was stopped, and may go on.
-fn silence_ms_max(caller: &CallerTurn, paused: bool, settings: &CallSettings) -> u32 {
-    let undecided = paused && caller.text.is_empty();
-    if undecided { settings.resume_after_ms } else { settings.min_silence_ms }
+/// How much silence ends the caller's turn as it stands. `stopped`: the agent was stopped, and may go on.
+fn wait(caller: &CallerTurn, pauses: &Pauses, typing: bool, stopped: bool, settings: &CallSettings) -> Wait {
+    if stopped && caller.text.is_empty() {
+        return Wait { reason: Reason::Silence, ms: settings.resume_after_ms };
+    }
+    pauses.wait(caller.unfinished, typing, settings)
 }
 
 /// Speech of `ms` within the barge-in window, as the rule that takes the floor sees it.

@@ -17,7 +17,8 @@ pub struct CallSettings {
     pub onset_window_ms: u32,
     /// Audio from before the onset that the recogniser gets with the utterance, at most 10 s. Default 300 ms.
     pub preroll_ms: u32,
-    /// Silence for this long ends the caller's turn. Default 700 ms.
+    /// Silence for this long ends the caller's turn, unless there is a reason to wait longer: see
+    /// [`CallSettings::max_silence_ms`]. Default 700 ms.
     pub min_silence_ms: u32,
     /// One turn of the caller lasts no longer. Default 30 s.
     pub turn_ms_max: u32,
@@ -68,7 +69,16 @@ pub struct CallSettings {
     pub back_channels: Arc<[String]>,
     /// They do take it if less than this was left to say, since then they may be the answer. Default 1.5 s.
     pub back_channel_unheard_ms: u32,
+    /// Silence for this long ends the caller's turn though the words so far seem unfinished, or the caller is one who makes
+    /// long pauses. As much as [`CallSettings::min_silence_ms`] or less: all are treated alike. Default 1.5 s.
+    pub max_silence_ms: u32,
+    /// Words that no turn ends with: after them the caller is waited for longer. Default some forty of English.
+    pub unfinished_words: Arc<[String]>,
 }
+
+/// Conjunctions, articles, possessives and prepositions that hardly ever stand last, and sounds of somebody who thinks.
+const UNFINISHED: &str = "a an and about around at because but by for from i i'm if is it's its like maybe my of or our than \
+    that's the then their um uhm erm er to we well with your";
 
 impl Default for CallSettings {
     fn default() -> Self {
@@ -104,6 +114,8 @@ impl Default for CallSettings {
             .map(String::from)
             .into(),
             back_channel_unheard_ms: 1_500,
+            max_silence_ms: 1_500,
+            unfinished_words: UNFINISHED.split_whitespace().map(String::from).collect(),
         }
     }
 }

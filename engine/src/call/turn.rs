@@ -6,6 +6,7 @@
 
 use super::decision::{Reason, Rule};
 use super::dialogue::Cause;
+use super::endpointing::Wait;
 use super::input::{TurnId, UtteranceId};
 use super::receive::FRAME_MS;
 use super::settings::CallSettings;
@@ -35,6 +36,8 @@ pub(super) struct CallerTurn {
     length_ms: u32,
     /// The most speech that counted for barge-in at once while the agent had the floor, in ms.
     pub(super) sustained_ms: u32,
+    /// True if more must come after its words so far.
+    pub(super) unfinished: bool,
 }
 
 /// Why an utterance is over, and what else could have ended it.
@@ -60,15 +63,16 @@ impl CallerTurn {
             silence_ms: 0,
             length_ms: 0,
             sustained_ms: 0,
+            unfinished: false,
         }
     }
 
-    /// Takes one frame of an open utterance. `silence_ms_max`: how much silence ends it.
+    /// Takes one frame of an open utterance. `wait`: how much silence ends it.
     pub(super) fn frame(
         &mut self,
         now: CallTime,
         voiced: bool,
-        silence_ms_max: u32,
+        wait: Wait,
         settings: &CallSettings,
     ) -> Option<Over> {
         self.length_ms += FRAME_MS;
@@ -79,7 +83,7 @@ impl CallerTurn {
         } else {
             self.silence_ms += FRAME_MS;
         }
-        let [silence, too_long] = self.ends(silence_ms_max, settings);
+        let [silence, too_long] = self.ends(wait, settings);
         if silence.holds() {
             Some(Over { rule: silence, other: too_long })
         } else if too_long.holds() {
@@ -90,9 +94,9 @@ impl CallerTurn {
     }
 
     /// What can end an open utterance, as things stand: silence, and the length of the turn.
-    pub(super) fn ends(&self, silence_ms_max: u32, settings: &CallSettings) -> [Rule; 2] {
+    pub(super) fn ends(&self, wait: Wait, settings: &CallSettings) -> [Rule; 2] {
         [
-            Rule::new(Reason::Silence, self.silence_ms, silence_ms_max),
+            Rule::new(wait.reason, self.silence_ms, wait.ms),
             Rule::new(Reason::TooLong, self.length_ms, settings.turn_ms_max),
         ]
     }

@@ -18,8 +18,8 @@ pub(crate) enum Expect {
     Interrupts { from: usize },
     /// Nobody takes the floor: the agent is heard to its end, and asked nothing more.
     Keeps,
-    /// The caller has one turn, whose last word ends here.
-    OneTurn { ends: usize },
+    /// The caller has one turn, from here to here.
+    OneTurn { begins: usize, ends: usize },
 }
 
 pub(crate) struct Case {
@@ -175,10 +175,8 @@ fn noise_alone(story: &Sentence, cases: &mut Vec<Case>) {
 
 fn turns(short: &Sentence, cases: &mut Vec<Case>) {
     let mut add = |class, name: String, sounds: Vec<Sound>, ends| {
-        cases.push(Case {
-            length_ms: 9_000,
-            ..case(class, name, short, sounds, None, Expect::OneTurn { ends })
-        });
+        let expect = Expect::OneTurn { begins: 0, ends };
+        cases.push(Case { length_ms: 9_000, ..case(class, name, short, sounds, None, expect) });
     };
     for (at, (file, words)) in PEOPLE.into_iter().enumerate() {
         let (sound, _) = says(samples(2_000 + 77 * at), file, words, SPEECH_DBFS);
@@ -204,6 +202,29 @@ fn turns(short: &Sentence, cases: &mut Vec<Case>) {
             let (second, _) = says_from(begins, second_file, second_file, SPEECH_DBFS);
             let ends = end_of(&second);
             add(class, format!("{words} … {second_file} after {pause_ms} ms"), vec![first, second], ends);
+        }
+    }
+    hesitant_callers(short, cases);
+}
+
+/// Callers who pause in each of their turns; what is judged is the third.
+fn hesitant_callers(short: &Sentence, cases: &mut Vec<Case>) {
+    for habit_ms in [420, 560, 660] {
+        for pause_ms in [450, 600, 750, 900] {
+            let (mut sounds, mut at, mut begins) = (Vec::new(), 2_000, 0);
+            for pause_ms in [habit_ms, habit_ms, pause_ms] {
+                begins = samples(at);
+                let (first, _) = says(begins, "ten", "ten", SPEECH_DBFS);
+                let (second, _) =
+                    says_from(end_of(&first) + samples(pause_ms), "tomorrow", "tomorrow", SPEECH_DBFS);
+                at = end_of(&second) / 8 + 2_500;
+                sounds.extend([first, second]);
+            }
+            let ends = sounds.last().map_or(0, end_of);
+            let name = format!("after pauses of {habit_ms} ms one of {pause_ms} ms");
+            let expect = Expect::OneTurn { begins, ends };
+            let case = case("hesitates as before", name, short, sounds, None, expect);
+            cases.push(Case { length_ms: ends / 8 + 4_000, ..case });
         }
     }
 }

@@ -60,13 +60,13 @@ fn judge(case: &Case, settings: &CallSettings, score: &mut Score) -> Vec<String>
             _ => None,
         })
     };
-    let answered = |at: CallTime| {
+    let answered = |from: CallTime, to: CallTime| {
         line.events.iter().any(|event| {
             let to_words = matches!(
                 event.kind,
                 EventKind::AgentAsked { prompt: Prompt::Said(_) | Prompt::NotUnderstood, .. }
             );
-            to_words && event.at < at
+            to_words && (from..to).contains(&event.at)
         })
     };
     let mut wrong = Vec::new();
@@ -96,7 +96,7 @@ fn judge(case: &Case, settings: &CallSettings, score: &mut Score) -> Vec<String>
         Expect::Keeps => {
             let end = CallTime::from_millis(u64::MAX / 2_000);
             let lost = decided(Decision::Yield, CallTime::ZERO);
-            if lost.is_some() || answered(end) {
+            if lost.is_some() || answered(CallTime::ZERO, end) {
                 score.lost_floor += 1;
                 wrong.push(format!("lost the floor: {lost:?}"));
             }
@@ -105,9 +105,9 @@ fn judge(case: &Case, settings: &CallSettings, score: &mut Score) -> Vec<String>
                 wrong.push(format!("stops at {:?}", line.clears));
             }
         }
-        Expect::OneTurn { ends } => {
-            let ends = CallTime::from_micros(ends as u64 * 125);
-            if answered(ends) {
+        Expect::OneTurn { begins, ends } => {
+            let [begins, ends] = [begins, ends].map(|at| CallTime::from_micros(at as u64 * 125));
+            if answered(begins, ends) {
                 score.cut_off += 1;
                 wrong.push("cut off".into());
             }
@@ -172,7 +172,8 @@ const COMMITTED: &[(&str, [usize; 4], [u64; 2])] = &[
     ("echo", [0, 0, 0, 0], [0, 0]),
     ("echo, switched on", [0, 1, 1, 0], [0, 0]),
     ("hesitates", [0, 0, 0, 6], [710, 720]),
-    ("hesitates, unfinished", [0, 0, 0, 10], [700, 720]),
+    ("hesitates as before", [0, 0, 0, 2], [910, 1150]),
+    ("hesitates, unfinished", [0, 0, 0, 0], [700, 720]),
     ("interrupts, at once", [0, 0, 0, 0], [100, 200]),
     ("interrupts, clean", [0, 0, 0, 0], [115, 146]),
     ("interrupts, noise at 10 dB", [6, 0, 6, 0], [136, 180]),
@@ -182,7 +183,7 @@ const COMMITTED: &[(&str, [usize; 4], [u64; 2])] = &[
     ("music alone", [0, 2, 4, 0], [0, 0]),
     ("noise alone", [0, 0, 0, 0], [0, 0]),
     ("turns, clean", [0, 0, 0, 0], [706, 720]),
-    ("turns, noise at 20 dB", [0, 0, 0, 0], [788, 2139]),
+    ("turns, noise at 20 dB", [0, 0, 0, 0], [788, 2219]),
 ];
 
 #[test]

@@ -75,6 +75,36 @@ fn words_take_the_floor_and_cut_the_agents_history_to_what_was_heard() {
 }
 
 #[test]
+fn mm_hm_does_not_take_the_floor_but_may_answer_what_was_asked_last() {
+    let (story, answer) = ("We open at nine and close at five, every day of the week.", "All right?");
+    let mut sim = Sim::answered([Reply::say(story)]);
+    sim.run_for(ms(900));
+    sim.caller_says("mm-hm", ms(400));
+    sim.run_until_idle();
+    assert_eq!(sim.last_decision(), Some((Decision::Resume, Reason::BackChannel)));
+    assert_eq!((sim.heard(), sim.prompts().len()), (story.to_string(), 1));
+
+    let mut sim = Sim::answered([Reply::say(answer), Reply::say("Good.")]);
+    sim.run_for(ms(400));
+    sim.caller_says("yeah", ms(400));
+    sim.run_until_idle();
+    assert_eq!(sim.last_decision(), Some((Decision::Yield, Reason::WordsFollowed)));
+    assert_eq!(sim.prompts()[1], Prompt::Said("yeah".into()));
+}
+
+#[test]
+fn a_caller_with_unfinished_words_is_waited_for() {
+    let mut sim = Sim::answered([Reply::say("How many?"), Reply::say("Thank you.")]);
+    sim.world.interim_after = Some(ms(300));
+    sim.run_until_idle();
+    sim.caller_says("my number is", ms(600));
+    sim.caller_pauses(ms(1_100));
+    sim.caller_says("two hundred", ms(600));
+    sim.run_until_idle();
+    assert_eq!(sim.prompts()[1], Prompt::Said("my number is two hundred".into()));
+}
+
+#[test]
 fn nothing_of_a_cancelled_turn_is_sent_after_clear() {
     let mut sim = Sim::answered([Reply::say(OPENING), Reply::say("Yes?")]);
     sim.run_for(ms(900));
