@@ -26,7 +26,7 @@ const MESSAGES: usize = 8_192;
 /// How many empty chunks are kept for the next call: 6 KB each.
 const SPARES: usize = 256;
 /// How many of them are there from the beginning, so that the first calls need not ask for memory.
-const SPARES_AT_START: usize = 16;
+const SPARES_AT_START: usize = 64;
 /// How often the writer looks for messages while calls are open. It is never woken then: a media thread would pay some
 /// 10 to 40 µs for each waking, which is more than it pays for a second of records.
 const POLL: Duration = Duration::from_millis(20);
