@@ -24,6 +24,8 @@ const LONG_CALLS: usize = 3;
 const MEMORY_SLACK_BYTES: u64 = 24 << 20;
 /// A connection that the HTTP client has not closed yet, or a file of the store.
 const FILES_SLACK: usize = 8;
+/// Threads for blocking work, which tokio keeps for 10 s after the last of it. A thread per call would be hundreds.
+const THREADS_SLACK: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_many_calls_the_server_is_where_it_was() {
@@ -48,7 +50,7 @@ async fn after_many_calls_the_server_is_where_it_was() {
 
     let after = at_rest(&server).await;
     soak::print(&format!("{calls} short calls and {LONG_CALLS} long ones: {before:?}, then {after:?}"));
-    assert!(after.threads <= before.threads, "threads: {before:?}, then {after:?}");
+    assert!(after.threads <= before.threads + THREADS_SLACK, "threads: {before:?}, then {after:?}");
     assert!(after.files <= before.files + FILES_SLACK, "open files: {before:?}, then {after:?}");
     let allowed = before.memory_bytes + MEMORY_SLACK_BYTES;
     assert!(after.memory_bytes <= allowed, "memory: {before:?}, then {after:?}");
