@@ -10,8 +10,9 @@ use std::f64::consts::TAU;
 use std::hint::black_box;
 
 /// Pairs a call meets, by what they are for.
-const PAIRS: [(&str, u32, u32); 11] = [
+const PAIRS: [(&str, u32, u32); 12] = [
     ("caller_to_16k_recogniser", 8_000, 16_000),
+    ("caller_to_22k05_file", 8_000, 22_050),
     ("caller_to_24k_model", 8_000, 24_000),
     ("caller_to_48k_browser", 8_000, 48_000),
     ("caller_to_44k1_file", 8_000, 44_100),

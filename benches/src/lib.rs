@@ -1,3 +1,4 @@
-//! What the benches share: the parts of the whole-process load bench.
+//! What the benches share: the parts of the whole-process load bench, and a journal to append to.
 
+pub mod journal;
 pub mod load;

@@ -373,6 +373,8 @@ impl<R: Read> Reader<R> {
         while self.ready.is_empty() && !self.ended {
             if let Err(error) = self.read_page().and_then(|page| self.take_sound(&page)) {
                 self.ended = true;
+                // What of the bad page was read already is not known to be sound.
+                self.ready.clear();
                 return Err(error);
             }
         }
@@ -866,5 +868,15 @@ mod tests {
             #[cfg(feature = "opus")]
             let _ = decode(&bad[..], SampleRate::HZ_8000, 5_000);
         }
+    }
+
+    #[test]
+    fn nothing_comes_after_an_error() {
+        let file = include_bytes!("../../fixtures/fuzz/ogg/packets_after_an_error");
+        let mut reader = Reader::new(&file[..]).unwrap();
+        while let Ok(packet) = reader.next_packet() {
+            assert!(packet.is_some(), "it breaks off before its end");
+        }
+        assert!(reader.next_packet().unwrap().is_none());
     }
 }

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use offhook_engine::call::CallSettings;
 
 pub use layers::SystemPlace;
-use layers::{Layers, read_file};
+use layers::{File, Layers, parse_file, read_file};
 pub use otlp::{OtlpEndpoint, OtlpHeaders};
 use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
@@ -145,8 +145,20 @@ impl Settings {
 
     /// Reads all layers and checks them together. `environment` looks a variable up.
     pub fn load(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let file = read_file(flags, environment)?;
-        let layers = Layers { environment, file: &file };
+        Self::of(flags, environment, &read_file(flags, environment)?)
+    }
+
+    /// Settings of a file alone, given as its text, and checked: no flag, no environment.
+    pub fn from_text(text: &str) -> Result<Self, SettingsError> {
+        Self::of(&Flags::default(), &|_| None, &parse_file(DEFAULT_FILE.into(), text)?)
+    }
+
+    fn of(
+        flags: &Flags,
+        environment: &dyn Fn(&str) -> Option<String>,
+        file: &File,
+    ) -> Result<Self, SettingsError> {
+        let layers = Layers { environment, file };
         let runs_in = layers.read("environment", None)?.unwrap_or(Environment::Development);
         let settings = Self {
             environment: runs_in,

@@ -7,6 +7,9 @@
 //! | `audio.rs` | clips, what the voice makes of a text, and what is found in a recording |
 //! | `conversation.rs` | the shortest conversation, and a call that goes through it undisturbed |
 //! | `http.rs` | a client with an address of its own, for what counts by address |
+//! | `journalled.rs` | conversations in virtual time, each with its journal |
+//! | `fuzz/` | every byte from outside, a function for each place where it comes in |
+//! | `soak.rs` | what a process holds: memory, threads, files |
 //! | `contract/` | the walk through every endpoint of a documented API |
 //!
 //! Waiting is always for something: a message, a record, a line of the log. Time-outs are far beyond what a busy machine
@@ -15,9 +18,12 @@
 pub mod audio;
 pub mod contract;
 pub mod conversation;
+pub mod fuzz;
 pub mod http;
+pub mod journalled;
 pub mod raw;
 pub mod server;
+pub mod soak;
 
 pub use http::{Ask, Client};
 pub use raw::{Announced, Goodbye, RawCall, Sound};

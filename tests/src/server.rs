@@ -20,6 +20,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::soak::Held;
+
 /// A server that is asked to start must answer by then: it loads a dictionary, on a machine that may be busy.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -222,13 +224,14 @@ impl Server {
         self.child.try_wait().expect("it is ours").is_none()
     }
 
+    /// The number of its process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How much memory it has in use, in bytes: `VmRSS` of Linux.
     pub fn memory_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("Linux tells of its processes");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it tells of memory");
-        let kib = line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok());
-        kib.expect("VmRSS is a number of KiB") * 1_024
+        Held::of(self.child.id()).memory_bytes
     }
 
     /// One request.

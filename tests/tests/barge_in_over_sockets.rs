@@ -124,7 +124,8 @@ async fn after_a_cough_the_agent_goes_on_from_the_first_unheard_word() {
 
     let greeting = audio::spoken_sentences(GREETING);
     let rest = call.audio(clear);
-    assert!(greeting.ends_with(&rest), "what comes is the rest of the greeting, to its last sample");
+    // It rises from silence over 8 ms, so that nothing clicks.
+    assert!(greeting.ends_with(&rest[64..]), "what comes is the rest of the greeting, to its last sample");
     let resumed = greeting.len() - rest.len();
     assert!(0 < resumed && resumed <= sent, "resumed at {resumed} after {sent}: no word was left out");
     let mut begins = 0;

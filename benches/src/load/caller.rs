@@ -154,14 +154,14 @@ impl Caller {
     fn script(&mut self, now: Instant, heard: &mut Heard) -> Option<u32> {
         if self.until_turn == 0 {
             self.turns += 1;
-            self.until_turn = if self.turns % 2 == 0 { INTERRUPTED } else { HEARD_OUT };
+            self.until_turn = if self.turns.is_multiple_of(2) { INTERRUPTED } else { HEARD_OUT };
             // Only who is audibly interrupted can be asked how long that took.
             let speaks = self.play_until.is_some_and(|until| until > now);
             self.loud_at = speaks.then_some(now);
             self.spoke_at = None;
         }
         self.until_turn -= 1;
-        let length = if self.turns % 2 == 0 { INTERRUPTED } else { HEARD_OUT };
+        let length = if self.turns.is_multiple_of(2) { INTERRUPTED } else { HEARD_OUT };
         let place = length - 1 - self.until_turn;
         if self.turns == 0 || place >= SPEECH {
             return None;

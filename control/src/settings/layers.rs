@@ -123,7 +123,12 @@ pub(super) fn read_file(
             return Err(SettingsError::File { path, what: format!("the settings file cannot be read: {e}") });
         }
     };
-    match toml::from_str::<File>(&text) {
+    parse_file(path, &text)
+}
+
+/// Reads the file's text. `path` is what errors call it.
+pub(super) fn parse_file(path: PathBuf, text: &str) -> Result<File, SettingsError> {
+    match toml::from_str::<File>(text) {
         Ok(file) => Ok(File { path, ..file }),
         Err(e) => Err(SettingsError::File { path, what: e.to_string().trim_end().to_owned() }),
     }

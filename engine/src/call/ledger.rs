@@ -78,6 +78,12 @@ impl Entry {
         self.heard
     }
 
+    /// Samples heard, as far as was counted.
+    #[cfg(test)]
+    pub(super) fn heard(&self) -> usize {
+        self.heard
+    }
+
     /// A mark, or its time-out, says that all that was sent has been played.
     pub(super) fn hear_all_sent(&mut self) {
         self.heard = self.sent;

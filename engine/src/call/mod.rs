@@ -533,6 +533,10 @@ impl Call {
             let rule = |reason| Rule::new(reason, caller.speech_ms, self.settings.min_speech_ms);
             let (short, enough) = (rule(Reason::TooShort), rule(Reason::EnoughSpeech));
             out.decided(now, Decided::new(Decision::Ignore, short, &[enough], self.seen(Some(&caller))));
+            if self.agent.is_none() && !self.timers.is_set(Deadline::NoInput) {
+                // The agent was cut off by words that the recogniser never confirmed: somebody has to speak next.
+                self.timers.set(Deadline::NoInput, now + ms(self.settings.no_input_ms));
+            }
         }
     }
 

@@ -87,8 +87,11 @@ impl Playout {
     /// is left where it is.
     pub(super) fn audio(&mut self, utterance: UtteranceId, audio: &Arc<[u8]>) -> bool {
         let Some(saying) = self.find_incomplete(utterance) else { return false };
-        saying.entry.received += audio.len();
-        saying.audio.push(Arc::clone(audio));
+        // An empty piece would be waited for: nothing of it is sent, so that no mark says that it was heard.
+        if !audio.is_empty() {
+            saying.entry.received += audio.len();
+            saying.audio.push(Arc::clone(audio));
+        }
         true
     }
 
@@ -297,6 +300,12 @@ impl Playout {
         if let Some(count) = self.underruns.untold() {
             out.event(now, EventKind::Underrun { gap_ms: self.last_gap_ms, count });
         }
+    }
+
+    /// What is queued, in order.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.queue.iter().map(|saying| &saying.entry)
     }
 
     fn find_incomplete(&mut self, utterance: UtteranceId) -> Option<&mut Saying> {

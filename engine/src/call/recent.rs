@@ -3,6 +3,9 @@
 
 use super::receive::{FRAME, FRAME_MS, samples_of};
 
+/// The most that is kept, whatever the settings say: 10 s, 80 KB of every call.
+const SAMPLES_MAX: usize = samples_of(10_000);
+
 /// A ring of the newest frames, 8 kHz µ-law.
 pub(super) struct Recent {
     bytes: Box<[u8]>,
@@ -13,9 +16,9 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// Holds the newest `samples`, rounded up to whole frames.
+    /// Holds the newest `samples`, rounded up to whole frames; at most 10 s of them.
     pub(super) fn new(samples: usize) -> Self {
-        let frames = samples.div_ceil(FRAME).max(1);
+        let frames = samples.min(SAMPLES_MAX).div_ceil(FRAME).max(1);
         Self { bytes: vec![0xFF; frames * FRAME].into_boxed_slice(), next: 0, filled: 0 }
     }
 
@@ -69,5 +72,10 @@ mod tests {
         recent.push(&[7; FRAME]);
         let (older, newer) = recent.newest_ms(60);
         assert_eq!(older.len() + newer.len(), FRAME);
+    }
+
+    #[test]
+    fn no_setting_asks_for_more_memory_than_there_is() {
+        assert_eq!(Recent::new(samples_of(u32::MAX)).bytes.len(), SAMPLES_MAX);
     }
 }

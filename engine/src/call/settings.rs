@@ -15,7 +15,7 @@ pub struct CallSettings {
     pub onset_ms: u32,
     /// See [`CallSettings::onset_ms`]. Default 100 ms.
     pub onset_window_ms: u32,
-    /// Audio from before the onset that the recogniser gets with the utterance. Default 300 ms.
+    /// Audio from before the onset that the recogniser gets with the utterance, at most 10 s. Default 300 ms.
     pub preroll_ms: u32,
     /// Silence for this long ends the caller's turn, unless there is a reason to wait longer: see
     /// [`CallSettings::max_silence_ms`]. Default 700 ms.

@@ -55,6 +55,10 @@ impl Timers {
         self.0[deadline as usize] = None;
     }
 
+    pub(super) fn is_set(&self, deadline: Deadline) -> bool {
+        self.0[deadline as usize].is_some()
+    }
+
     pub(super) fn stop_all(&mut self) {
         self.0 = [None; COUNT];
     }

@@ -17,6 +17,8 @@ mod format;
 mod read;
 mod recording;
 mod replay;
+#[cfg(test)]
+mod tape;
 mod what_if;
 mod write;
 
@@ -24,5 +26,7 @@ pub use append::Appender;
 pub use format::Header;
 pub use read::{Journal, JournalError, read};
 pub use replay::{Replay, Verdict, replay};
+#[cfg(test)]
+pub(crate) use tape::Tape;
 pub use what_if::{Side, Sided, WhatIf, what_if};
 pub use write::Writer;

@@ -176,20 +176,20 @@ impl Tracks {
         self.agent.truncate((now - self.base) as usize);
     }
 
-    /// Gives out all that is final, as interleaved samples appended to `out`.
-    pub(super) fn take_final(&mut self, out: &mut Vec<i16>) {
+    /// Gives out all that is final, appended to `out`.
+    pub(super) fn take_final(&mut self, out: &mut Vec<Stereo>) {
         let caller_end = self.base + self.caller.len() as u64;
         let reach = self.now.saturating_sub(BEHIND_MS_MAX * PER_MS);
         self.take_until(caller_end.max(reach).min(self.now), out);
     }
 
     /// Gives out all the rest of a call that ended at `end`: then as many samples were given out as the call lasted.
-    pub(super) fn take_rest(&mut self, end: CallTime, out: &mut Vec<i16>) {
+    pub(super) fn take_rest(&mut self, end: CallTime, out: &mut Vec<Stereo>) {
         let end = self.advance(end);
         self.take_until(end, out);
     }
 
-    fn take_until(&mut self, until: u64, out: &mut Vec<i16>) {
+    fn take_until(&mut self, until: u64, out: &mut Vec<Stereo>) {
         let mut ulaw = [[SILENCE; PIECE]; 2];
         let mut linear = [[0; PIECE]; 2];
         while self.base < until {
@@ -197,15 +197,25 @@ impl Tracks {
             for ((track, ulaw), linear) in
                 [&mut self.caller, &mut self.agent].into_iter().zip(&mut ulaw).zip(&mut linear)
             {
-                ulaw.fill(SILENCE);
                 let held = length.min(track.len());
-                ulaw.iter_mut().zip(track.drain(..held)).for_each(|(to, from)| *to = from);
+                let (older, newer) = track.as_slices();
+                let from_older = held.min(older.len());
+                ulaw[..from_older].copy_from_slice(&older[..from_older]);
+                ulaw[from_older..held].copy_from_slice(&newer[..held - from_older]);
+                ulaw[held..length].fill(SILENCE);
+                track.drain(..held);
                 decode_ulaw(&ulaw[..length], &mut linear[..length]);
             }
             let [left, right] = &linear;
-            out.extend(left.iter().zip(right).take(length).flat_map(|(left, right)| [*left, *right]));
+            out.extend(left.iter().zip(right).take(length).map(|(left, right)| {
+                let ([l0, l1], [r0, r1]) = (left.to_le_bytes(), right.to_le_bytes());
+                [l0, l1, r0, r1]
+            }));
             self.base += length as u64;
         }
+        // Between two chunks of records a call keeps little: it must not keep the memory for a chunk's worth.
+        self.caller.shrink_to(KEPT);
+        self.agent.shrink_to(KEPT);
     }
 
     fn advance(&mut self, at: CallTime) -> u64 {
@@ -216,6 +226,11 @@ impl Tracks {
 
 /// Samples that are decoded at once.
 const PIECE: usize = 800;
+/// Room that a track keeps, in samples: for the lead that a healthy call's agent has.
+const KEPT: usize = 1_024;
+
+/// A sample of each side as it stands in the file: 16 bits each, little-endian, the caller's first.
+type Stereo = [u8; 4];
 
 /// Appends `ulaw` to a track so that it begins at `place`, which is at or after the track's end.
 fn put(track: &mut VecDeque<u8>, base: u64, place: u64, ulaw: &[u8]) {
@@ -271,10 +286,8 @@ impl<F: Write + Seek> Recording<F> {
         if scratch.samples.is_empty() {
             return Ok(());
         }
-        scratch.bytes.clear();
-        scratch.bytes.extend(scratch.samples.iter().flat_map(|sample| sample.to_le_bytes()));
-        self.file.write_all(&scratch.bytes)?;
-        self.written += scratch.samples.len() as u64 / 2;
+        self.file.write_all(scratch.samples.as_flattened())?;
+        self.written += scratch.samples.len() as u64;
         Ok(())
     }
 
@@ -291,8 +304,7 @@ impl<F: Write + Seek> Recording<F> {
 /// Memory that recordings share while they write.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    samples: Vec<i16>,
-    bytes: Vec<u8>,
+    samples: Vec<Stereo>,
 }
 
 /// The 44 bytes before the samples of a WAV file that holds `frames` samples of each side.
@@ -348,12 +360,12 @@ mod tests {
     fn runs(mut tracks: Tracks, end_ms: u64) -> [Vec<(u8, f64)>; 2] {
         let mut out = Vec::new();
         tracks.take_rest(at_ms(end_ms), &mut out);
-        assert_eq!(out.len() as u64, end_ms * PER_MS * 2);
+        assert_eq!(out.len() as u64, end_ms * PER_MS);
         [0, 1].map(|side| {
             let mut runs: Vec<(u8, f64)> = Vec::new();
-            for sample in out.iter().skip(side).step_by(2) {
+            for sample in out.iter().map(|both| i16::from_le_bytes([both[2 * side], both[2 * side + 1]])) {
                 // From the top, so that silence is 0xFF and not the other code for zero.
-                let code = (0..=255).rev().find(|code| ulaw_to_linear(*code) == *sample).unwrap();
+                let code = (0..=255).rev().find(|code| ulaw_to_linear(*code) == sample).unwrap();
                 match runs.last_mut() {
                     Some((last, ms)) if *last == code => *ms += 1.0 / PER_MS as f64,
                     _ => runs.push((code, 1.0 / PER_MS as f64)),
@@ -399,10 +411,10 @@ mod tests {
                 tracks.take_final(&mut sink);
             }
             tracks.take_rest(at_ms(10_000), &mut sink);
-            assert_eq!(sink.len(), 2 * 10_000 * PER_MS as usize);
+            assert_eq!(sink.len(), 10_000 * PER_MS as usize);
             for n in 0..500 {
-                let middle = 2 * (n * FRAME as usize + FRAME as usize / 2);
-                assert_eq!(sink[middle], ulaw_to_linear((n % 100) as u8), "frame {n}");
+                let middle = n * FRAME as usize + FRAME as usize / 2;
+                assert_eq!(sink[middle][..2], ulaw_to_linear((n % 100) as u8).to_le_bytes(), "frame {n}");
             }
         }
     }
@@ -519,13 +531,13 @@ mod tests {
                 }
                 if tick % 50 == 0 {
                     tracks.take_final(&mut out);
-                    samples += out.len() / 2;
+                    samples += out.len();
                     out.clear();
                     held = held.max(tracks.caller.len() + tracks.agent.len());
                 }
             }
             tracks.take_rest(CallTime::from_micros(3_600_000_049), &mut out);
-            samples += out.len() / 2;
+            samples += out.len();
             assert_eq!(samples, 3_600 * 8_000);
             assert!(lag_ms <= LAG_MS_MAX + 20, "{lag_ms} ms");
             assert!(held < 16_000, "{held} bytes");
@@ -616,9 +628,9 @@ mod tests {
             let end = CallTime::from_micros(now);
             often.take_rest(end, &mut early);
             once.take_rest(end, &mut late);
-            prop_assert_eq!(early.len() as u64, 2 * samples_at(end));
+            prop_assert_eq!(early.len() as u64, samples_at(end));
             // A caller who is further behind than the recording waits for may differ; the agent may not.
-            prop_assert!(early.iter().skip(1).step_by(2).eq(late.iter().skip(1).step_by(2)));
+            prop_assert!(early.iter().map(|both| &both[2..]).eq(late.iter().map(|both| &both[2..])));
             if now < BEHIND_MS_MAX * 1_000 {
                 prop_assert_eq!(early, late);
             }

@@ -20,13 +20,13 @@ use crate::call::{CallSettings, CallTime, EndReason};
 use crate::engine::{CallId, CallSink, EngineError, Finished};
 use crate::measure::{CallTotals, Counts, bump};
 
-/// How many messages may wait for the writer: 64 MB of chunks, eight seconds of a disk that hangs under 500 calls.
+/// How many messages may wait for the writer: 48 MB of chunks, eight seconds of a disk that hangs under 500 calls.
 /// Full: chunks stay with their media threads; see [`Appender`] for what follows.
-const MESSAGES: usize = 4_096;
-/// How many empty chunks are kept for the next call: 16 KB each.
+const MESSAGES: usize = 8_192;
+/// How many empty chunks are kept for the next call: 6 KB each.
 const SPARES: usize = 256;
 /// How many of them are there from the beginning, so that the first calls need not ask for memory.
-const SPARES_AT_START: usize = 16;
+const SPARES_AT_START: usize = 64;
 /// How often the writer looks for messages while calls are open. It is never woken then: a media thread would pay some
 /// 10 to 40 µs for each waking, which is more than it pays for a second of records.
 const POLL: Duration = Duration::from_millis(20);

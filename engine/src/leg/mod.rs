@@ -17,6 +17,34 @@ use crate::call::{EndReason, Fault, mark_name};
 use twilio::Twilio;
 use websocket::WebSocketLink;
 
+/// What the bytes of a WebSocket client say, a line for each message, to their end or to where they break the protocol.
+///
+/// `portion`: how many bytes are read at once. A leg reads from its socket; this is for tests that have any bytes at all.
+pub fn messages_in(bytes: &[u8], portion: usize) -> Vec<String> {
+    let (mut unframer, mut inbox, mut lines) = (framing::Unframer::default(), Inbox::new(), Vec::new());
+    let mut rest = bytes;
+    loop {
+        let filled = unframer.fill(&mut inbox, |room| {
+            let (head, tail) = rest.split_at(rest.len().min(portion.clamp(1, room.len())));
+            room[..head.len()].copy_from_slice(head);
+            rest = tail;
+            Ok::<_, std::convert::Infallible>(head.len())
+        });
+        let read = matches!(filled, Some((Ok(1..), _)));
+        let before = lines.len();
+        while let Some(item) = unframer.next(&mut inbox) {
+            lines.push(format!("{item:?}"));
+            if matches!(item, framing::Item::Broken(_) | framing::Item::Close(_)) {
+                return lines;
+            }
+        }
+        unframer.keep(&mut inbox);
+        if !read && lines.len() == before {
+            return lines;
+        }
+    }
+}
+
 pub(crate) struct Leg {
     link: WebSocketLink,
     dialect: Twilio,

@@ -14,8 +14,17 @@
 mod clock;
 mod meter;
 mod post;
+mod prefetch;
 mod seat;
+mod signal;
+#[cfg(test)]
+mod signals_in_every_order;
 mod thread;
+
+/// What signals between threads are made of.
+mod atomics {
+    pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
+}
 
 /// Now, for who reads a media thread's numbers from outside.
 pub(crate) fn now() -> std::time::Instant {
@@ -26,4 +35,5 @@ pub(crate) fn now() -> std::time::Instant {
 pub(crate) use post::OwnedCommand;
 pub(crate) use post::Post;
 pub(crate) use seat::{NewSeat, Seat};
+pub(crate) use signal::Flag;
 pub(crate) use thread::MediaThread;

@@ -1,6 +1,6 @@
 //! How other threads reach a media thread: an inbox, and a waker.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use mio::Waker;
 
 use super::Seat;
 use super::meter::Meter;
+use super::signal::{Flag, Nap};
 use crate::call::{Command, EndReason};
 use crate::engine::EngineError;
 use crate::measure::bump;
@@ -61,9 +62,9 @@ struct Shared {
     meter: Meter,
     /// The thread, once it runs, and whether it naps: then its waker would wake nobody.
     thread: OnceLock<Thread>,
-    napping: AtomicBool,
-    /// True if answers were not announced for want of room.
-    missed: AtomicBool,
+    nap: Nap,
+    /// Up if answers were not announced for want of room.
+    missed: Flag,
 }
 
 /// The way to a media thread. Cheap to clone.
@@ -84,8 +85,8 @@ impl Post {
             waker,
             meter: Meter::new(),
             thread: OnceLock::new(),
-            napping: AtomicBool::new(false),
-            missed: AtomicBool::new(false),
+            nap: Nap::over(),
+            missed: Flag::down(),
         };
         (Self(Arc::new(shared)), letters)
     }
@@ -106,7 +107,7 @@ impl Post {
     /// Announces answers for a call. Called on speech threads.
     pub(crate) fn announce(&self, call: u64) {
         if self.0.inbox.try_send(Letter::Answers { call }).is_err() {
-            self.0.missed.store(true, Ordering::Release);
+            self.0.missed.raise();
             bump(&self.meter().answers_unannounced, 1);
         }
         self.wake();
@@ -121,29 +122,25 @@ impl Post {
     /// Sleeps for `length`, or until there is a letter, on the media thread that this is the way to. `letters`: its inbox.
     pub(super) fn nap(&self, length: Duration, letters: &Receiver<Letter>) {
         self.0.thread.get_or_init(std::thread::current);
-        self.0.napping.store(true, Ordering::Relaxed);
-        // With the fence in `wake`: either the letter is seen here, or the nap is seen there.
-        fence(Ordering::SeqCst);
+        self.0.nap.begin();
         if letters.is_empty() {
             std::thread::park_timeout(length);
         }
-        self.0.napping.store(false, Ordering::Relaxed);
-        // And either the end of the nap is seen there, or the letter before the next wait for sockets.
-        fence(Ordering::SeqCst);
+        self.0.nap.end();
     }
 
     /// Wakes the thread, wherever it waits. A letter, or word that one was missed, goes before.
     fn wake(&self) {
-        fence(Ordering::SeqCst);
+        let naps = self.0.nap.is_seen();
         match self.0.thread.get() {
-            Some(thread) if self.0.napping.load(Ordering::Relaxed) => thread.unpark(),
+            Some(thread) if naps => thread.unpark(),
             _ => drop(self.0.waker.wake()),
         }
     }
 
     /// True once if answers could not be announced since the last time.
     pub(super) fn take_missed(&self) -> bool {
-        self.0.missed.swap(false, Ordering::Acquire)
+        self.0.missed.take()
     }
 
     /// The thread's numbers.

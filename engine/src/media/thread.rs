@@ -18,6 +18,7 @@ use slab::Slab;
 
 use super::meter::{Meter, Rounds};
 use super::post::{Letter, OwnedCommand, Post};
+use super::prefetch::prefetch;
 use super::seat::{Scratch, Seat};
 use crate::call::{EndReason, Outputs};
 use crate::engine::EngineError;
@@ -150,7 +151,11 @@ impl Loop {
             self.read_letters(now);
             self.do_what_is_due(now);
             self.read_on(now);
+            let mut coming = events.iter().skip(1);
             for event in &events {
+                if let Some(seat) = coming.next().and_then(|event| self.seats.get(event.token().0)) {
+                    prefetch(&**seat);
+                }
                 if event.token() != WAKER {
                     self.on_socket(event.token().0, event.is_read_closed() || event.is_error(), now);
                 }

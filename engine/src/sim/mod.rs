@@ -5,6 +5,7 @@
 //! replay's own tests use it; nothing here is part of a real call.
 
 mod carrier;
+mod dice;
 mod ear;
 mod line;
 mod speech;
@@ -18,6 +19,7 @@ use crate::call::{
     Outputs, Prompt, Reason, Speaker, Then, Turn, TurnId, UtteranceId,
 };
 use carrier::Carrier;
+pub use dice::Dice;
 pub use ear::Ear;
 pub use line::Line;
 pub use speech::voiced;

@@ -5,11 +5,13 @@
 //! 10 to 40 µs. What cannot wait wakes it at once; audio of the caller does so once in 100 ms, for all calls together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::media::Flag;
 
 /// Room on the list. Full: the thread looks at all of its sessions.
 const LIST: usize = 4_096;
@@ -20,8 +22,8 @@ const AUDIO_PERIOD: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 struct Shared {
     list: Sender<u64>,
-    /// True if a session did not fit on the list.
-    overflowed: AtomicBool,
+    /// Up if a session did not fit on the list.
+    overflowed: Flag,
     start: Instant,
     /// When audio woke the thread last, in µs from the start.
     audio_us: AtomicU64,
@@ -42,7 +44,7 @@ pub(super) struct Foundry(Arc<Shared>);
 #[derive(Clone, Debug)]
 pub(crate) struct Bell {
     session: u64,
-    rung: Arc<AtomicBool>,
+    rung: Arc<Flag>,
     shared: Arc<Shared>,
     thread: Thread,
 }
@@ -50,7 +52,7 @@ pub(crate) struct Bell {
 /// A list, and what makes bells for it. `now`: any moment before the first bell is rung.
 pub(super) fn list(now: Instant) -> (Foundry, List) {
     let (list, rang) = bounded(LIST);
-    let overflowed = AtomicBool::new(false);
+    let overflowed = Flag::down();
     let shared = Arc::new(Shared { list, overflowed, start: now, audio_us: AtomicU64::new(0) });
     (Foundry(Arc::clone(&shared)), List { rang, shared })
 }
@@ -58,7 +60,7 @@ pub(super) fn list(now: Instant) -> (Foundry, List) {
 impl Foundry {
     /// The bell of `session`, which wakes `thread`.
     pub(super) fn bell(&self, session: u64, thread: Thread) -> Bell {
-        Bell { session, rung: Arc::default(), shared: Arc::clone(&self.0), thread }
+        Bell { session, rung: Arc::new(Flag::down()), shared: Arc::clone(&self.0), thread }
     }
 }
 
@@ -70,21 +72,21 @@ impl List {
 
     /// True once if some did not fit on the list.
     pub(super) fn overflowed(&self) -> bool {
-        self.shared.overflowed.swap(false, Ordering::AcqRel)
+        self.shared.overflowed.take()
     }
 }
 
 impl Bell {
     /// Puts the session on the list. What was handed over before is seen by whoever takes it off.
     pub(super) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) && self.shared.list.try_send(self.session).is_err() {
-            self.shared.overflowed.store(true, Ordering::Release);
+        if self.rung.raise() && self.shared.list.try_send(self.session).is_err() {
+            self.shared.overflowed.raise();
         }
     }
 
     /// The thread looks at the session now: what comes from here on rings again.
     pub(super) fn answer(&self) {
-        self.rung.swap(false, Ordering::AcqRel);
+        self.rung.take();
     }
 
     /// Rings, and wakes the thread.

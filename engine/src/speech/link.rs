@@ -14,13 +14,13 @@ use crate::call::{Prompt, Then, TurnId, UtteranceId, WordStart};
 
 /// Audio crosses in pieces of at most a frame.
 pub(crate) const PIECE: usize = 160;
-/// Room for requests: 1.2 s of audio. Full: audio is dropped and counted, and the call is told of the gap; other
+/// Room for requests: 0.8 s of audio. Full: audio is dropped and counted, and the call is told of the gap; other
 /// requests wait on the media thread, in order.
-const REQUESTS: usize = 64;
+const REQUESTS: usize = 48;
 /// Places of that room that audio leaves to requests.
-const RESERVED: usize = 16;
-/// Room for results: far more than one answer has sentences. Full: results wait with the session, in order.
-const RESULTS: usize = 64;
+const RESERVED: usize = 8;
+/// Room for results. Full: they wait with the session, in order, and it looks again soon.
+const RESULTS: usize = 16;
 
 /// What a call asks of its session.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 pub(crate) mod bell;
 pub mod canned;
 pub mod grammar;
+mod hand_over;
 pub(crate) mod link;
 pub(crate) mod mind;
 mod render;
@@ -14,6 +15,8 @@ pub(crate) mod session;
 pub mod stt;
 pub mod tts;
 pub(crate) mod worker;
+
+pub use hand_over::HandOver;
 
 use std::ops::ControlFlow;
 

@@ -81,6 +81,10 @@ fn value(key: &str, like: &Value, text: &str) -> Result<Value, String> {
             "false" | "off" | "no" => Ok(Value::Boolean(false)),
             _ => Err("write true or false".into()),
         },
+        Value::Array(_) => {
+            let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+            Ok(Value::Array(words.map(|word| Value::String(word.to_owned())).collect()))
+        }
         _ => Ok(Value::String(text.to_owned())),
     }
 }
@@ -132,6 +136,10 @@ mod tests {
     fn every_setting_can_be_set() {
         let table = Table::try_from(CallSettings::default()).unwrap();
         for (key, value) in &table {
+            let value = match value {
+                Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+                value => value.to_string(),
+            };
             assert_eq!(set(&[&format!("{key}={value}")]), Ok(CallSettings::default()), "{key}");
             assert_eq!(set(&[&format!("call.{}={value}", plain(key))]), Ok(CallSettings::default()), "{key}");
         }

@@ -13,6 +13,8 @@ mod simulations;
 mod status;
 mod webhook;
 
+pub use simulations::read_simulation;
+
 use std::sync::Arc;
 
 use axum::http::HeaderMap;

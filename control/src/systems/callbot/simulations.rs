@@ -184,7 +184,7 @@ struct Summary {
     )
 )]
 pub(super) async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Json<Started>, ApiError> {
-    let new = read(&Fields::read(request).await?)?;
+    let new = read_simulation(&Fields::read(request).await?)?;
     let (calls, seconds) = (new.calls, u64::from(new.duration_s));
     let estimated_duration = if new.at_once { seconds } else { seconds * u64::from(calls) };
     let simulation_id = app.simulations.start(new).await?;
@@ -303,7 +303,8 @@ fn test_run(simulation: &Simulation) -> TestRun {
     }
 }
 
-fn read(fields: &Fields) -> Result<NewSimulation, ApiError> {
+/// Reads the body of a request for simulated calls. Errors name the field that is missing or out of bounds.
+pub fn read_simulation(fields: &Fields) -> Result<NewSimulation, ApiError> {
     let calls = fields.integer("call_count", 1..=CALLS_MAX)?.ok_or_else(|| ApiError {
         details: serde_json::json!({ "parameter": "call_count", "expected_type": "integer" }),
         ..ApiError::missing("call_count")
@@ -362,7 +363,7 @@ mod tests {
     use crate::domain::time::UnixMs;
 
     fn asked(text: &str) -> Result<NewSimulation, ApiError> {
-        read(&Fields::parse(text.as_bytes()).unwrap())
+        read_simulation(&Fields::parse(text.as_bytes()).unwrap())
     }
 
     #[test]

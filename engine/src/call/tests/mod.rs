@@ -3,4 +3,6 @@
 mod anything;
 mod conversation;
 mod exact;
+mod table;
 mod trouble;
+mod worst;

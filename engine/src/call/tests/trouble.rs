@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::call::receive::{Frame, Receive};
 use crate::call::{
-    Call, CallSettings, CallTime, EndReason, EventKind, Fault, Input, Media, Output, Outputs, Prompt, Reason,
+    Call, CallSettings, CallTime, Decision, EndReason, EventKind, Fault, Input, Media, Output, Outputs,
+    Prompt, Reason, UtteranceId,
 };
 use crate::sim::{Reply, Sim, voiced};
 
@@ -318,6 +319,20 @@ fn a_silent_recogniser_is_given_up() {
 }
 
 #[test]
+fn a_recogniser_that_falls_silent_after_its_first_words_does_not_hold_the_call() {
+    let mut sim = Sim::answered([Reply::say("We are open from nine in the morning to five in the evening.")]);
+    sim.world.recogniser_delay = Duration::from_secs(30);
+    sim.world.interim_after = Some(ms(100));
+    sim.run_for(ms(800));
+    sim.caller_says("no", ms(160));
+    sim.run_for(Duration::from_secs(6));
+    assert!(sim.decisions().contains(&(Decision::Yield, Reason::WordsFollowed)), "{:?}", sim.decisions());
+    assert_eq!(sim.last_decision(), Some((Decision::Ignore, Reason::TooShort)));
+    sim.run_for(Duration::from_secs(8));
+    assert_eq!(sim.prompts().last(), Some(&Prompt::Silence(1)), "somebody speaks next");
+}
+
+#[test]
 fn an_agent_that_never_answers_ends_the_call() {
     let mut sim = Sim::answered([Reply::say("Hello.")]);
     sim.world.agent_delay = Duration::from_secs(100);
@@ -335,6 +350,21 @@ fn a_voice_that_never_speaks_does_not_hold_the_call() {
     sim.caller_says("hello", ms(600));
     sim.run_until_idle();
     assert!(sim.prompts().contains(&Prompt::Said("hello".into())));
+}
+
+#[test]
+fn a_voice_that_gives_an_empty_piece_does_not_hold_the_call() {
+    let mut sim = Sim::answered([Reply::say("Hello.")]);
+    sim.world.voice_delay = Duration::from_secs(100);
+    sim.run_for(ms(200));
+    sim.input(Input::AgentAudio { utterance: UtteranceId(1), audio: &[].into() });
+    sim.input(Input::AgentAudioEnd { utterance: UtteranceId(1), failed: false, words: &[] });
+    sim.run_for(Duration::from_secs(8));
+    assert_eq!(
+        sim.prompts().last(),
+        Some(&Prompt::Silence(1)),
+        "the turn is over, the caller's silence counts"
+    );
 }
 
 #[test]
