@@ -55,7 +55,7 @@ use settings::ms;
 use tally::Tally;
 use timers::Timers;
 use turn::{CallerTurn, Over};
-use vad::{Edge, SpeechDetector};
+pub(crate) use vad::{Edge, SpeechDetector};
 
 /// One call: takes inputs, gives outputs.
 ///

@@ -29,7 +29,7 @@ unsafe impl Send for Detector {}
 
 /// What one frame changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Edge {
+pub(crate) enum Edge {
     /// Nothing.
     None,
     /// The caller began to speak.
@@ -38,7 +38,7 @@ pub(super) enum Edge {
     Ended,
 }
 
-pub(super) struct SpeechDetector {
+pub(crate) struct SpeechDetector {
     detector: Detector,
     /// Energy of the loudest recent frame, as a sum of squares.
     peak: u64,
@@ -51,7 +51,7 @@ pub(super) struct SpeechDetector {
 }
 
 impl SpeechDetector {
-    pub(super) fn new(settings: &CallSettings) -> Self {
+    pub(crate) fn new(settings: &CallSettings) -> Self {
         let mode = match settings.vad_mode {
             0 => VadMode::Quality,
             1 => VadMode::LowBitrate,
@@ -70,13 +70,13 @@ impl SpeechDetector {
     }
 
     /// Judges one frame by itself: is it voiced?
-    pub(super) fn is_voiced(&mut self, pcm: &[i16; FRAME]) -> bool {
+    pub(crate) fn is_voiced(&mut self, pcm: &[i16; FRAME]) -> bool {
         // A frame of 160 samples at 8 kHz is 20 ms, one of the three lengths that the detector takes.
         self.detector.0.is_voice_segment(pcm).unwrap_or(false) && self.is_loud(pcm)
     }
 
     /// Takes the verdict on one frame: what did it change?
-    pub(super) fn take(&mut self, voiced: bool) -> Edge {
+    pub(crate) fn take(&mut self, voiced: bool) -> Edge {
         self.verdicts = self.verdicts << 1 | u64::from(voiced);
         self.silent_frames = if voiced { 0 } else { self.silent_frames.saturating_add(1) };
         if !self.speaking && voiced && self.voiced_in(self.onset_window) >= self.onset_frames {

@@ -6,6 +6,7 @@
 
 mod carrier;
 mod dice;
+mod ear;
 mod line;
 mod speech;
 mod voice;
@@ -19,6 +20,7 @@ use crate::call::{
 };
 use carrier::Carrier;
 pub use dice::Dice;
+pub use ear::Ear;
 pub use line::Line;
 pub use speech::voiced;
 use voice::SimVoice;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::call::receive::{Frame, Receive};
 use crate::call::{
     Call, CallSettings, CallTime, Decision, EndReason, EventKind, Fault, Input, Media, Output, Outputs,
     Prompt, Reason, UtteranceId,
@@ -400,4 +401,47 @@ fn lost_audio_is_not_concealed_faster_than_time_passes() {
     }
     let concealed = |kind: &EventKind| matches!(kind, EventKind::Gap { concealed_ms: 0, count: 32, .. });
     assert_eq!(bare.told(concealed), 1, "{:?}", bare.events);
+}
+
+/// An hour in which frames come late and then all at once, are lost, come twice and change places.
+#[test]
+fn an_hour_of_trouble_leaves_the_calls_audio_as_long_as_the_callers_clock() {
+    let speech = voiced(ms(1_000));
+    let settings = CallSettings::default();
+    let (mut receive, mut frame) = (Receive::new(settings.preroll_ms), Frame::EMPTY);
+    let (mut frames, mut faults, mut held) = (0u32, 0u32, Vec::new());
+    let mut random = 1u32;
+    for n in 0..3_600 * 50u32 {
+        held.push(n);
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let (trouble, size) = ((random >> 24) % 64, (random >> 16) % 24 + 1);
+        if n % 50 == 49 {
+            let mut arrived = std::mem::take(&mut held);
+            let last = arrived.len() - 1;
+            match trouble % 5 {
+                0 => drop(arrived.drain(5..5 + size as usize)),
+                1 => arrived.insert(10, arrived[9]),
+                2 => arrived.swap(20, 21),
+                3 => arrived.insert(last, arrived[3]),
+                _ => {}
+            }
+            faults += u32::from(trouble % 5 != 4);
+            // All of a second comes together at its end, as if the network had stood still for it.
+            let now = CallTime::from_millis(u64::from(n + 1) * 20);
+            for n in arrived {
+                let from = n as usize * 160 % (speech.len() - 160);
+                let media = Media {
+                    chunk: Some(n + 1),
+                    timestamp_ms: Some(n * 20),
+                    payload: &speech[from..from + 160],
+                };
+                let mut piece = receive.accept(now, &media, &settings, &mut |_| {});
+                while receive.next_frame(&mut piece, &mut frame) {
+                    frames += 1;
+                }
+            }
+            assert!(frames.abs_diff(n + 1) <= 1, "{frames} frames after {} of the caller's", n + 1);
+        }
+    }
+    assert!(faults > 2_000, "there was trouble: {faults}");
 }
