@@ -72,6 +72,7 @@ fn tape(noise: Option<(&str, f32)>) -> Tape {
 
 /// What an ear makes of a tape: for each frame, voiced or not, and whether speech begins with it.
 type Heard = Vec<(bool, bool)>;
+type Listen = Box<dyn Fn(&Tape) -> Heard>;
 
 fn webrtc(mode: u8, tape: &Tape) -> Heard {
     let mut ear = Ear::new(&CallSettings { vad_mode: mode, ..CallSettings::default() });
@@ -127,7 +128,7 @@ fn row(tape: &Tape, heard: &Heard) -> String {
 }
 
 fn main() {
-    let mut ears: Vec<(String, Box<dyn Fn(&Tape) -> Heard>)> = Vec::new();
+    let mut ears: Vec<(String, Listen)> = Vec::new();
     for mode in 0..4 {
         ears.push((format!("webrtc {mode}"), Box::new(move |tape| webrtc(mode, tape))));
     }
