@@ -13,6 +13,7 @@ pub mod audio;
 pub mod conceal;
 pub mod g711;
 pub mod levels;
+pub mod noise;
 pub mod ogg;
 #[cfg(feature = "opus")]
 pub mod opus;

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
+use offhook_engine::sim::Dice;
 
 use super::Error;
 use super::caller::Caller;
@@ -41,7 +42,7 @@ pub fn run(
     begins: impl FnOnce() -> Result<(), Error>,
     ends: impl FnOnce() -> Result<(), Error>,
 ) -> Result<Heard, Error> {
-    let (sender, connected) = mpsc::channel();
+    let (sender, connected) = mpsc::sync_channel(load.calls);
     std::thread::scope(|scope| {
         let dialling = scope.spawn(move || dial(load, &sender));
         let heard = Generator::new(load)?.run(speech, &connected, begins, ends);
@@ -51,7 +52,7 @@ pub fn run(
     })
 }
 
-fn dial(load: Load, connected: &mpsc::Sender<Connected>) -> Result<(), Error> {
+fn dial(load: Load, connected: &mpsc::SyncSender<Connected>) -> Result<(), Error> {
     let first = Instant::now();
     for number in 0..load.calls {
         let due = first + Duration::from_secs_f64(number as f64 / load.ramp_per_second);
@@ -69,7 +70,7 @@ struct Generator {
     callers: Vec<Caller>,
     /// When each caller's next frame is due, and whose it is: soonest last.
     due: std::collections::BinaryHeap<std::cmp::Reverse<(Instant, usize)>>,
-    random: u64,
+    dice: Dice,
     heard: Heard,
     text: Vec<u8>,
     scratch: Vec<u8>,
@@ -82,7 +83,7 @@ impl Generator {
             poll: Poll::new()?,
             callers: Vec::with_capacity(load.calls),
             due: std::collections::BinaryHeap::with_capacity(load.calls),
-            random: load.seed | 1,
+            dice: Dice::new(load.seed),
             heard: Heard::default(),
             text: Vec::with_capacity(1024),
             scratch: vec![0; 64 * 1024],
@@ -154,8 +155,8 @@ impl Generator {
                 }
                 Err(mpsc::TryRecvError::Disconnected) => return Err("a caller could not connect".into()),
             };
-            let wait = (self.next_random() % u64::from(CYCLE_FRAMES)) as u32;
-            let phase = Duration::from_micros(self.next_random() % 20_000);
+            let wait = self.dice.below(CYCLE_FRAMES.into()) as u32;
+            let phase = Duration::from_micros(self.dice.below(PTIME.as_micros() as u64));
             let mut caller = Caller::new(one, wait, matches!(self.load.target, Target::Floor(_)));
             let number = self.callers.len();
             self.poll.registry().register(&mut caller.socket, Token(number), Interest::READABLE)?;
@@ -176,13 +177,5 @@ impl Generator {
             let at = Instant::now();
             self.callers[number].tick(at, due, speech, &mut self.text, &mut self.heard);
         }
-    }
-
-    /// xorshift64 (Marsaglia, 2003): any numbers will do, as long as a run can be repeated.
-    fn next_random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
     }
 }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use offhook_codecs::noise::Random;
 use offhook_codecs::{g711, pcm};
 use offhook_engine::call::{
     Call, CallSettings, CallTime, Event, EventKind, Input, Media, Output, Outputs, Then, TurnId, UtteranceId,
     WordStart, mark_name,
 };
-use offhook_fixtures::sounds::{Random, dbfs, samples};
+use offhook_fixtures::sounds::{dbfs, samples};
 
 const FRAME: usize = 160;
 /// A recogniser needs this long after the end of an utterance, an agent after its prompt, a voice after its text.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::super::sound::Random;
+use offhook_codecs::noise::Random;
 
 /// How many calls are placed together, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
