@@ -475,7 +475,7 @@ impl CallSink for Calls {
 }
 
 /// Where a call that had media stands after its end.
-fn status_of(reason: EndReason) -> CallStatus {
+pub(super) fn status_of(reason: EndReason) -> CallStatus {
     match reason {
         EndReason::AgentHangup | EndReason::CallerHangup | EndReason::Operator | EndReason::Shutdown => {
             CallStatus::Completed

@@ -17,11 +17,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use offhook_engine::call::{CallTime, Decided, EndReason, Event, EventKind, Response, Speaker, Turn};
+use offhook_engine::call::{CallTime, Decided, Event, EventKind, Response, Speaker, Turn};
 use offhook_engine::{CallId, CallSink, Finished};
 use serde::Serialize;
 use sha1::{Digest, Sha1};
 use uuid::Uuid;
+
+use super::call::CallStatus;
+use super::calls::status_of;
 
 /// How many decisions a call's span holds; those beyond are counted.
 const DECISIONS_MAX: usize = 128;
@@ -257,7 +260,7 @@ impl Trace {
             ],
             events: self.decisions,
             events_dropped: self.decisions_dropped,
-            failed: is_failure(finished.reason).then(|| finished.reason.as_str()),
+            failed: (status_of(finished.reason) == CallStatus::Failed).then(|| finished.reason.as_str()),
         }
     }
 
@@ -274,20 +277,6 @@ fn trace_id(call: &CallId) -> [u8; 16] {
     })
 }
 
-/// True if somebody should look at a call that ended so.
-fn is_failure(reason: EndReason) -> bool {
-    match reason {
-        EndReason::AgentHangup | EndReason::CallerHangup | EndReason::Operator | EndReason::Shutdown => false,
-        EndReason::LegLost
-        | EndReason::MediaTimeout
-        | EndReason::UnsupportedMedia
-        | EndReason::ProtocolError
-        | EndReason::AgentFailed
-        | EndReason::EngineFault
-        | EndReason::EngineRestarted => true,
-    }
-}
-
 /// One of the engine's words, as it stands in timelines.
 fn word(of: &impl Serialize) -> Attribute {
     let word = serde_json::to_value(of).ok().and_then(|word| word.as_str().map(str::to_owned));
@@ -300,7 +289,7 @@ fn number(of: u32) -> Attribute {
 
 #[cfg(test)]
 mod tests {
-    use offhook_engine::call::{By, Decision, Reason, TurnId};
+    use offhook_engine::call::{By, Decision, EndReason, Reason, TurnId};
 
     use super::*;
 
