@@ -16,12 +16,13 @@ const READ_BYTES: usize = 64 * 1024;
 /// A call that had to keep part of a message may keep this much memory for the next time.
 const KEPT_BYTES_MAX: usize = 4 * 1024;
 
+// What a frame is (5.2).
 const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
+pub(super) const TEXT: u8 = 1;
 const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
+pub(super) const CLOSE: u8 = 8;
 const PING: u8 = 9;
-const PONG: u8 = 10;
+pub(super) const PONG: u8 = 10;
 
 /// What the bytes of a client say.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use mio::net::TcpStream;
 
-use super::framing::{Inbox, Item, Unframer};
+use super::framing::{CLOSE, Inbox, Item, PONG, TEXT, Unframer};
 use crate::call::{EndReason, Fault};
 
 /// The most that waits for a carrier which does not read: some 15 s of agent audio. Beyond, the leg counts as lost.
@@ -15,10 +15,8 @@ const OUTBOX_BYTES: usize = 2 * 1024;
 /// The longest head of a frame of ours: two bytes, and two of length.
 const HEAD_BYTES: usize = 4;
 
-// The first byte of a final, unmasked frame (RFC 6455, 5.2).
-const TEXT: u8 = 0x81;
-const CLOSE: u8 = 0x88;
-const PONG: u8 = 0x8A;
+/// The bit of a frame's first byte that says that no more of its message follows (RFC 6455, 5.2).
+const FINAL: u8 = 0x80;
 
 /// The other side is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,12 +144,12 @@ impl WebSocketLink {
     }
 
     /// Frames what `write` appends, at most 65,535 bytes: its length is known only afterwards, and stands before it.
-    fn put(&mut self, first: u8, write: impl FnOnce(&mut Vec<u8>)) {
+    fn put(&mut self, opcode: u8, write: impl FnOnce(&mut Vec<u8>)) {
         if self.said_goodbye {
             return;
         }
         let start = self.outbox.len();
-        self.outbox.extend_from_slice(&[first, 126, 0, 0]);
+        self.outbox.extend_from_slice(&[FINAL | opcode, 126, 0, 0]);
         write(&mut self.outbox);
         let len = self.outbox.len() - start - HEAD_BYTES;
         match u16::try_from(len) {
