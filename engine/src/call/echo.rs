@@ -167,9 +167,7 @@ impl Echo {
         }
         self.far_end = self.far_end.min(from);
     }
-}
 
-impl Echo {
     /// Takes the next frame of the line, which came at `now`. `voiced`: a voice detector calls it speech.
     pub(super) fn frame(&mut self, now: CallTime, pcm: &[i16; FRAME], voiced: bool) -> Heard {
         if self.far_end == 0 {
@@ -195,7 +193,10 @@ impl Echo {
                 ring[self.near_next as usize % WINDOW] = level;
             }
             above += match self.state {
-                State::Unknown => self.refute(now),
+                State::Unknown => {
+                    self.refute(now);
+                    0
+                }
                 State::Present { delay } => self.unexplained(now, delay),
                 State::Absent => 0,
             };
@@ -257,7 +258,7 @@ impl Echo {
     }
 
     /// Counts at which delays an echo should have come with this block, and did not.
-    fn refute(&mut self, near: [u8; BANDS]) -> u32 {
+    fn refute(&mut self, near: [u8; BANDS]) {
         let loudest = near.into_iter().max().unwrap_or(0);
         for delay in 0..=DELAY_MAX {
             let far = self.loudest_far_at(self.near_next - delay as u64);
@@ -268,7 +269,6 @@ impl Echo {
         if self.refuted.iter().all(|&times| times >= 10) {
             self.state = State::Absent;
         }
-        0
     }
 
     /// In how many bands this block is louder than the echo can be.
