@@ -161,27 +161,23 @@ fn run_row(
     let idle = server.memory()?;
 
     let mut row = Row::default();
-    let (mut cpu_before, mut threads_before, mut metrics_before) =
-        (Duration::ZERO, Vec::new(), String::new());
-    let (mut cpu, mut memory, mut threads, mut metrics) = (Duration::ZERO, 0, Vec::new(), String::new());
+    let (mut threads_before, mut metrics_before) = (Vec::new(), String::new());
+    let (mut threads, mut memory, mut metrics) = (Vec::new(), 0, String::new());
     row.heard = run(
         load,
         speech,
         || {
             metrics_before = if floor { String::new() } else { server.metrics()? };
             threads_before = server.cpu_by_thread()?;
-            cpu_before = server.cpu()?;
             Ok(())
         },
         || {
-            cpu = server.cpu()?;
             threads = server.cpu_by_thread()?;
             memory = server.memory()?;
             metrics = if floor { String::new() } else { server.metrics()? };
             Ok(())
         },
     )?;
-    row.cpu = cpu - cpu_before;
     row.memory_bytes = memory.saturating_sub(idle);
     row.lateness = Server::lateness(&metrics_before, &metrics);
     let underruns = |metrics: &str| Server::metric(metrics, "offhook_underruns_total").unwrap_or(0.0);
@@ -194,6 +190,7 @@ fn run_row(
             (name, cpu.saturating_sub(before))
         })
         .collect();
+    row.cpu = row.threads.iter().map(|(_, cpu)| *cpu).sum();
     Ok(row)
 }
 

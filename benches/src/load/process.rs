@@ -85,23 +85,13 @@ impl Server {
         self.port
     }
 
-    /// Its processor time so far, of all threads that are there, to the nanosecond: utime and stime count in ticks
+    /// Its processor time so far by name of thread, longest first, to the nanosecond: utime and stime count in ticks
     /// of 10 ms.
-    pub fn cpu(&self) -> Result<Duration, Error> {
-        let mut ns = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            // A thread may end while it is asked.
-            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            ns += text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
-        }
-        Ok(Duration::from_nanos(ns))
-    }
-
-    /// Processor time so far by name of thread, longest first.
     pub fn cpu_by_thread(&self) -> Result<Vec<(String, Duration)>, Error> {
         let mut threads = std::collections::BTreeMap::<String, u64>::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let path = task?.path();
+            // A thread may end while it is asked.
             let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
             let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
             let ns = text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
