@@ -19,7 +19,7 @@ use offhook_codecs::g711;
 use offhook_codecs::levels::{BANDS, BLOCK, levels};
 
 use super::receive::FRAME;
-use super::signs::Signs;
+use super::signs::{Signs, most_alike};
 use super::time::CallTime;
 
 /// Microseconds of a sample.
@@ -33,6 +33,8 @@ const FAR_WORDS: usize = 128;
 const NEAR_WORDS: usize = 56;
 /// Blocks that are compared.
 const WINDOW: usize = 40;
+const WINDOW_SAMPLES: usize = WINDOW * BLOCK;
+const WINDOW_WORDS: usize = WINDOW_SAMPLES / 64;
 /// The longest echo, in blocks: 440 ms.
 const DELAY_MAX: usize = 44;
 /// Below this level, in dB as [`levels`] gives them, is silence: 60 dB under full scale.
@@ -297,13 +299,15 @@ impl Echo {
         let first = sounds.iter().position(|&sounds| sounds)?;
         self.compared = WINDOW - first;
         let mut fits = self.fits(&near, first);
+        let mut line = None;
         for _ in 0..CANDIDATES {
             let delay = (0..=DELAY_MAX).max_by(|&a, &b| fits[a].total_cmp(&fits[b]))?;
             let fit = fits[delay];
             if fit < FITS {
                 return None;
             }
-            let (agree, blocks) = self.agreement(&sounds, delay);
+            let line = *line.get_or_insert_with(|| self.signs_of_line(&sounds));
+            let (agree, blocks) = self.agreement(&line, delay);
             if blocks >= BLOCKS_MIN
                 && agree + AGREES_BY_FIT * (fit - FITS) > AGREES + AGREES_BY_CHANCE / blocks.sqrt()
             {
@@ -371,29 +375,28 @@ impl Echo {
         fits
     }
 
-    /// How far the signs of the line, where it `sounds`, agree with ours about `delay` blocks before: 1 all, 0 half of them.
-    /// And how many blocks of them were compared.
-    fn agreement(&self, sounds: &[bool; WINDOW], delay: usize) -> (f32, f32) {
-        let begin = (self.near_next - WINDOW as u64) * BLOCK as u64;
-        let mut line = [(0, 0); WINDOW * BLOCK / 64];
-        let mut words = 0;
-        for at in (0..(WINDOW * BLOCK) as u64).step_by(64) {
-            if sounds[at as usize / BLOCK] {
-                line[words] = (at, self.near_signs.word(begin + at));
-                words += 1;
-            }
-        }
-        let agree = |ours: u64| {
-            let differ: u32 = line[..words]
-                .iter()
-                .map(|(at, word)| (word ^ self.far_signs.word(ours + at)).count_ones())
-                .sum();
-            // A loudspeaker may be wired the other way round.
-            (words as u32 * 32).abs_diff(differ)
-        };
-        let ours = begin - (delay * BLOCK) as u64;
-        let best = (ours - 2 * BLOCK as u64..=ours + 2 * BLOCK as u64).map(agree).max().unwrap_or(0);
-        (best as f32 / (words as f32 * 32.0).max(1.0), words as f32 * 64.0 / BLOCK as f32)
+    /// The signs of the line, each word with a mask: all of it where the line `sounds`, and none of it elsewhere.
+    fn signs_of_line(&self, sounds: &[bool; WINDOW]) -> [(u64, u64); WINDOW_WORDS] {
+        let begin = self.near_next * BLOCK as u64 - WINDOW_SAMPLES as u64;
+        std::array::from_fn(|word| {
+            let at = 64 * word;
+            let mask = if sounds[at / BLOCK] { u64::MAX } else { 0 };
+            (self.near_signs.word(begin + at as u64), mask)
+        })
+    }
+
+    /// How far the signs of the line agree with ours about `delay` blocks before: 1 all, 0 half of them. And how many blocks
+    /// of them were compared.
+    fn agreement(&self, line: &[(u64, u64); WINDOW_WORDS], delay: usize) -> (f32, f32) {
+        const AROUND: usize = 2 * BLOCK;
+        let begin = self.near_next * BLOCK as u64 - WINDOW_SAMPLES as u64;
+        let first = begin - (delay * BLOCK + AROUND) as u64;
+        let mut ours = [0; WINDOW_WORDS + (2 * AROUND + 63) / 64 + 1];
+        self.far_signs.words_from(first, &mut ours);
+        let offset = first as usize % 64;
+        let best = most_alike(line, &ours, offset, offset + 2 * AROUND);
+        let words = line.iter().filter(|(_, mask)| *mask != 0).count() as f32;
+        (best as f32 / (words * 32.0).max(1.0), words * 64.0 / BLOCK as f32)
     }
 
     /// How much quieter it comes back, from the newest `blocks`.

@@ -56,8 +56,14 @@ impl Signs {
         }
     }
 
+    /// The words that hold those from number `at` on, that of `at` itself first.
+    pub(super) fn words_from(&self, at: u64, words: &mut [u64]) {
+        let first = (at / 64) as usize % self.words.len();
+        let ring = self.words[first..].iter().chain(self.words.iter().cycle());
+        words.iter_mut().zip(ring).for_each(|(to, from)| *to = *from);
+    }
+
     /// Those of 64 samples from number `at` on, the first in the lowest bit.
-    #[inline]
     pub(super) fn word(&self, at: u64) -> u64 {
         let (index, offset) = ((at / 64) as usize, (at % 64) as u32);
         let low = self.words[index % self.words.len()] >> offset;
@@ -66,8 +72,51 @@ impl Signs {
     }
 }
 
+/// Moved over `ours` from offset `first` to `last`, by how many signs `line` agrees in more or in fewer than half, at the most.
+/// Each word of `line` comes with a mask: its signs count where that is set, in words of which it is set wholly or not at
+/// all. `ours`: as [`Signs::words_from`] gives them, one more than `last` needs.
+///
+/// This is some ten thousand words for each frame that may be an echo, so it is done four at once where the processor can.
+pub(super) fn most_alike(line: &[(u64, u64)], ours: &[u64], first: usize, last: usize) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { most_alike_avx2(line, ours, first, last) };
+    }
+    most_alike_anywhere(line, ours, first, last)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,popcnt")]
+fn most_alike_avx2(line: &[(u64, u64)], ours: &[u64], first: usize, last: usize) -> u32 {
+    most_alike_anywhere(line, ours, first, last)
+}
+
+#[inline(always)]
+fn most_alike_anywhere(line: &[(u64, u64)], ours: &[u64], first: usize, last: usize) -> u32 {
+    let half: u32 = line.iter().map(|(_, mask)| mask.count_ones() / 2).sum();
+    let beyond = |offset: usize| {
+        let (ours, shift) = (&ours[offset / 64..], offset % 64);
+        let (low, high) = (&ours[..line.len()], &ours[1..=line.len()]);
+        let differ: u64 = line
+            .iter()
+            .zip(low.iter().zip(high))
+            .map(|((signs, mask), (low, high))| {
+                // In two steps, since a shift by 64 is none.
+                let ours = low >> shift | high << 1 << (63 - shift);
+                u64::from(((signs ^ ours) & mask).count_ones())
+            })
+            .sum();
+        // A loudspeaker may be wired the other way round.
+        half.abs_diff(differ as u32)
+    };
+    (first..=last).map(beyond).max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
+    use offhook_codecs::noise::Random;
+
     use super::*;
 
     fn wave(n: usize) -> Vec<i16> {
@@ -90,6 +139,33 @@ mod tests {
         }
         for at in 0..800 - 64 {
             assert_eq!(whole.word(at), shifted.word(at + 20_037), "from {at}");
+        }
+    }
+
+    #[test]
+    fn likeness_is_that_of_all_signs_counted_one_by_one() {
+        let mut random = Random::new(5);
+        let mut ours = Signs::new(16);
+        ours.words.iter_mut().for_each(|word| *word = random.bits());
+        let line: Vec<(u64, u64)> =
+            (0..6).map(|n| (random.bits(), if n % 3 == 1 { 0 } else { u64::MAX })).collect();
+        for at in [0, 7, 64, 500, 63 * 16, 5_000] {
+            let mut words = [0; 13];
+            ours.words_from(at, &mut words);
+            let start = at as usize % 64;
+            let sign = |number: u64| ours.word(number) & 1;
+            let naive = (0..=320u64).map(|offset| {
+                let differ = |(n, (signs, mask)): (usize, &(u64, u64))| {
+                    (0..64)
+                        .filter(|bit| mask >> bit & 1 == 1)
+                        .filter(|bit| signs >> bit & 1 != sign(at + offset + n as u64 * 64 + bit))
+                        .count() as u32
+                };
+                (4 * 32u32).abs_diff(line.iter().enumerate().map(differ).sum())
+            });
+            let naive = naive.max().unwrap();
+            assert_eq!(most_alike(&line, &words, start, start + 320), naive, "from {at}");
+            assert_eq!(most_alike_anywhere(&line, &words, start, start + 320), naive, "from {at}");
         }
     }
 
