@@ -48,7 +48,9 @@ const FITS: f32 = 0.5;
 /// Of this many blocks of sound it is known whether they are an echo.
 const SURE: usize = 12;
 /// Fewer blocks of sound than this say nothing.
-const BLOCKS_MIN: f32 = 8.0;
+const BLOCKS_MIN: usize = 8;
+/// While the caller talks on, and none was found in a whole window, one frame in so many is searched.
+const SEARCHED_OF: u8 = 3;
 /// To be an echo, so many more signs than half must agree, and some more where few are compared.
 const AGREES: f32 = 0.16;
 const AGREES_BY_CHANCE: f32 = 0.6;
@@ -100,6 +102,8 @@ pub(super) struct Echo {
     late_frames: u32,
     /// How many blocks of sound the newest search had to go by.
     compared: usize,
+    /// Voiced frames until the next search.
+    rests: u8,
     /// For each delay, how often we were heard and nothing came back after it.
     refuted: [u8; DELAY_MAX + 1],
     /// How much quieter than ours it comes back, per band, in quarters of dB.
@@ -123,6 +127,7 @@ impl Echo {
             late_min: u64::MAX,
             late_frames: 0,
             compared: 0,
+            rests: 0,
             refuted: [0; DELAY_MAX + 1],
             loss: [0; BANDS],
             tail: [0; BANDS],
@@ -205,18 +210,29 @@ impl Echo {
             self.near_next += 1;
         }
         if !voiced {
+            // What comes next may be an echo, and that is to be known soon.
+            self.rests = 0;
             return Heard::Caller;
         }
-        let known = matches!(self.state, State::Present { .. });
+        let known = self.is_present();
         if known && above < CALLER_CELLS {
             return Heard::Echo;
+        }
+        if !known && self.rests > 0 {
+            self.rests -= 1;
+            return Heard::Caller;
         }
         match self.search() {
             Some(delay) => {
                 self.state = State::Present { delay };
                 if known { Heard::Echo } else { Heard::EchoSinceBefore }
             }
-            None => Heard::Caller,
+            None => {
+                if self.compared == WINDOW {
+                    self.rests = SEARCHED_OF - 1;
+                }
+                Heard::Caller
+            }
         }
     }
 
@@ -298,6 +314,9 @@ impl Echo {
         let (near, sounds) = self.near_window();
         let first = sounds.iter().position(|&sounds| sounds)?;
         self.compared = WINDOW - first;
+        if self.compared < BLOCKS_MIN {
+            return None;
+        }
         let mut fits = self.fits(&near, first);
         let mut line = None;
         for _ in 0..CANDIDATES {
@@ -308,7 +327,7 @@ impl Echo {
             }
             let line = *line.get_or_insert_with(|| self.signs_of_line(&sounds));
             let (agree, blocks) = self.agreement(&line, delay);
-            if blocks >= BLOCKS_MIN
+            if blocks >= BLOCKS_MIN as f32
                 && agree + AGREES_BY_FIT * (fit - FITS) > AGREES + AGREES_BY_CHANCE / blocks.sqrt()
             {
                 self.learn(delay, WINDOW - first);
@@ -337,6 +356,22 @@ impl Echo {
 
     /// How well the course of the line follows ours at each delay: 1 exactly, 0 not at all.
     fn fits(&self, near: &[[i16; WINDOW]; BANDS], first: usize) -> [f32; DELAY_MAX + 1] {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { self.fits_avx2(near, first) };
+        }
+        self.fits_anywhere(near, first)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn fits_avx2(&self, near: &[[i16; WINDOW]; BANDS], first: usize) -> [f32; DELAY_MAX + 1] {
+        self.fits_anywhere(near, first)
+    }
+
+    #[inline(always)]
+    fn fits_anywhere(&self, near: &[[i16; WINDOW]; BANDS], first: usize) -> [f32; DELAY_MAX + 1] {
         let mut fits = [0.0; DELAY_MAX + 1];
         let blocks = WINDOW - first;
         // What of ours is too quiet for its echo to be heard is as quiet as the line.
@@ -424,12 +459,14 @@ fn sample_at(time: CallTime) -> u64 {
     time.as_micros() / SAMPLE_US + BEFORE
 }
 
+#[inline(always)]
 fn moments(levels: &[i16]) -> (i32, i32) {
     levels.iter().fold((0, 0), |(sum, squares), &level| {
         (sum + i32::from(level), squares + i32::from(level) * i32::from(level))
     })
 }
 
+#[inline(always)]
 fn dot(a: &[i16], b: &[i16]) -> i32 {
     a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
 }

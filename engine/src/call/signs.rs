@@ -6,6 +6,13 @@
 
 use offhook_codecs::levels::BLOCK;
 
+/// How far apart the offsets are that are tried.
+const STEP: usize = 2;
+/// With so many words: 160 ms.
+const TRIED_WORDS: usize = 20;
+/// So many of them are looked at more closely.
+const TRIED_FURTHER: usize = 3;
+
 /// The signs of the newest samples by their number, 8 kHz.
 pub(super) struct Signs {
     words: Box<[u64]>,
@@ -72,11 +79,12 @@ impl Signs {
     }
 }
 
-/// Moved over `ours` from offset `first` to `last`, by how many signs `line` agrees in more or in fewer than half, at the most.
-/// Each word of `line` comes with a mask: its signs count where that is set, in words of which it is set wholly or not at
-/// all. `ours`: as [`Signs::words_from`] gives them, one more than `last` needs.
+/// Moved over `ours` from offset `first` to `last`, by how many signs `line` agrees in more or in fewer than half: the most
+/// that is found. Each word of `line` comes with a mask: its signs count where that is set, in words of which it is set wholly
+/// or not at all. `ours`: as [`Signs::words_from`] gives them, one more than `last` needs.
 ///
-/// This is some ten thousand words for each frame that may be an echo, so it is done four at once where the processor can.
+/// Every second offset is tried with the newest words, since a likeness around 1 kHz is that wide; all words are compared only
+/// about the best of them.
 pub(super) fn most_alike(line: &[(u64, u64)], ours: &[u64], first: usize, last: usize) -> u32 {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
@@ -94,23 +102,42 @@ fn most_alike_avx2(line: &[(u64, u64)], ours: &[u64], first: usize, last: usize)
 
 #[inline(always)]
 fn most_alike_anywhere(line: &[(u64, u64)], ours: &[u64], first: usize, last: usize) -> u32 {
-    let half: u32 = line.iter().map(|(_, mask)| mask.count_ones() / 2).sum();
-    let beyond = |offset: usize| {
-        let (ours, shift) = (&ours[offset / 64..], offset % 64);
-        let (low, high) = (&ours[..line.len()], &ours[1..=line.len()]);
-        let differ: u64 = line
-            .iter()
-            .zip(low.iter().zip(high))
-            .map(|((signs, mask), (low, high))| {
-                // In two steps, since a shift by 64 is none.
-                let ours = low >> shift | high << 1 << (63 - shift);
-                u64::from(((signs ^ ours) & mask).count_ones())
-            })
-            .sum();
-        // A loudspeaker may be wired the other way round.
-        half.abs_diff(differ as u32)
-    };
-    (first..=last).map(beyond).max().unwrap_or(0)
+    let silent = line.iter().take_while(|(_, mask)| *mask == 0).count();
+    let older = silent.max(line.len().saturating_sub(TRIED_WORDS));
+    let (all, newest) = ((&line[silent..], &ours[silent..]), (&line[older..], &ours[older..]));
+    let mut best = [(0, first); TRIED_FURTHER];
+    let mut last_two = [0; 2];
+    for offset in (first..=last + STEP).step_by(STEP) {
+        let now = if offset <= last { likeness(newest.0, newest.1, offset) } else { 0 };
+        let [before, peak] = last_two;
+        // Of neighbours that are alike only the best is worth a place.
+        if peak >= before && peak > now && peak > best[0].0 {
+            best[0] = (peak, offset - STEP);
+            best.sort_unstable();
+        }
+        last_two = [peak, now];
+    }
+    best.iter()
+        .flat_map(|&(_, at)| at.saturating_sub(STEP - 1).max(first)..=(at + STEP - 1).min(last))
+        .map(|offset| likeness(all.0, all.1, offset))
+        .max()
+        .unwrap_or(0)
+}
+
+/// By how many signs `line` agrees with `ours` at this offset in more or in fewer than half.
+#[inline(always)]
+fn likeness(line: &[(u64, u64)], ours: &[u64], offset: usize) -> u32 {
+    let (ours, shift) = (&ours[offset / 64..], offset % 64);
+    let (low, high) = (&ours[..line.len()], &ours[1..=line.len()]);
+    let (mut differ, mut half) = (0, 0);
+    for ((signs, mask), (low, high)) in line.iter().zip(low.iter().zip(high)) {
+        // In two steps, since a shift by 64 is none.
+        let ours = low >> shift | high << 1 << (63 - shift);
+        differ += u64::from(((signs ^ ours) & mask).count_ones());
+        half += mask & 32;
+    }
+    // A loudspeaker may be wired the other way round.
+    half.abs_diff(differ) as u32
 }
 
 #[cfg(test)]
@@ -154,18 +181,36 @@ mod tests {
             ours.words_from(at, &mut words);
             let start = at as usize % 64;
             let sign = |number: u64| ours.word(number) & 1;
-            let naive = (0..=320u64).map(|offset| {
+            for offset in 0..=320 {
                 let differ = |(n, (signs, mask)): (usize, &(u64, u64))| {
                     (0..64)
                         .filter(|bit| mask >> bit & 1 == 1)
                         .filter(|bit| signs >> bit & 1 != sign(at + offset + n as u64 * 64 + bit))
                         .count() as u32
                 };
-                (4 * 32u32).abs_diff(line.iter().enumerate().map(differ).sum())
-            });
-            let naive = naive.max().unwrap();
-            assert_eq!(most_alike(&line, &words, start, start + 320), naive, "from {at}");
-            assert_eq!(most_alike_anywhere(&line, &words, start, start + 320), naive, "from {at}");
+                let naive = (4 * 32u32).abs_diff(line.iter().enumerate().map(differ).sum());
+                assert_eq!(likeness(&line, &words, start + offset as usize), naive, "{offset} from {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_likeness_is_found_wherever_it_is_and_however_much_of_the_line_is_silent() {
+        let mut random = Random::new(6);
+        let mut ours = Signs::new(64);
+        let pcm: Vec<i16> = (0..4_096).map(|_| random.bits() as i16).collect();
+        pcm.chunks(BLOCK).enumerate().for_each(|(n, block)| ours.set((n * BLOCK) as u64, block));
+        for (at, silent) in [(0, 0), (1, 9), (77, 30), (160, 39), (319, 20), (320, 0)] {
+            let line: Vec<(u64, u64)> = (0..40)
+                .map(|n| (ours.word(at + 64 * n), if n < silent { 0 } else { u64::MAX }))
+                .collect();
+            let mut words = [0; 47];
+            ours.words_from(0, &mut words);
+            let all = (40 - silent as u32) * 32;
+            assert_eq!(most_alike(&line, &words, 0, 320), all, "at {at}");
+            assert_eq!(most_alike_anywhere(&line, &words, 0, 320), all, "at {at}");
+            let inverted: Vec<_> = line.iter().map(|(signs, mask)| (!signs, *mask)).collect();
+            assert_eq!(most_alike(&inverted, &words, 0, 320), all, "at {at}, inverted");
         }
     }
 
