@@ -10,6 +10,7 @@ pub mod sim;
 pub mod speech;
 
 mod engine;
+mod prefetch;
 
 pub use engine::{
     CallHandle, CallId, CallSink, Engine, EngineError, EngineSettings, Finished, NewCall, NewLeg,

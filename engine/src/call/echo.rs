@@ -21,6 +21,7 @@ use offhook_codecs::levels::{BANDS, BLOCK, levels};
 use super::receive::FRAME;
 use super::signs::{Signs, most_alike};
 use super::time::CallTime;
+use crate::prefetch::Prefetch;
 
 /// Microseconds of a sample.
 const SAMPLE_US: u64 = 125;
@@ -110,6 +111,14 @@ pub(super) struct Echo {
     loss: [i16; BANDS],
     /// What the echo can be at, per band: falls slowly, as rooms do, in quarters of dB.
     tail: [i16; BANDS],
+}
+
+impl Prefetch for Echo {
+    fn prefetch(&mut self) {
+        if self.far_end > 0 {
+            self.near_signs.prefetch(self.near_next * BLOCK as u64);
+        }
+    }
 }
 
 impl Echo {
@@ -426,7 +435,7 @@ impl Echo {
         const AROUND: usize = 2 * BLOCK;
         let begin = self.near_next * BLOCK as u64 - WINDOW_SAMPLES as u64;
         let first = begin - (delay * BLOCK + AROUND) as u64;
-        let mut ours = [0; WINDOW_WORDS + (2 * AROUND + 63) / 64 + 1];
+        let mut ours = [0; WINDOW_WORDS + (2 * AROUND).div_ceil(64) + 1];
         self.far_signs.words_from(first, &mut ours);
         let offset = first as usize % 64;
         let best = most_alike(line, &ours, offset, offset + 2 * AROUND);

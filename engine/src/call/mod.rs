@@ -57,6 +57,8 @@ use timers::Timers;
 use turn::{CallerTurn, Over};
 pub(crate) use vad::{Edge, SpeechDetector};
 
+use crate::prefetch::Prefetch;
+
 /// One call: takes inputs, gives outputs.
 ///
 /// The same inputs at the same times give the same outputs, byte for byte.
@@ -103,6 +105,14 @@ enum Phase {
     Flowing,
     /// The call is over.
     Over,
+}
+
+impl Prefetch for Call {
+    fn prefetch(&mut self) {
+        self.receive.prefetch();
+        self.detector.prefetch();
+        self.echo.prefetch();
+    }
 }
 
 impl Call {

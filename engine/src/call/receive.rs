@@ -18,6 +18,7 @@ use super::recent::Recent;
 use super::settings::CallSettings;
 use super::tally::Tally;
 use super::time::CallTime;
+use crate::prefetch::Prefetch;
 
 /// Samples of a frame: 20 ms at 8 kHz.
 pub(super) const FRAME: usize = 160;
@@ -62,6 +63,12 @@ pub(super) struct Receive {
     ahead: Tally,
     empty: Tally,
     dropped_samples: u64,
+}
+
+impl Prefetch for Receive {
+    fn prefetch(&mut self) {
+        self.recent.prefetch();
+    }
 }
 
 impl Receive {

@@ -2,6 +2,7 @@
 //! of speech, and the first sound of a word is half of it; and what is lost is made up from what came before it.
 
 use super::receive::{FRAME, FRAME_MS, samples_of};
+use crate::prefetch::{Prefetch, prefetch};
 
 /// The most that is kept, whatever the settings say: 10 s, 80 KB of every call.
 const SAMPLES_MAX: usize = samples_of(10_000);
@@ -13,6 +14,12 @@ pub(super) struct Recent {
     next: usize,
     /// How much of it holds audio.
     filled: usize,
+}
+
+impl Prefetch for Recent {
+    fn prefetch(&mut self) {
+        prefetch(&self.bytes[self.next..self.next + FRAME]);
+    }
 }
 
 impl Recent {

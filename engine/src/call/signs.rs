@@ -6,6 +6,8 @@
 
 use offhook_codecs::levels::BLOCK;
 
+use crate::prefetch::prefetch;
+
 /// How far apart the offsets are that are tried.
 const STEP: usize = 2;
 /// With so many words: 160 ms.
@@ -22,6 +24,11 @@ impl Signs {
     /// Holds `words` × 64 samples.
     pub(super) fn new(words: usize) -> Self {
         Self { words: vec![0; words].into() }
+    }
+
+    /// Asks for where those of number `at` stand.
+    pub(super) fn prefetch(&self, at: u64) {
+        prefetch(&self.words[(at / 64) as usize % self.words.len()]);
     }
 
     /// Sets those of up to a block of samples, the first of which is number `at`.
@@ -201,9 +208,8 @@ mod tests {
         let pcm: Vec<i16> = (0..4_096).map(|_| random.bits() as i16).collect();
         pcm.chunks(BLOCK).enumerate().for_each(|(n, block)| ours.set((n * BLOCK) as u64, block));
         for (at, silent) in [(0, 0), (1, 9), (77, 30), (160, 39), (319, 20), (320, 0)] {
-            let line: Vec<(u64, u64)> = (0..40)
-                .map(|n| (ours.word(at + 64 * n), if n < silent { 0 } else { u64::MAX }))
-                .collect();
+            let line: Vec<(u64, u64)> =
+                (0..40).map(|n| (ours.word(at + 64 * n), if n < silent { 0 } else { u64::MAX })).collect();
             let mut words = [0; 47];
             ours.words_from(0, &mut words);
             let all = (40 - silent as u32) * 32;

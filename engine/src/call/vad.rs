@@ -11,6 +11,7 @@ use webrtc_vad::{SampleRate, Vad, VadMode};
 
 use super::receive::{FRAME, FRAME_MS};
 use super::settings::CallSettings;
+use crate::prefetch::{Prefetch, prefetch_at};
 
 /// Unvoiced for this long, the caller has fallen silent (which does not end the turn yet).
 const HANGOVER_MS: u32 = 200;
@@ -26,6 +27,18 @@ struct Detector(Vad);
 // SAFETY: `Vad` owns one heap block of plain integers that nothing else points to; libfvad keeps no globals and no
 // thread-local state, so the block may be used from any one thread at a time, which `&mut self` guarantees.
 unsafe impl Send for Detector {}
+
+/// What libfvad keeps of a line, in bytes.
+const STATE_BYTES: usize = 736;
+
+impl Prefetch for Detector {
+    fn prefetch(&mut self) {
+        const { assert!(size_of::<Vad>() == size_of::<usize>(), "a detector is a pointer to its state") };
+        // SAFETY: it is as large as a pointer and made by `Vad`; what it holds is only used as a hint of where to fetch.
+        let state = unsafe { std::ptr::from_ref(&self.0).cast::<*const u8>().read() };
+        prefetch_at(state, STATE_BYTES);
+    }
+}
 
 /// What one frame changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +61,12 @@ pub(crate) struct SpeechDetector {
     silent_frames: u32,
     onset_frames: u32,
     onset_window: u64,
+}
+
+impl Prefetch for SpeechDetector {
+    fn prefetch(&mut self) {
+        self.detector.prefetch();
+    }
 }
 
 impl SpeechDetector {

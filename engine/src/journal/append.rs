@@ -9,6 +9,7 @@ use super::format::{InputRecord, OutputRecord, Record, Stamped};
 use super::write::Message;
 use crate::call::{CallTime, EndReason, EventKind, Input, Output, Outputs};
 use crate::measure::{Counts, bump};
+use crate::prefetch::{Prefetch, prefetch};
 
 /// Room for the records of one chunk, in bytes: 0.7 s of a listening call, half of that of a speaking one. Each call has
 /// one, so this is memory that every call costs; and each costs the writer a write.
@@ -41,15 +42,15 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    pub(super) fn new() -> Box<Self> {
-        Box::new(Self {
+    pub(super) fn new() -> Self {
+        Self {
             call: 0,
             bytes: vec![0; RECORDS_BYTES],
             filled: 0,
             count: 0,
             audio: Vec::with_capacity(PIECES),
             spent: Vec::with_capacity(PIECES),
-        })
+        }
     }
 
     /// The records in it, as they go to disk.
@@ -110,9 +111,10 @@ impl Chunk {
 #[derive(Debug)]
 pub struct Appender {
     call: CallKey,
-    chunk: Option<Box<Chunk>>,
+    /// Kept by value: what a record needs of it should not be a second place in memory.
+    chunk: Option<Chunk>,
     messages: Sender<Message>,
-    spares: Receiver<Box<Chunk>>,
+    spares: Receiver<Chunk>,
     /// The moment of the latest record.
     latest: CallTime,
     /// When the chunk should go, if it holds anything.
@@ -126,11 +128,23 @@ pub struct Appender {
     finished: bool,
 }
 
+/// Room of a chunk that the records of a frame need, both ways.
+const FRAME_BYTES: usize = 256;
+
+impl Prefetch for Appender {
+    fn prefetch(&mut self) {
+        if let Some(chunk) = &self.chunk {
+            let end = chunk.bytes.len().min(chunk.filled + FRAME_BYTES);
+            prefetch(&chunk.bytes[chunk.filled..end]);
+        }
+    }
+}
+
 impl Appender {
     pub(super) fn new(
         call: CallKey,
         messages: Sender<Message>,
-        spares: Receiver<Box<Chunk>>,
+        spares: Receiver<Chunk>,
         counts: Arc<Counts>,
     ) -> Self {
         let mut appender = Self {

@@ -37,7 +37,7 @@ pub(super) enum Message {
     /// A call begins.
     Open(Box<Opening>),
     /// More of a call, in order.
-    Chunk(Box<Chunk>),
+    Chunk(Chunk),
     /// All has been said.
     Stop,
 }
@@ -58,7 +58,7 @@ pub(super) struct Opening {
 #[derive(Debug)]
 pub struct Writer {
     messages: Sender<Message>,
-    spares: Receiver<Box<Chunk>>,
+    spares: Receiver<Chunk>,
     next_key: AtomicU64,
     counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
@@ -149,7 +149,7 @@ struct Desk {
     recording_dir: PathBuf,
     sink: Arc<dyn CallSink>,
     counts: Arc<Counts>,
-    spare: Sender<Box<Chunk>>,
+    spare: Sender<Chunk>,
     open: BTreeMap<CallKey, OpenCall>,
     block: Vec<u8>,
     scratch: Scratch,

@@ -14,6 +14,7 @@ pub(crate) use websocket::{Closed, Filled, Received};
 use mio::net::TcpStream;
 
 use crate::call::{EndReason, Fault, mark_name};
+use crate::prefetch::Prefetch;
 use twilio::Twilio;
 use websocket::WebSocketLink;
 
@@ -48,6 +49,12 @@ pub fn messages_in(bytes: &[u8], portion: usize) -> Vec<String> {
 pub(crate) struct Leg {
     link: WebSocketLink,
     dialect: Twilio,
+}
+
+impl Prefetch for Leg {
+    fn prefetch(&mut self) {
+        self.dialect.prefetch();
+    }
 }
 
 impl Leg {

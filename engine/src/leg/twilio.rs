@@ -3,6 +3,7 @@
 use offhook_codecs::wire::{self, Message, WireError, twilio};
 
 use crate::call::{Fault, Input, Media};
+use crate::prefetch::{Prefetch, prefetch};
 
 /// Room for a decoded payload: what a message of the largest size can hold. The largest that Offhook was asked to
 /// survive is 60,000 bytes.
@@ -22,6 +23,12 @@ pub(crate) struct Reading<'a> {
     message: Result<Message<'a>, Fault>,
     payload: &'a [u8],
     out_of_sequence: Option<(u32, u32)>,
+}
+
+impl Prefetch for Twilio {
+    fn prefetch(&mut self) {
+        prefetch(self.stream.as_str());
+    }
 }
 
 impl Twilio {

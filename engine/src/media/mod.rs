@@ -14,7 +14,6 @@
 mod clock;
 mod meter;
 mod post;
-mod prefetch;
 mod seat;
 mod signal;
 #[cfg(test)]

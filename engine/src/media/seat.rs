@@ -9,6 +9,7 @@ use super::post::OwnedCommand;
 use crate::call::{Call, CallTime, Command, EndReason, Event, EventKind, Input, Output, Outputs};
 use crate::journal::Appender;
 use crate::leg::{Closed, Filled, Inbox, Leg, Received};
+use crate::prefetch::Prefetch;
 use crate::speech::link::{Answer, CallEnd, Request};
 
 /// Messages read from one socket per round, so that one call cannot hold up the others.
@@ -58,6 +59,15 @@ pub(crate) struct Seat {
     closing: bool,
     /// True once the other side is gone, or its goodbye has come.
     leg_done: bool,
+}
+
+impl Prefetch for Seat {
+    fn prefetch(&mut self) {
+        self.leg.prefetch();
+        self.call.prefetch();
+        self.speech.prefetch();
+        self.journal.prefetch();
+    }
 }
 
 impl Seat {

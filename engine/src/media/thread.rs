@@ -13,17 +13,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
 use super::meter::{Meter, Rounds};
 use super::post::{Letter, OwnedCommand, Post};
-use super::prefetch::prefetch;
 use super::seat::{Scratch, Seat};
 use crate::call::{EndReason, Outputs};
 use crate::engine::EngineError;
 use crate::leg::{Inbox, PAYLOAD_BYTES_MAX};
 use crate::measure::{MediaThreadMeasures, add};
+use crate::prefetch::{Prefetch, prefetch};
 use crate::speech::worker::{Disposal, Notice};
 
 /// Letters taken per wake-up, so that a flood of commands cannot hold up media.
@@ -82,6 +83,10 @@ impl MediaThread {
     }
 }
 
+fn key_of(event: &Event) -> usize {
+    event.token().0
+}
+
 struct Loop {
     number: usize,
     poll: Poll,
@@ -91,6 +96,8 @@ struct Loop {
     disposal: Disposal,
     /// When each seat has something due, by its key: read at every wake-up, so it stands apart from the seats.
     due: Vec<Option<Instant>>,
+    /// Whose moment has come in this wake-up.
+    are_due: Vec<usize>,
     by_number: BTreeMap<u64, usize>,
     /// Seats that did something in this wake-up.
     touched: Vec<usize>,
@@ -112,6 +119,7 @@ impl Loop {
             seats: Slab::with_capacity(1_024),
             disposal,
             due: Vec::with_capacity(1_024),
+            are_due: Vec::with_capacity(1_024),
             by_number: BTreeMap::new(),
             touched: Vec::with_capacity(1_024),
             unread: Vec::with_capacity(64),
@@ -151,11 +159,11 @@ impl Loop {
             self.read_letters(now);
             self.do_what_is_due(now);
             self.read_on(now);
-            let mut coming = events.iter().skip(1);
+            self.fetch_ahead(None, events.iter().next().map(key_of));
+            let (mut next, mut after_next) =
+                (events.iter().skip(1).map(key_of), events.iter().skip(2).map(key_of));
             for event in &events {
-                if let Some(seat) = coming.next().and_then(|event| self.seats.get(event.token().0)) {
-                    prefetch(&**seat);
-                }
+                self.fetch_ahead(next.next(), after_next.next());
                 if event.token() != WAKER {
                     self.on_socket(event.token().0, event.is_read_closed() || event.is_error(), now);
                 }
@@ -248,10 +256,23 @@ impl Loop {
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
-        for key in 0..self.due.len() {
-            if self.due[key].is_some_and(|due| due <= now) {
-                self.with_seat(key, now, |seat, scratch| seat.on_due(now, scratch));
-            }
+        let is_due = |(key, due): (usize, &Option<Instant>)| due.is_some_and(|due| due <= now).then_some(key);
+        self.are_due.clear();
+        self.are_due.extend(self.due.iter().enumerate().filter_map(is_due));
+        self.fetch_ahead(None, self.are_due.first().copied());
+        for at in 0..self.are_due.len() {
+            self.fetch_ahead(self.are_due.get(at + 1).copied(), self.are_due.get(at + 2).copied());
+            self.with_seat(self.are_due[at], now, |seat, scratch| seat.on_due(now, scratch));
+        }
+    }
+
+    /// Asks for what `next` needs beside its seat, and for the seat of the call `after_next`.
+    fn fetch_ahead(&mut self, next: Option<usize>, after_next: Option<usize>) {
+        if let Some(seat) = next.and_then(|key| self.seats.get_mut(key)) {
+            seat.prefetch();
+        }
+        if let Some(seat) = after_next.and_then(|key| self.seats.get(key)) {
+            prefetch(&**seat);
         }
     }
 

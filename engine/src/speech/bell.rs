@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::media::Flag;
+use crate::prefetch::{Prefetch, prefetch};
 
 /// Room on the list. Full: the thread looks at all of its sessions.
 const LIST: usize = 4_096;
@@ -73,6 +74,12 @@ impl List {
     /// True once if some did not fit on the list.
     pub(super) fn overflowed(&self) -> bool {
         self.shared.overflowed.take()
+    }
+}
+
+impl Prefetch for Bell {
+    fn prefetch(&mut self) {
+        prefetch(&*self.rung);
     }
 }
 

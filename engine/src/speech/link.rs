@@ -11,6 +11,7 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::bell::Bell;
 use crate::call::{Prompt, Then, TurnId, UtteranceId, WordStart};
+use crate::prefetch::{Prefetch, prefetch};
 
 /// Audio crosses in pieces of at most a frame.
 pub(crate) const PIECE: usize = 160;
@@ -104,12 +105,24 @@ pub(crate) fn link(bell: Bell, notify: Box<dyn Fn() + Send>) -> (CallEnd, Sessio
     (call, session)
 }
 
+impl Prefetch for CallEnd {
+    fn prefetch(&mut self) {
+        self.bell.0.prefetch();
+        // The place of the next request.
+        if let Ok(mut places) = self.requests.write_chunk_uninit(1)
+            && let Some(place) = places.as_mut_slices().0.first()
+        {
+            prefetch(place);
+        }
+    }
+}
+
 impl CallEnd {
     /// Sends audio of the caller, any length of 8 kHz µ-law. Returns how many bytes were dropped for want of room.
     pub(crate) fn send_audio(&mut self, ulaw: &[u8]) -> usize {
         let mut dropped = 0;
         for piece in ulaw.chunks(PIECE) {
-            if !self.waiting.is_empty() || self.requests.slots() <= RESERVED {
+            if !self.waiting.is_empty() || !self.has_room() {
                 dropped += piece.len();
                 self.news = News::Request;
                 continue;
@@ -123,6 +136,12 @@ impl CallEnd {
             self.news = self.news.max(News::Audio);
         }
         dropped
+    }
+
+    /// True if there is room for audio. What the session has taken since is looked at only if there seems to be none: that
+    /// number is the session's, and far away.
+    fn has_room(&self) -> bool {
+        self.requests.cached_slots() > RESERVED || self.requests.slots() > RESERVED
     }
 
     /// Sends anything else.
