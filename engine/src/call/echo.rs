@@ -237,7 +237,7 @@ impl Echo {
                 if known { Heard::Echo } else { Heard::EchoSinceBefore }
             }
             None => {
-                if self.compared == WINDOW {
+                if self.compared == WINDOW || self.state == State::Absent {
                     self.rests = SEARCHED_OF - 1;
                 }
                 Heard::Caller

@@ -213,7 +213,7 @@ impl Tracks {
             }));
             self.base += length as u64;
         }
-        // Between two chunks of records a call keeps little: it must not keep the memory for a chunk's worth.
+        // A burst or a stall needs more room than a healthy call: that is not kept.
         self.caller.shrink_to(KEPT);
         self.agent.shrink_to(KEPT);
     }
@@ -226,8 +226,10 @@ impl Tracks {
 
 /// Samples that are decoded at once.
 const PIECE: usize = 800;
-/// Room that a track keeps, in samples: for the lead that a healthy call's agent has.
-const KEPT: usize = 1_024;
+/// So many samples of the caller are worth being taken out.
+const SETTLED: usize = PIECE;
+/// Room that a track keeps, in samples: for what is taken out at once, and the lead that a healthy call's agent has.
+const KEPT: usize = 2_048;
 
 /// A sample of each side as it stands in the file: 16 bits each, little-endian, the caller's first.
 type Stereo = [u8; 4];
@@ -265,17 +267,22 @@ impl<F: Write + Seek> Recording<F> {
         &mut self.tracks
     }
 
-    /// Writes all that is final.
+    /// Takes out of the tracks what is final, once it is enough to be worth it: so they need little room.
+    pub(super) fn settle(&mut self, scratch: &mut Scratch) {
+        if self.tracks.caller.len() >= SETTLED {
+            self.tracks.take_final(&mut scratch.samples);
+        }
+    }
+
+    /// Writes what was settled, and all else that is final.
     pub(super) fn write(&mut self, scratch: &mut Scratch) -> io::Result<()> {
-        scratch.samples.clear();
         self.tracks.take_final(&mut scratch.samples);
         self.write_samples(scratch)?;
         if self.written - self.patched >= PATCH_SAMPLES { self.patch() } else { Ok(()) }
     }
 
-    /// Writes all the rest of a call that ended at `end`.
+    /// Writes what was settled, and all the rest of a call that ended at `end`.
     pub(super) fn finish(mut self, end: CallTime, scratch: &mut Scratch) -> io::Result<()> {
-        scratch.samples.clear();
         self.tracks.take_rest(end, &mut scratch.samples);
         self.write_samples(scratch)?;
         self.patch()?;
@@ -286,9 +293,10 @@ impl<F: Write + Seek> Recording<F> {
         if scratch.samples.is_empty() {
             return Ok(());
         }
-        self.file.write_all(scratch.samples.as_flattened())?;
+        let done = self.file.write_all(scratch.samples.as_flattened());
         self.written += scratch.samples.len() as u64;
-        Ok(())
+        scratch.samples.clear();
+        done
     }
 
     /// Has the header speak of all that was written.
@@ -301,7 +309,7 @@ impl<F: Write + Seek> Recording<F> {
     }
 }
 
-/// Memory that recordings share while they write.
+/// Memory that recordings share while they write: what is on its way to one of them.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     samples: Vec<Stereo>,

@@ -202,7 +202,7 @@ impl Desk {
         let Some(call) = self.open.get_mut(&chunk.call) else { return };
         encode_chunk(chunk.records(), &chunk.audio, &mut self.block);
         call.journal(&self.block, &*self.sink);
-        let end = call.tell(&self.block[BLOCK_HEAD_BYTES..], &*self.sink);
+        let end = call.tell(&self.block[BLOCK_HEAD_BYTES..], &*self.sink, &mut self.scratch);
         match end {
             None => call.record(&*self.sink, &mut self.scratch),
             Some((at, reason)) => {
@@ -272,7 +272,12 @@ impl OpenCall {
     }
 
     /// Passes on what a chunk says: events to the sink, audio to the recording. Returns how the call ended, if it did.
-    fn tell(&mut self, payload: &[u8], sink: &dyn CallSink) -> Option<(CallTime, EndReason)> {
+    fn tell(
+        &mut self,
+        payload: &[u8],
+        sink: &dyn CallSink,
+        scratch: &mut Scratch,
+    ) -> Option<(CallTime, EndReason)> {
         let entries = match Entries::of(payload) {
             Ok(entries) => entries,
             Err(malformed) => {
@@ -291,21 +296,22 @@ impl OpenCall {
                 }
             };
             self.latest = at;
-            let tracks = self.recording.as_mut().map(|(_, recording)| recording.tracks());
+            let recording = self.recording.as_mut().map(|(_, recording)| recording);
             match record {
                 Record::Input(InputRecord::Media { timestamp_ms, chunk, payload }) => {
-                    if let Some(tracks) = tracks {
-                        tracks.caller(at, timestamp_ms, chunk, payload);
+                    if let Some(recording) = recording {
+                        recording.tracks().caller(at, timestamp_ms, chunk, payload);
+                        recording.settle(scratch);
                     }
                 }
                 Record::Output(OutputRecord::Media { audio, .. }) => {
-                    if let Some(tracks) = tracks {
-                        tracks.agent(at, audio);
+                    if let Some(recording) = recording {
+                        recording.tracks().agent(at, audio);
                     }
                 }
                 Record::Output(OutputRecord::Clear) => {
-                    if let Some(tracks) = tracks {
-                        tracks.clear(at);
+                    if let Some(recording) = recording {
+                        recording.tracks().clear(at);
                     }
                 }
                 Record::Output(OutputRecord::Event(event)) => {
@@ -320,8 +326,8 @@ impl OpenCall {
                 }
                 Record::End { reason } => return Some((at, reason)),
                 Record::Input(_) | Record::Output(_) => {
-                    if let Some(tracks) = tracks {
-                        tracks.passed(at);
+                    if let Some(recording) = recording {
+                        recording.tracks().passed(at);
                     }
                 }
             }

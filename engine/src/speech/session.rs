@@ -51,18 +51,18 @@ impl Session {
         if !self.link.settle() {
             return if self.link.is_over() { Round::Over } else { Round::Blocked };
         }
-        let answered = self.take_answers();
-        for done in 0..REQUESTS_PER_ROUND {
+        self.take_answers();
+        for _ in 0..REQUESTS_PER_ROUND {
+            let has_room = self.link.settle();
             let Some(request) = self.link.next_request() else {
-                return match done {
+                return match has_room {
                     _ if self.link.is_over() => Round::Over,
-                    0 if !answered => Round::Idle,
-                    _ => Round::Worked,
+                    true => Round::Idle,
+                    false => Round::Blocked,
                 };
             };
             self.work(request, renderer);
             self.take_answers();
-            self.link.settle();
         }
         Round::Worked
     }
