@@ -75,6 +75,8 @@ pub struct Unwritten {
 pub struct Store {
     queue: Sender<Request>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The writer thread, which is unparked by who waits for an answer.
+    writer: std::thread::Thread,
     readers: Readers,
     /// Calls that were running when the store was last closed without warning, and are closed now.
     restarted: usize,
@@ -104,6 +106,7 @@ impl Store {
             .map_err(|e| StoreError::Open { path: path.clone(), what: format!("no thread for it: {e}") })?;
         Ok(Self {
             queue,
+            writer: thread.thread().clone(),
             thread: Mutex::new(Some(thread)),
             readers: Readers { path, idle: Mutex::default(), turns: Semaphore::new(READERS) },
             restarted,
@@ -167,6 +170,7 @@ impl Store {
             }
             // A send can only fail once the thread is gone, which is what is wanted.
             let _ = self.queue.send(Request::Close);
+            self.writer.unpark();
             let _ = thread.join();
         }
     }
@@ -177,6 +181,7 @@ impl Store {
             TrySendError::Full(_) => StoreError::Full,
             TrySendError::Disconnected(_) => StoreError::Closed,
         })?;
+        self.writer.unpark();
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 

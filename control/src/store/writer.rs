@@ -1,7 +1,7 @@
 //! The writer thread: takes writes off the queue, commits them in groups, answers who waits.
 //!
 //! A group holds all that is queued. While nobody waits for an answer it also waits [`COMPANY`] for more, so that a
-//! trickle of timeline entries costs fifty commits a second and not one each. A write that the database refuses for
+//! trickle of timeline entries costs twenty commits a second and not one each, and is not woken for them. A write that the database refuses for
 //! what it says (a constraint) is dropped alone. When the database itself fails (disk full), the group is rolled back
 //! and kept, and tried again each [`RETRY`]; beyond [`KEPT_WRITES`] the oldest timeline entries are dropped, counted,
 //! and the count is written on the call once that is possible.
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use offhook_engine::CallId;
 use offhook_engine::measure::Histogram;
 use rusqlite::Connection;
@@ -23,7 +23,7 @@ use crate::domain::simulations::Simulation;
 use crate::domain::time::UnixMs;
 
 /// How long a write that nobody waits for waits for others, at most: what `kill -9` can lose.
-const COMPANY: Duration = Duration::from_millis(20);
+const COMPANY: Duration = Duration::from_millis(50);
 
 /// How many writes one transaction takes, so that who waits never waits for long.
 const GROUP_WRITES: usize = 2_048;
@@ -229,18 +229,28 @@ impl Writer {
             } else if self.group.len() >= GROUP_WRITES {
                 break;
             }
-            next = if somebody_waits {
-                match self.requests.try_recv() {
-                    Ok(request) => Some(request),
-                    Err(_) => break,
-                }
-            } else {
-                match self.requests.recv_deadline(until) {
-                    Ok(request) => Some(request),
-                    Err(RecvTimeoutError::Timeout) => break,
-                    Err(RecvTimeoutError::Disconnected) => None,
-                }
+            next = match self.next_until(until, somebody_waits) {
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => None,
             };
+        }
+    }
+
+    /// The next write, if one is queued by `until`, or is already if there is a hurry. What is queued meanwhile is not
+    /// waited for as it comes, since each waking costs more than the write: who is in a hurry unparks the thread.
+    fn next_until(&self, until: Instant, hurry: bool) -> Result<Request, RecvTimeoutError> {
+        loop {
+            match self.requests.try_recv() {
+                Ok(request) => return Ok(request),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if hurry || left.is_zero() {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            std::thread::park_timeout(left);
         }
     }
 
