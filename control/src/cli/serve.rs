@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use offhook_engine::priority::yield_to_media;
+
 use crate::server::{Server, logs};
 use crate::settings::{Flags, Settings};
 
@@ -45,6 +47,7 @@ fn serve(flags: &Flags) -> Result<(), String> {
     let _logs = logs::start(settings.log, &settings.log_file(), true)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("control")
+        .on_thread_start(yield_to_media)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;

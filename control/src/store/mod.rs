@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use offhook_engine::priority::yield_to_media;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -102,7 +103,10 @@ impl Store {
         let writer = writer::Writer::new(connection, requests, Arc::clone(&commits));
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                yield_to_media();
+                writer.run();
+            })
             .map_err(|e| StoreError::Open { path: path.clone(), what: format!("no thread for it: {e}") })?;
         Ok(Self {
             queue,

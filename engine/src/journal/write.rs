@@ -19,6 +19,7 @@ use super::recording::{Recording, Scratch};
 use crate::call::{CallSettings, CallTime, EndReason};
 use crate::engine::{CallId, CallSink, EngineError, Finished};
 use crate::measure::{CallTotals, Counts, bump};
+use crate::priority::yield_to_media;
 
 /// How many messages may wait for the writer: 48 MB of chunks, eight seconds of a disk that hangs under 500 calls.
 /// Full: chunks stay with their media threads; see [`Appender`] for what follows.
@@ -29,7 +30,7 @@ const SPARES: usize = 256;
 const SPARES_AT_START: usize = 64;
 /// How often the writer looks for messages while calls are open. It is never woken then: a media thread would pay some
 /// 10 to 40 µs for each waking, which is more than it pays for a second of records.
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(40);
 
 /// What the writer is told.
 #[derive(Debug)]
@@ -103,7 +104,10 @@ impl Writer {
         };
         let thread = std::thread::Builder::new()
             .name("journal-writer".to_owned())
-            .spawn(move || desk.run(&inbox))
+            .spawn(move || {
+                yield_to_media();
+                desk.run(&inbox);
+            })
             .map_err(EngineError::Thread)?;
         Ok(Self { messages, spares, next_key: AtomicU64::new(0), counts, thread: Some(thread) })
     }

@@ -13,6 +13,7 @@ use super::render::Renderer;
 use super::session::{Round, Session};
 use crate::engine::EngineError;
 use crate::measure::{Counts, bump};
+use crate::priority::yield_to_media;
 
 /// Errands on their way to a thread. Full: whoever hands a call over waits; a media thread never does.
 const ERRANDS: usize = 256;
@@ -100,7 +101,10 @@ impl Worker {
         let (foundry, rang) = list(crate::media::now());
         let join = std::thread::Builder::new()
             .name(format!("speech-{number}"))
-            .spawn(move || run(&inbox, &rang, &counts))
+            .spawn(move || {
+                yield_to_media();
+                run(&inbox, &rang, &counts);
+            })
             .map_err(EngineError::Thread)?;
         Ok(Self { errands, foundry, join })
     }

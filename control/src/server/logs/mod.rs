@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use offhook_engine::priority::yield_to_media;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -103,7 +104,10 @@ pub fn start(level: LogLevel, file: &Path, on_stderr: bool) -> Result<Logs, Stri
         .name("log".into())
         .spawn({
             let dropped = dropped.clone();
-            move || take_up(&events, &dropped, ring(), sinks)
+            move || {
+                yield_to_media();
+                take_up(&events, &dropped, ring(), sinks);
+            }
         })
         .map_err(failed)?;
     let targets = Targets::new().with_default(LevelFilter::WARN);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use offhook_engine::priority::yield_to_media;
 
 use super::entry::Line;
 
@@ -44,6 +45,7 @@ impl Sink {
         let (queue, lines) = bounded(QUEUE_LINES);
         let (finishing, finished) = bounded(0);
         std::thread::Builder::new().name(name.into()).spawn(move || {
+            yield_to_media();
             write_all(&lines, output);
             drop(finishing);
         })?;
