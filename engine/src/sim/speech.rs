@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use offhook_codecs::g711;
 
-/// A vowel of this length as 8 kHz µ-law: harmonics of 125 Hz under three formants, swelling four times a second.
+/// A vowel of this length as 8 kHz µ-law: harmonics of 125 Hz under three formants, swelling four times a second, with a
+/// breath of 160 ms every two seconds: what never takes one is noise.
 pub fn voiced(length: Duration) -> Vec<u8> {
     let samples = (length.as_micros() / 125) as usize;
     let pcm: Vec<i16> = (0..samples).map(|n| sample(n as f32 / 8_000.0) as i16).collect();
@@ -25,5 +26,6 @@ fn sample(t: f32) -> f32 {
             gain * (TAU * hz * t + f32::from(k) * 0.7).sin()
         })
         .sum();
-    6_000.0 * swell * wave
+    let breath = if t % 2.0 < 1.84 { 1.0 } else { 0.05 };
+    6_000.0 * swell * breath * wave
 }

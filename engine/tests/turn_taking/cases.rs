@@ -64,7 +64,9 @@ pub(crate) fn cases() -> Vec<Case> {
     sounds_without_words(&story, &mut cases);
     back_channels(&story, &mut cases);
     noise_alone(&story, &mut cases);
-    turns(&speak(&voice, SHORT), &mut cases);
+    let short = speak(&voice, SHORT);
+    turns(&short, &mut cases);
+    long_turns(&short, &speak(&Flite::at_pitch(1.3).expect("as before"), STORY), &mut cases);
     cases
 }
 
@@ -205,6 +207,28 @@ fn turns(short: &Sentence, cases: &mut Vec<Case>) {
         }
     }
     hesitant_callers(short, cases);
+}
+
+/// Callers who speak for twelve seconds, with a breath at the commas.
+fn long_turns(short: &Sentence, story: &Sentence, cases: &mut Vec<Case>) {
+    let samples_of = |level| {
+        levelled(story.ulaw.iter().map(|&code| pcm::to_float(g711::ulaw_to_linear(code))).collect(), level)
+    };
+    for level in [-20.0, -26.0, -32.0, -38.0] {
+        let from = samples(2_000);
+        let sound = samples_of(level);
+        let span = spoken(&sound);
+        let ends = from + span.end;
+        let said = Sound { from, samples: sound, words: Some(("a story".into(), span)) };
+        for hiss in [None, Some(-60.0), Some(-50.0)] {
+            let mut sounds = vec![said.clone()];
+            sounds.extend(hiss.map(|level| noise(sounds::pink(5, ends + samples(4_000), level))));
+            let name = format!("a story at {level} dBFS, hiss at {hiss:?} dBFS");
+            let expect = Expect::OneTurn { begins: 0, ends };
+            let case = case("turns, long", name, short, sounds, None, expect);
+            cases.push(Case { length_ms: ends / 8 + 3_000, ..case });
+        }
+    }
 }
 
 /// Callers who pause in each of their turns; what is judged is the third.
