@@ -19,6 +19,9 @@ const SHARE_OF: Duration = Duration::from_secs(1);
 /// How long after a round began the next one begins, on a thread with many calls, so that one waking serves the frames
 /// of many. It is part of every frame's way, so it must be short against 20 ms; longer naps were measured to save nothing more.
 const NAP: Duration = Duration::from_millis(2);
+/// The same with fewer calls than [`MANY_CALLS`]: their rounds are short, so that frames are no later for a longer nap.
+const NAP_OF_FEW: Duration = Duration::from_millis(3);
+const MANY_CALLS: usize = 128;
 const NEVER: u64 = u64::MAX;
 
 /// A media thread's numbers. All counts run from its start.
@@ -106,10 +109,11 @@ impl Rounds {
         until
     }
 
-    /// How long to nap, after a round that served calls, before the sockets are looked at again; `None` if not at all.
-    /// What cuts a nap short does not put off its end.
-    pub(super) fn nap_length(&mut self) -> Option<Duration> {
-        let due = *self.nap_due.get_or_insert(self.looked + NAP);
+    /// How long to nap on a thread with `calls`, after a round that served some of them, before the sockets are looked at
+    /// again; `None` if not at all. What cuts a nap short does not put off its end.
+    pub(super) fn nap_length(&mut self, calls: usize) -> Option<Duration> {
+        let nap = if calls < MANY_CALLS { NAP_OF_FEW } else { NAP };
+        let due = *self.nap_due.get_or_insert(self.looked + nap);
         let length = due.saturating_duration_since(self.ended);
         if length > NO_WAIT {
             return Some(length);
@@ -336,13 +340,13 @@ mod tests {
         let mut rounds = Rounds::new();
         let round = rounds.begin(None, true, &meter);
         rounds.end(round, 1, &meter);
-        let length = rounds.nap_length().expect("a round is shorter than a nap");
+        let length = rounds.nap_length(500).expect("a round is shorter than a nap");
         assert!(length <= NAP);
         assert!(!rounds.napped(), "cut short at once");
         let letters = rounds.begin(None, false, &meter);
         assert_eq!(letters.since, letters.now);
         rounds.end(letters, 1, &meter);
-        assert!(rounds.nap_length().expect("the rest of it") < length);
+        assert!(rounds.nap_length(500).expect("the rest of it") < length);
         rounds.nap_due = Some(rounds.latest());
         assert!(rounds.napped());
         assert_eq!(rounds.begin(None, true, &meter).since, round.now);
@@ -355,7 +359,11 @@ mod tests {
         let round = rounds.begin(None, true, &meter);
         rounds.end(round, 1, &meter);
         rounds.ended = rounds.looked + NAP;
-        assert_eq!(rounds.nap_length(), None);
+        assert_eq!(rounds.nap_length(500), None);
+        assert!(
+            rounds.nap_length(50).is_some_and(|rest| rest <= NAP_OF_FEW - NAP),
+            "few calls have a longer one"
+        );
     }
 
     #[test]

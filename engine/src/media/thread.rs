@@ -184,7 +184,7 @@ impl Loop {
         if served == 0 || self.seats.len() < NAP_FROM_CALLS || !self.unread.is_empty() {
             return true;
         }
-        let Some(length) = rounds.nap_length() else { return true };
+        let Some(length) = rounds.nap_length(self.seats.len()) else { return true };
         self.post.nap(length, &self.letters);
         rounds.napped()
     }
