@@ -1,6 +1,6 @@
 # Two commands, each of which installs what it lacks: `make run` and `make test`.
 
-.PHONY: run test bench load instructions fuzz soak simulate deps
+.PHONY: run test bench load isolation instructions fuzz soak simulate deps
 
 # Build, then serve with one call placed by itself.
 run: deps
@@ -20,6 +20,11 @@ CALLS = 1,10,100,500,1000
 load: deps
 	cargo build --release --bin offhook
 	cargo run --release -p offhook-benches --bin load -- --calls $(CALLS)
+
+# Whether calls stay on time while other things go wrong.
+isolation: deps
+	cargo build --release --bin offhook
+	cargo run --release -p offhook-benches --bin isolation
 
 # What each step costs in instructions, which repeat on a busy machine. Needs valgrind.
 instructions: deps

@@ -27,6 +27,7 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use offhook_benches::load::{Error, Heard, Lateness, Load, Server, Target, Times, floor, pinned, run};
+use offhook_benches::table::markdown;
 use offhook_engine::sim::voiced;
 
 #[derive(Debug, clap::Parser)]
@@ -238,20 +239,4 @@ fn cells(args: &Args, calls: usize, floor: Option<&Row>, row: &Row) -> Vec<Strin
         format!("{:.0} %", heard.samples as f64 / 160.0 / heard.sent.max(1) as f64 * 100.0),
         heard.own.quantile_ms(0.99).map_or_else(none, |late| format!("{late:.1} ms")),
     ]
-}
-
-/// A table that reads well as text and as Markdown.
-fn markdown(table: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = (0..HEAD.len())
-        .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let line = |row: &[String]| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let rule =
-        format!("|{}|\n", widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|"));
-    let mut lines = table.iter().map(|row| line(row));
-    lines.next().unwrap_or_default() + &rule + &lines.collect::<String>()
 }

@@ -2,3 +2,4 @@
 
 pub mod journal;
 pub mod load;
+pub mod table;

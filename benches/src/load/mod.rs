@@ -15,11 +15,13 @@ mod frames;
 mod generator;
 mod process;
 mod stats;
+mod trouble;
 
 pub use connect::Target;
 pub use generator::{Heard, Load, run};
 pub use process::{Lateness, Server, pinned};
 pub use stats::Times;
+pub use trouble::Trouble;
 
 /// What went wrong, for whoever reads the terminal.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

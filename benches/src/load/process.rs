@@ -55,8 +55,19 @@ impl Server {
         folder: &Path,
         arguments: impl FnOnce(u16) -> Vec<String>,
     ) -> Result<Self, Error> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = fs::File::create(folder.join("server.log"))?;
+        Self::start_logging_to(log.into(), program, core, folder, arguments)
+    }
+
+    /// The same, with its log going to `log`.
+    pub fn start_logging_to(
+        log: Stdio,
+        program: &Path,
+        core: Option<CoreId>,
+        folder: &Path,
+        arguments: impl FnOnce(u16) -> Vec<String>,
+    ) -> Result<Self, Error> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new(program);
         command
             .args(arguments(port))
