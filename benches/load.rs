@@ -10,14 +10,15 @@
 //!
 //! | of the process | what |
 //! |---|---|
-//! | 43 % | a media thread's own work: reading messages, voice detection (a quarter of it), the graph, journal records |
-//! | 26 % | its system calls: one read per frame, one write per message, the wait and the nap |
-//! | 18 % | the journal's thread, more than half of it in writing files |
-//! | 7 % | the store's thread |
+//! | 45 % | a media thread's own work: reading messages, voice and echo detection (a sixth of it each), the graph, journal records |
+//! | 29 % | its system calls: one read per frame (13), one write per message (9), the wait and the nap (6) |
+//! | 15 % | the journal's thread, more than half of it in writing files |
+//! | 5 % | the store's thread |
 //! | 5 % | the speech thread |
 //!
 //! Warm, the graph takes 1.2 to 2 µs a frame (`frame_path`); among 500 calls it takes several times that, since each call's
-//! state comes from far memory. So what counts is how few lines of it a frame touches.
+//! state comes from far memory. So what counts is how few lines of it a frame touches, and that they are fetched before its
+//! turn comes (`engine/src/prefetch.rs`).
 
 use std::io::Write as _;
 use std::path::PathBuf;
