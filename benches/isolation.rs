@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use offhook_benches::load::{Error, Heard, Lateness, Load, Server, Target, Times, Trouble, pinned, run};
+use offhook_benches::load::{
+    Error, FrozenDisk, Heard, Lateness, Load, Server, Target, Times, Trouble, pinned, run,
+};
 use offhook_benches::table::markdown;
 use offhook_engine::sim::voiced;
 
@@ -21,14 +23,15 @@ use offhook_engine::sim::voiced;
     name = "isolation",
     about = "Whether calls stay on time while other things go wrong",
     after_help = "Build the server first: cargo build --release --bin offhook\n\
-                  Exits 1 if a trouble made frames later than --margin-ms allows."
+                  Exits 1 if a trouble made frames later than --margin-ms allows, or was none.\n\
+                  A disk that hangs takes root, mkfs.ext4 and fsfreeze; without them that row is left out."
 )]
 struct Args {
     /// How many calls are measured
     #[arg(long, default_value_t = 50)]
     calls: usize,
     /// How long each trouble lasts, in seconds
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 15)]
     seconds: u64,
     /// How much later the 99.9th percentile of frames may be than without trouble, in ms
     #[arg(long, default_value_t = 20.0)]
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
     match measure(&Args::parse()) {
         Ok(late) if late.is_empty() => ExitCode::SUCCESS,
         Ok(late) => {
-            let _ = writeln!(std::io::stderr(), "frames were late because of: {}", late.join(", "));
+            let _ = writeln!(std::io::stderr(), "{}", late.join("\n"));
             ExitCode::FAILURE
         }
         Err(e) => {
@@ -55,12 +58,13 @@ fn main() -> ExitCode {
 /// What one trouble came to.
 struct Row {
     came_to: String,
+    felt: String,
     heard: Heard,
     lateness: Lateness,
 }
 
-/// Prints the table; returns the troubles that made frames late.
-fn measure(args: &Args) -> Result<Vec<&'static str>, Error> {
+/// Prints the table; returns what is wrong with it.
+fn measure(args: &Args) -> Result<Vec<String>, Error> {
     if !args.server.exists() {
         let server = args.server.display();
         return Err(format!("{server} is not there: cargo build --release --bin offhook").into());
@@ -70,24 +74,45 @@ fn measure(args: &Args) -> Result<Vec<&'static str>, Error> {
     let bar = ProgressBar::new(Trouble::ALL.len() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}")?);
     let mut table = vec![HEAD.map(str::to_owned).to_vec()];
-    let (mut quiet, mut late) = (None, Vec::new());
+    let (mut quiet, mut wrong) = (None, Vec::new());
     for trouble in Trouble::ALL {
         bar.set_message(trouble.name());
         let row = pinned(cores.last().copied(), || run_row(args, cores.first().copied(), trouble))?;
+        bar.inc(1);
+        let Some((row, was_trouble)) = row else {
+            let mut cells = vec![trouble.name().to_owned(), "not made: takes root and mkfs.ext4".to_owned()];
+            cells.resize(HEAD.len(), String::new());
+            table.push(cells);
+            continue;
+        };
         let quiet_ms = *quiet.get_or_insert(row.lateness.p999_ms);
         if row.lateness.p999_ms > quiet_ms + args.margin_ms || row.heard.lost > 0 {
-            late.push(trouble.name());
+            wrong.push(format!("frames were late, or calls lost, because of: {}", trouble.name()));
+        }
+        if !was_trouble {
+            wrong.push(format!("the server felt nothing of: {}; try more --seconds", trouble.name()));
         }
         table.push(cells(trouble, &row));
-        bar.inc(1);
     }
     bar.finish_and_clear();
     write!(std::io::stdout(), "{}", markdown(&table))?;
-    Ok(late)
+    Ok(wrong)
 }
 
-fn run_row(args: &Args, core: Option<core_affinity::CoreId>, trouble: Trouble) -> Result<Row, Error> {
+/// The row, and whether the server felt the trouble; `None` if this machine cannot make it.
+fn run_row(
+    args: &Args,
+    core: Option<core_affinity::CoreId>,
+    trouble: Trouble,
+) -> Result<Option<(Row, bool)>, Error> {
     let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let disk = if trouble == Trouble::HungDisk {
+        let Some(disk) = FrozenDisk::mount(&data)? else { return Ok(None) };
+        Some(disk)
+    } else {
+        None
+    };
     // A pipe that nobody reads, where the log is to have nowhere to go.
     let log = if trouble == Trouble::LogStorm {
         Stdio::piped()
@@ -117,7 +142,7 @@ fn run_row(args: &Args, core: Option<core_affinity::CoreId>, trouble: Trouble) -
             while !begun.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            trouble.make(&over, server.port(), &folder.path().join("data"), &speech)
+            trouble.make(&over, server.port(), &data, disk.as_ref(), &speech)
         });
         let heard = run(
             load,
@@ -139,12 +164,14 @@ fn run_row(args: &Args, core: Option<core_affinity::CoreId>, trouble: Trouble) -
         Ok::<_, Error>((heard?, came_to))
     })?;
     let lateness = Server::lateness(&before, &after).ok_or("no frame was counted in /metrics")?;
-    Ok(Row { came_to, heard, lateness })
+    let (felt, was_trouble) = trouble.felt(&before, &after);
+    Ok(Some((Row { came_to, felt, heard, lateness }, was_trouble)))
 }
 
-const HEAD: [&str; 7] = [
+const HEAD: [&str; 8] = [
     "trouble",
     "that is",
+    "felt by the server",
     "frames late p50 / p99 / p99.9 / max",
     "interruption to clear p50 / p99",
     "answer p50 / p99",
@@ -153,7 +180,7 @@ const HEAD: [&str; 7] = [
 ];
 
 fn cells(trouble: Trouble, row: &Row) -> Vec<String> {
-    let Row { came_to, heard, lateness: late } = row;
+    let Row { came_to, felt, heard, lateness: late } = row;
     let none = || "–".to_owned();
     let two = |times: &Times| match (times.quantile_ms(0.5), times.quantile_ms(0.99)) {
         (Some(p50), Some(p99)) => format!("{p50:.1} / {p99:.1} ms"),
@@ -163,6 +190,7 @@ fn cells(trouble: Trouble, row: &Row) -> Vec<String> {
     vec![
         trouble.name().to_owned(),
         came_to.clone(),
+        felt.clone(),
         format!("{} / {} / {} / {} ms", late.p50_ms, late.p99_ms, late.p999_ms, late.max_ms),
         two(&heard.barge_in),
         two(&heard.answer),

@@ -17,6 +17,10 @@ use crate::speech::session::Session;
 use crate::speech::worker::Worker;
 use crate::speech::{SpeechToText, TextToSpeech};
 
+/// What the system may hold of audio that a carrier has not taken yet; Linux takes twice this for its own accounts (socket(7)).
+/// Some seconds: enough for any round trip, and what a carrier that stopped reading makes the system keep.
+const SEND_BUFFER_BYTES: usize = 16 * 1024;
+
 /// A call's name, given by whoever hands it over; unique, and fit for a file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(Arc<str>);
@@ -182,6 +186,9 @@ impl Engine {
 
         leg.socket.set_nonblocking(true).map_err(EngineError::Socket)?;
         leg.socket.set_nodelay(true).map_err(EngineError::Socket)?;
+        socket2::SockRef::from(&leg.socket)
+            .set_send_buffer_size(SEND_BUFFER_BYTES)
+            .map_err(EngineError::Socket)?;
         let bell = worker.bell(number);
         let mind = Mind::new(call.agent, number, bell.clone(), &self.counts)?;
         let journal = self.writer.open(call.id, call.settings.clone(), call.answered_unix_us)?;

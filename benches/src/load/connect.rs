@@ -1,9 +1,10 @@
 //! How a caller gets its socket: as a carrier does, by the webhook; or straight, to the floor.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use socket2::{Domain, Type};
 use tokio_tungstenite::tungstenite::client;
 
 use super::Error;
@@ -28,13 +29,29 @@ pub(super) struct Connected {
 
 impl Target {
     pub(super) fn connect(self, number: usize) -> Result<Connected, Error> {
+        self.connect_holding(number, None)
+    }
+
+    /// The same, where the system holds no more than some `receive_bytes` of what the caller has not read.
+    pub(super) fn connect_holding(
+        self,
+        number: usize,
+        receive_bytes: Option<usize>,
+    ) -> Result<Connected, Error> {
         let call = format!("CA{:032x}", number + 1);
         let (url, token) = match self {
             Self::Floor(port) => (format!("ws://127.0.0.1:{port}/"), None),
             Self::Offhook(port) => announce(port, &call)?,
         };
         let host = url.trim_start_matches("ws://").split('/').next().unwrap_or_default();
-        let socket = TcpStream::connect(host)?;
+        let address: SocketAddr = host.parse().map_err(|e| format!("{url}: {e}"))?;
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if let Some(bytes) = receive_bytes {
+            // Before the connection: how far its window can be scaled is agreed on with it.
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.connect(&address.into())?;
+        let socket = TcpStream::from(socket);
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
         // Neither server speaks before it is spoken to, so nothing is lost in the client's buffer.

@@ -12,12 +12,14 @@ mod caller;
 mod connect;
 pub mod floor;
 mod frames;
+mod frozen_disk;
 mod generator;
 mod process;
 mod stats;
 mod trouble;
 
 pub use connect::Target;
+pub use frozen_disk::FrozenDisk;
 pub use generator::{Heard, Load, run};
 pub use process::{Lateness, Server, pinned};
 pub use stats::Times;

@@ -124,20 +124,21 @@ impl Server {
 
     /// How late its frames were between two readings of [`Server::metrics`], over all its media threads.
     pub fn lateness(before: &str, after: &str) -> Option<Lateness> {
-        let (before, after) = (buckets(before), buckets(after));
-        let counts: Vec<(f64, u64)> = after
-            .iter()
-            .map(|&(bound, count)| {
-                let then = before.iter().find(|(other, _)| *other == bound).map_or(0, |(_, count)| *count);
-                (bound, count - then)
-            })
-            .collect();
+        let counts = counted("offhook_frame_lateness_seconds", before, after);
         let &(_, all) = counts.last()?;
         let at = |share: f64| {
             let rank = (all as f64 * share).ceil() as u64;
             counts.iter().find(|(_, count)| *count >= rank).map_or(f64::INFINITY, |(bound, _)| bound * 1e3)
         };
         (all > 0).then(|| Lateness { p50_ms: at(0.5), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) })
+    }
+
+    /// The upper bound, in ms, of the bucket of the longest time that histogram `name` counted between two readings.
+    pub fn longest_ms(name: &str, before: &str, after: &str) -> Option<f64> {
+        let counts = counted(name, before, after);
+        let &(_, all) = counts.last()?;
+        let (bound, _) = counts.iter().find(|(_, count)| *count == all)?;
+        (all > 0).then_some(bound * 1e3)
     }
 
     /// What `/metrics` says.
@@ -159,11 +160,19 @@ impl Server {
     }
 }
 
-/// Cumulated buckets of the lateness of frames, as upper bound in seconds and count, summed over threads.
-fn buckets(metrics: &str) -> Vec<(f64, u64)> {
+/// What a histogram counted between two readings: cumulated, as upper bound in seconds and count.
+fn counted(name: &str, before: &str, after: &str) -> Vec<(f64, u64)> {
+    let before = buckets(name, before);
+    let then = |bound| before.iter().find(|(other, _)| *other == bound).map_or(0, |(_, count)| *count);
+    buckets(name, after).into_iter().map(|(bound, count)| (bound, count - then(bound))).collect()
+}
+
+/// Cumulated buckets of a histogram, as upper bound in seconds and count, summed over whatever labels it has.
+fn buckets(name: &str, metrics: &str) -> Vec<(f64, u64)> {
     let mut buckets: Vec<(f64, u64)> = Vec::new();
     for line in metrics.lines() {
-        let Some(rest) = line.strip_prefix("offhook_frame_lateness_seconds_bucket{") else { continue };
+        let rest = line.strip_prefix(name).and_then(|rest| rest.strip_prefix("_bucket{"));
+        let Some(rest) = rest else { continue };
         let Some((labels, value)) = rest.split_once("} ") else { continue };
         let Some((_, bound)) = labels.split_once("le=\"") else { continue };
         let bound = bound.trim_end_matches('"').split('"').next().unwrap_or_default();
@@ -206,5 +215,8 @@ mod tests {
         let late = Server::lateness(&before, &after).unwrap();
         assert_eq!((late.p50_ms, late.p99_ms), (1.0, 1.0));
         assert_eq!((late.p999_ms, late.max_ms), (20.0, f64::INFINITY));
+        let name = "offhook_frame_lateness_seconds";
+        assert_eq!(Server::longest_ms(name, &before, &after), Some(f64::INFINITY));
+        assert_eq!(Server::longest_ms(name, &after, &after), None);
     }
 }

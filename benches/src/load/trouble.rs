@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 
 use super::caller::{Caller, FRAME};
 use super::connect::Target;
+use super::frozen_disk::FrozenDisk;
+use super::process::Server;
 use super::{Error, Heard};
 
 /// Names of calls that make trouble begin here, so that they are nobody else's.
 const FIRST_NUMBER: usize = 1_000_000;
 /// How many calls are deaf, and how many stall.
 const SICK_CALLS: usize = 8;
+/// What the system may take in for a deaf call, in bytes: less than half a second of an agent's speech.
+const DEAF_BYTES: usize = 2 * 1024;
 /// How long a stalling call is silent before all of that comes at once.
 const STALL: Duration = Duration::from_secs(1);
 /// Requests of a flood come over so many connections, this far apart on each.
@@ -26,6 +30,9 @@ const DISK_BYTES_MAX: u64 = 256 << 20;
 /// How long the database is kept locked, and how long it is free in between.
 const LOCKED: Duration = Duration::from_millis(400);
 const FREE: Duration = Duration::from_millis(50);
+/// How long the disk hangs, and how long it works in between.
+const FROZEN: Duration = Duration::from_secs(2);
+const THAWED: Duration = Duration::from_millis(500);
 
 /// One kind of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +46,24 @@ pub enum Trouble {
     /// A line of the log for each of two thousand requests a second, and nobody who reads the log.
     LogStorm,
     /// The disk that journals and recordings go to is kept busy with forced writes.
-    SlowDisk,
+    BusyDisk,
+    /// The disk that the server keeps all its data on hangs for seconds.
+    HungDisk,
     /// The database is locked most of the time.
     LockedStore,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Quiet, Self::SickCalls, Self::HttpFlood, Self::LogStorm, Self::SlowDisk, Self::LockedStore];
+    pub const ALL: [Self; 7] = [
+        Self::Quiet,
+        Self::SickCalls,
+        Self::HttpFlood,
+        Self::LogStorm,
+        Self::BusyDisk,
+        Self::HungDisk,
+        Self::LockedStore,
+    ];
 
     /// What a reader calls it.
     pub fn name(self) -> &'static str {
@@ -56,7 +72,8 @@ impl Trouble {
             Self::SickCalls => "sick calls",
             Self::HttpFlood => "HTTP flood",
             Self::LogStorm => "log storm",
-            Self::SlowDisk => "slow disk",
+            Self::BusyDisk => "busy disk",
+            Self::HungDisk => "hung disk",
             Self::LockedStore => "locked store",
         }
     }
@@ -66,16 +83,51 @@ impl Trouble {
         if self == Self::LogStorm { "debug" } else { "info" }
     }
 
-    /// Makes the trouble until `over`, for a server on `port` that keeps its data in `data`. `speech`: as for
-    /// [`run`](super::run). Returns what it came to.
-    pub fn make(self, over: &AtomicBool, port: u16, data: &Path, speech: &[u8]) -> Result<String, Error> {
+    /// Makes the trouble until `over`, for a server on `port` that keeps its data in `data`, on `disk` if that can hang.
+    /// `speech`: as for [`run`](super::run). Returns what it came to.
+    pub fn make(
+        self,
+        over: &AtomicBool,
+        port: u16,
+        data: &Path,
+        disk: Option<&FrozenDisk>,
+        speech: &[u8],
+    ) -> Result<String, Error> {
         match self {
             Self::Quiet => Ok("–".into()),
             Self::SickCalls => sick_calls(over, port, speech),
             Self::HttpFlood => flood(over, port, FLOOD_PERIOD / 2, &REQUESTS),
             Self::LogStorm => flood(over, port, FLOOD_PERIOD, &REQUESTS[1..2]),
-            Self::SlowDisk => busy_disk(over, data),
+            Self::BusyDisk => busy_disk(over, data),
+            Self::HungDisk => hang(over, disk.ok_or("this disk cannot hang")?),
             Self::LockedStore => lock_store(over, data),
+        }
+    }
+
+    /// What the server itself felt of it between two readings of its metrics: in words, and whether it was any trouble.
+    pub fn felt(self, before: &str, after: &str) -> (String, bool) {
+        let more = |name| {
+            let of = |metrics| Server::metric(metrics, name).unwrap_or(0.0);
+            of(after) - of(before)
+        };
+        let commit_ms = Server::longest_ms("offhook_store_commit_seconds", before, after).unwrap_or(0.0);
+        let commits = format!("a commit of up to {commit_ms} ms");
+        match self {
+            // What these are is told by who makes them.
+            Self::Quiet | Self::HttpFlood | Self::BusyDisk => (commits, true),
+            Self::SickCalls => {
+                let held_up = more("offhook_sends_held_up_total");
+                (format!("{held_up} sends held up"), held_up > 0.0)
+            }
+            Self::LogStorm => {
+                let dropped = more("offhook_log_lines_dropped_total");
+                (format!("{dropped} log lines dropped"), dropped > 0.0)
+            }
+            Self::HungDisk => {
+                let lost = more("offhook_journal_records_lost_total");
+                (format!("{commits}, {lost} journal records lost"), commit_ms >= FROZEN.as_secs_f64() * 500.0)
+            }
+            Self::LockedStore => (commits, commit_ms >= LOCKED.as_secs_f64() * 500.0),
         }
     }
 }
@@ -83,15 +135,17 @@ impl Trouble {
 fn sick_calls(over: &AtomicBool, port: u16, speech: &[u8]) -> Result<String, Error> {
     let (mut heard, mut text, mut scratch) = (Heard::default(), Vec::new(), vec![0; 64 * 1024]);
     let mut number = FIRST_NUMBER;
-    let mut call = |heard: &mut Heard, text: &mut Vec<u8>| {
+    let mut call = |heard: &mut Heard, text: &mut Vec<u8>, receive_bytes| {
         number += 1;
-        let mut caller = Caller::new(Target::Offhook(port).connect(number)?, 5, false);
+        let connected = Target::Offhook(port).connect_holding(number, receive_bytes)?;
+        let mut caller = Caller::new(connected, 5, false);
         caller.begin(text);
         caller.flush(heard);
         Ok::<_, Error>(caller)
     };
-    let mut of = |n| (0..n).map(|_| call(&mut heard, &mut text)).collect::<Result<Vec<_>, _>>();
-    let (mut deaf, mut stalling) = (of(SICK_CALLS)?, of(SICK_CALLS)?);
+    let mut of =
+        |bytes| (0..SICK_CALLS).map(|_| call(&mut heard, &mut text, bytes)).collect::<Result<Vec<_>, _>>();
+    let (mut deaf, mut stalling) = (of(Some(DEAF_BYTES))?, of(None)?);
     let (mut rubbish, mut bursts, mut stalled_at) = (0, 0, Instant::now());
     while !over.load(Ordering::Relaxed) {
         let now = Instant::now();
@@ -105,7 +159,7 @@ fn sick_calls(over: &AtomicBool, port: u16, speech: &[u8]) -> Result<String, Err
                 caller.read(now, &mut scratch, &mut heard);
             }
         }
-        let mut one = call(&mut heard, &mut text)?;
+        let mut one = call(&mut heard, &mut text, None)?;
         // A frame that no client may send: unmasked, of a kind that is not there, longer than anything.
         let bytes = [[0xFF; 10].as_slice(), &[0; 10 * FRAME]].concat();
         rubbish += 1;
@@ -210,6 +264,16 @@ fn busy_disk(over: &AtomicBool, data: &Path) -> Result<String, Error> {
     }
     fs::remove_file(&path)?;
     Ok(format!("{} MB forced to disk, up to {} ms for 8 MB", written * 8, slowest.as_millis()))
+}
+
+fn hang(over: &AtomicBool, disk: &FrozenDisk) -> Result<String, Error> {
+    let mut times = 0;
+    while !over.load(Ordering::Relaxed) {
+        disk.freeze(FROZEN)?;
+        times += 1;
+        std::thread::sleep(THAWED);
+    }
+    Ok(format!("{times} times no write for {} s", FROZEN.as_secs()))
 }
 
 fn lock_store(over: &AtomicBool, data: &Path) -> Result<String, Error> {

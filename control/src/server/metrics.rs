@@ -21,7 +21,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::App;
+use super::{App, logs};
 use crate::systems::error::ApiError;
 use process::Process;
 
@@ -80,6 +80,7 @@ struct Scrape {
     commit_failures: u64,
     writes_waiting: u64,
     requests: [u64; 5],
+    log_lines_dropped: u64,
     /// Spans that were exported and dropped, where traces are configured.
     spans: Option<(u64, u64)>,
     process: Process,
@@ -96,6 +97,7 @@ impl Scrape {
             commit_failures: commits.failures.load(Ordering::Relaxed),
             writes_waiting: app.store.waiting() as u64,
             requests: app.http.read(),
+            log_lines_dropped: logs::lines_dropped(),
             spans: app
                 .tracing
                 .as_ref()
@@ -134,6 +136,11 @@ impl Collector for Scrape {
             "Answered HTTP requests, by class of their status.",
             "status",
             CLASSES.into_iter().zip(self.requests),
+        )?;
+        page.counter(
+            "offhook_log_lines_dropped",
+            "Log lines that found a queue full: nobody took them off the terminal or pipe, or the disk is too slow.",
+            self.log_lines_dropped,
         )?;
         if let Some((exported, dropped)) = self.spans {
             page.counter(
@@ -325,6 +332,9 @@ fn trouble(page: &mut Page<'_>, measures: &Measures) -> fmt::Result {
             ("voice", counted.voice_failures),
         ],
     )?;
+    let help =
+        "How often a carrier read so slowly that its socket did not take all that was to be sent to it.";
+    page.counter("offhook_sends_held_up", help, all(|thread| thread.sends_held_up))?;
     let help = "Panics of recognisers, agents and voices.";
     page.counter("offhook_speech_panics", help, counted.speech_panics)?;
     page.counters(

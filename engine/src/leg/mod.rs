@@ -9,7 +9,7 @@ mod websocket;
 
 pub(crate) use framing::Inbox;
 pub(crate) use twilio::{PAYLOAD_BYTES_MAX, Reading};
-pub(crate) use websocket::{Closed, Filled, Received};
+pub(crate) use websocket::{Closed, Filled, Flushed, Received};
 
 use mio::net::TcpStream;
 
@@ -119,7 +119,7 @@ impl Leg {
     }
 
     /// Writes what the outbox holds, as far as the socket takes it.
-    pub(crate) fn flush(&mut self) -> Result<(), Closed> {
+    pub(crate) fn flush(&mut self) -> Result<Flushed, Closed> {
         self.link.flush()
     }
 }

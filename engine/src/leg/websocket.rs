@@ -22,6 +22,15 @@ const FINAL: u8 = 0x80;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
+/// What became of the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// It is empty.
+    All,
+    /// The socket took no more: the rest follows once it is writable.
+    Waiting,
+}
+
 /// What a socket had to give.
 #[derive(Debug)]
 pub(crate) enum Received<'a> {
@@ -165,7 +174,7 @@ impl WebSocketLink {
     }
 
     /// Writes what the outbox holds, as far as the socket takes it.
-    pub(super) fn flush(&mut self) -> Result<(), Closed> {
+    pub(super) fn flush(&mut self) -> Result<Flushed, Closed> {
         while self.sent < self.outbox.len() {
             match self.socket.write(&self.outbox[self.sent..]) {
                 Ok(0) => return Err(Closed),
@@ -178,14 +187,16 @@ impl WebSocketLink {
         if self.sent == self.outbox.len() {
             self.outbox.clear();
             self.sent = 0;
-        } else if self.outbox.len() - self.sent > OUTBOX_BYTES_MAX {
+            return Ok(Flushed::All);
+        }
+        if self.outbox.len() - self.sent > OUTBOX_BYTES_MAX {
             return Err(Closed);
         } else if self.sent >= OUTBOX_BYTES_MAX {
             // A carrier that is always a little behind must not make the outbox grow without end.
             self.outbox.drain(..self.sent);
             self.sent = 0;
         }
-        Ok(())
+        Ok(Flushed::Waiting)
     }
 }
 

@@ -50,6 +50,8 @@ pub struct MediaThreadMeasures {
     pub busy: Duration,
     /// How late frames were: see above.
     pub lateness: Distribution,
+    /// How often a wake-up's audio did not all fit into a carrier's socket: that carrier reads too slowly.
+    pub sends_held_up: u64,
     /// How often the ring to a recogniser had no room for caller audio.
     pub speech_overflows: u64,
     /// Caller audio for which the ring to a recogniser had no room: bytes of 8 kHz µ-law, 8 per ms.

@@ -34,6 +34,8 @@ pub(crate) struct Meter {
     pub(crate) frames_in: AtomicU64,
     /// Agent audio messages.
     pub(crate) frames_out: AtomicU64,
+    /// How often a carrier's socket did not take all that there was to send.
+    pub(super) sends_held_up: AtomicU64,
     /// How often caller audio found no room on the way to a recogniser.
     pub(super) speech_overflows: AtomicU64,
     /// Caller audio that found no room on the way to a recogniser, in bytes.
@@ -167,6 +169,7 @@ impl Meter {
             calls: AtomicUsize::new(0),
             frames_in: AtomicU64::new(0),
             frames_out: AtomicU64::new(0),
+            sends_held_up: AtomicU64::new(0),
             speech_overflows: AtomicU64::new(0),
             speech_dropped_bytes: AtomicU64::new(0),
             answers_unannounced: AtomicU64::new(0),
@@ -245,6 +248,7 @@ impl Meter {
             wake_ups: of(&self.wake_ups),
             busy: Duration::from_micros(of(&self.busy_us)),
             lateness: self.lateness.read(),
+            sends_held_up: of(&self.sends_held_up),
             speech_overflows: of(&self.speech_overflows),
             speech_dropped_bytes: of(&self.speech_dropped_bytes),
             answers_unannounced: of(&self.answers_unannounced),

@@ -8,7 +8,7 @@ use super::clock;
 use super::post::OwnedCommand;
 use crate::call::{Call, CallTime, Command, EndReason, Event, EventKind, Input, Output, Outputs};
 use crate::journal::Appender;
-use crate::leg::{Closed, Filled, Inbox, Leg, Received};
+use crate::leg::{Closed, Filled, Flushed, Inbox, Leg, Received};
 use crate::prefetch::Prefetch;
 use crate::speech::link::{Answer, CallEnd, Request};
 
@@ -39,6 +39,7 @@ pub(super) struct Scratch {
     pub(super) payload: Vec<u8>,
     pub(super) frames_in: u64,
     pub(super) frames_out: u64,
+    pub(super) sends_held_up: u64,
     pub(super) speech_overflows: u64,
     pub(super) speech_dropped_bytes: u64,
 }
@@ -204,8 +205,10 @@ impl Seat {
     pub(super) fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
         self.speech.settle(now);
         // What the socket does not take goes out once it says that it is writable.
-        if self.leg.flush() == Err(Closed) {
-            self.lose_leg(now, scratch);
+        match self.leg.flush() {
+            Ok(Flushed::All) => {}
+            Ok(Flushed::Waiting) => scratch.sends_held_up += 1,
+            Err(Closed) => self.lose_leg(now, scratch),
         }
         let at = self.time(now);
         if self.ended.is_none() && self.journal.due(at) {

@@ -130,6 +130,7 @@ impl Loop {
                 payload: vec![0; PAYLOAD_BYTES_MAX],
                 frames_in: 0,
                 frames_out: 0,
+                sends_held_up: 0,
                 speech_overflows: 0,
                 speech_dropped_bytes: 0,
             },
@@ -362,6 +363,7 @@ impl Loop {
         let meter = self.post.meter();
         add(&meter.frames_in, std::mem::take(&mut scratch.frames_in));
         add(&meter.frames_out, std::mem::take(&mut scratch.frames_out));
+        add(&meter.sends_held_up, std::mem::take(&mut scratch.sends_held_up));
         add(&meter.speech_overflows, std::mem::take(&mut scratch.speech_overflows));
         add(&meter.speech_dropped_bytes, std::mem::take(&mut scratch.speech_dropped_bytes));
     }

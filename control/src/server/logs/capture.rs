@@ -156,6 +156,7 @@ impl<S: Subscriber> Layer<S> for Capture {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         if self.queue.is_full() || self.queue.try_send(Message::Event(Record::of(event))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            super::count_dropped();
         }
     }
 }

@@ -65,6 +65,17 @@ pub fn ring() -> &'static Ring {
     &RING
 }
 
+static LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines of this process that found a queue full, whichever.
+pub fn lines_dropped() -> u64 {
+    LINES_DROPPED.load(Ordering::Relaxed)
+}
+
+fn count_dropped() {
+    LINES_DROPPED.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Writes what is left when it goes.
 #[derive(Debug)]
 pub struct Logs {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use offhook_engine::priority::yield_to_media;
 
+use super::count_dropped;
 use super::entry::Line;
 
 /// How many lines may wait to be written.
@@ -59,6 +60,7 @@ impl Sink {
         }
         if let Err(TrySendError::Full(_)) = self.queue.try_send(Passed::Line(line.clone())) {
             self.dropped += 1;
+            count_dropped();
         }
     }
 
