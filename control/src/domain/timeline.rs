@@ -3,7 +3,7 @@
 use super::call::TimelineEntry;
 use offhook_engine::call::{
     By, CallTime, Decided, Decision, Event, EventKind, Nearest, Prompt, Reason, Relation, Response, Rule,
-    Speaker, Turn,
+    Speaker, Stage, Turn,
 };
 
 /// One event as one line: ` 0:12.340  caller    "two hundred"`.
@@ -103,7 +103,10 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
 /// The response time, its stages, and who spent them, in ms, to the microsecond: what stands there adds up.
 fn responded(response: &Response) -> String {
     let ms = |us: u64| format!("{}.{:03}", us / 1_000, us % 1_000);
-    let stages = response.stages().map(|(stage, us)| format!("{} {}", stage.as_str(), ms(us))).join(" + ");
+    // Only what was asked for early is held.
+    let stages = response.stages().into_iter().filter(|(stage, us)| *stage != Stage::Held || *us > 0);
+    let stages: Vec<_> = stages.map(|(stage, us)| format!("{} {}", stage.as_str(), ms(us))).collect();
+    let stages = stages.join(" + ");
     let spent = response.spent().map(|(spender, us)| format!("{} {}", spender.as_str(), ms(us))).join(", ");
     format!("answered after {} ms = {stages} ({spent})", ms(response.response_us))
 }
@@ -149,6 +152,7 @@ fn decision(decided: &Decided) -> String {
         Decision::NoInput => "the caller does not answer",
         Decision::HangUp => "hang up",
         Decision::GiveUp => "wait no longer",
+        Decision::AskEarly => "the caller's turn is probably over, the agent is asked already",
     };
     let nearest = decided.nearest.map_or(String::new(), |nearest| format!("; {}", nearest_rule(&nearest)));
     format!("{decision}: {}{nearest}", rule(&decided.rule()))
@@ -215,6 +219,7 @@ fn reason_text(reason: Reason) -> &'static str {
         Reason::SilenceUnfinished => "silence, after words that seemed unfinished",
         Reason::SilenceOfHesitant => "silence, of one who makes long pauses",
         Reason::SilenceWhileTyping => "silence, while keys are being typed",
+        Reason::SilenceProbablyOver => "silence, after words that do not seem unfinished",
     }
 }
 
@@ -318,6 +323,7 @@ mod tests {
             transcript_us: 51_010,
             agent_us: 900,
             voice_us: 2_000,
+            held_us: 0,
             playout_us: 0,
             response_us: 753_912,
         };

@@ -57,7 +57,8 @@ impl Call {
 
     /// If the agent has said all and all was heard, its turn is over.
     pub(super) fn agent_maybe_heard(&mut self, now: CallTime, rule: Rule, out: &mut Outputs) {
-        let Some(then) = self.agent.as_ref().and_then(|agent| agent.then) else { return };
+        let Some(agent) = self.agent.as_ref().filter(|agent| agent.held_for().is_none()) else { return };
+        let Some(then) = agent.then else { return };
         if self.playout.is_stopped() || !self.playout.all_heard() {
             return;
         }
@@ -122,7 +123,8 @@ impl Call {
             self.say_what_was_ordered(now, out);
         }
         let Some(agent) = &mut self.agent else { return };
-        if self.playout.pump(now, &self.settings, &mut self.echo, out) && agent.spoke_at.is_none() {
+        let held = agent.held_for().is_some();
+        if !held && self.playout.pump(now, &self.settings, &mut self.echo, out) && agent.spoke_at.is_none() {
             agent.spoke_at = Some(now);
             let (turn, response_ms) = (agent.turn, agent.response_ms());
             out.event(now, EventKind::AgentSpeaks { turn, response_ms });
@@ -134,7 +136,7 @@ impl Call {
             self.timers.stop(Deadline::VoiceAudio);
             self.agent_maybe_heard(now, Rule::fact(Reason::LastMark), out);
         }
-        if self.agent.is_some() {
+        if self.agent.is_some() && !held {
             self.timers.set_to(Deadline::Playout, self.playout.due_at(&self.settings));
             self.timers.set_to(Deadline::Mark, self.playout.mark_due(&self.settings).map(|(_, at)| at));
         }

@@ -83,6 +83,8 @@ impl Call {
 
     fn on_stall(&mut self, now: CallTime, out: &mut Outputs) {
         self.stalled = true;
+        self.silence_ms = u32::MAX;
+        self.maybe_release(now, out);
         self.detector.forget();
         let silent_ms = self.last_media.map_or(0, |last| now.since(last).as_millis() as u32);
         out.event(now, EventKind::MediaStalled { silent_ms });

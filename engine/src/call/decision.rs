@@ -152,6 +152,8 @@ pub enum Decision {
     HangUp,
     /// What somebody owed did not come in time, and is waited for no longer.
     GiveUp,
+    /// The caller's turn is probably over: the agent is asked already, and its answer held until the turn is over.
+    AskEarly,
 }
 
 /// The rule that led to a decision.
@@ -208,6 +210,8 @@ pub enum Reason {
     SilenceOfHesitant,
     /// The caller was silent for as long as the threshold says while keys are being typed.
     SilenceWhileTyping,
+    /// The caller was silent for long enough after words that do not seem unfinished to ask the agent already.
+    SilenceProbablyOver,
 }
 
 /// How a rule compares what it measures with its threshold.
@@ -249,7 +253,8 @@ impl Reason {
             | Self::BackChannel
             | Self::SilenceUnfinished
             | Self::SilenceOfHesitant
-            | Self::SilenceWhileTyping => Relation::AtLeast,
+            | Self::SilenceWhileTyping
+            | Self::SilenceProbablyOver => Relation::AtLeast,
             Self::LongSpeech => Relation::Over,
             Self::TooShort | Self::PerhapsEcho => Relation::Under,
             Self::NoWordsFollowed => Relation::AtMost,

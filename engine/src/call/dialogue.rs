@@ -1,5 +1,6 @@
 //! The agent's turn: asked, said, heard.
 
+use super::endpointing::Wait;
 use super::event::Response;
 use super::input::{Then, TurnId};
 use super::output::Prompt;
@@ -21,6 +22,18 @@ pub(super) struct AgentTurn {
     pub(super) spoke_at: Option<CallTime>,
     /// What follows; known once the agent has said all.
     pub(super) then: Option<Then>,
+    hold: Hold,
+}
+
+/// Whether the answer waits for the end of the turn that it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// It was asked for after that.
+    None,
+    /// Until the caller has been silent for so long.
+    Until(Wait),
+    /// It did, until then.
+    Over(CallTime),
 }
 
 /// The end of a turn of the caller.
@@ -43,7 +56,26 @@ impl AgentTurn {
             voiced_at: None,
             spoke_at: None,
             then: None,
+            hold: Hold::None,
         }
+    }
+
+    /// The answer was asked for early: it is held until the caller has been silent for so long.
+    pub(super) fn hold(&mut self, wait: Wait) {
+        self.hold = Hold::Until(wait);
+    }
+
+    /// How much silence of the caller it is held for.
+    pub(super) fn held_for(&self) -> Option<Wait> {
+        match self.hold {
+            Hold::Until(wait) => Some(wait),
+            Hold::None | Hold::Over(_) => None,
+        }
+    }
+
+    /// The caller's turn is over: what there is of the answer may be heard.
+    pub(super) fn release(&mut self, now: CallTime) {
+        self.hold = Hold::Over(now);
     }
 
     /// A sentence came.
@@ -63,7 +95,7 @@ impl AgentTurn {
 
     /// True if the caller may cut it off.
     pub(super) fn may_be_interrupted(&self) -> bool {
-        self.then != Some(Then::HangUp)
+        self.held_for().is_some() || self.then != Some(Then::HangUp)
     }
 
     /// Where the time went from the end of the caller's turn to the first audio, once that has left.
@@ -72,6 +104,10 @@ impl AgentTurn {
         // Audio that leaves was said and spoken before.
         let said_at = self.said_at.unwrap_or(spoke_at);
         let voiced_at = self.voiced_at.unwrap_or(spoke_at);
+        let released_at = match self.hold {
+            Hold::Over(at) => at.max(voiced_at),
+            Hold::None | Hold::Until(_) => voiced_at,
+        };
         let us = |from: CallTime, to: CallTime| to.since(from).as_micros() as u64;
         Some(Response {
             turn: self.turn,
@@ -79,7 +115,8 @@ impl AgentTurn {
             transcript_us: us(cause.over_at, self.asked_at),
             agent_us: us(self.asked_at, said_at),
             voice_us: us(said_at, voiced_at),
-            playout_us: us(voiced_at, spoke_at),
+            held_us: us(voiced_at, released_at),
+            playout_us: us(released_at, spoke_at),
             response_us: us(cause.last, spoke_at),
         })
     }

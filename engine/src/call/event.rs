@@ -187,7 +187,7 @@ pub enum EventKind {
 pub struct Response {
     /// The agent's turn.
     pub turn: TurnId,
-    /// From the caller's last speech (or key) to the decision that the caller's turn is over.
+    /// From the caller's last speech (or key) to the decision that the caller's turn is over, or probably over.
     pub endpointing_us: u64,
     /// From there to the final words, or to the end of the wait for them. Zero for keys.
     pub transcript_us: u64,
@@ -195,6 +195,8 @@ pub struct Response {
     pub agent_us: u64,
     /// From there to the first synthesized audio.
     pub voice_us: u64,
+    /// From there to the end of the caller's turn, where the agent was asked early; else zero.
+    pub held_us: u64,
     /// From there to the first audio message to the caller.
     pub playout_us: u64,
     /// From the caller's last speech (or key) to the first audio message.
@@ -212,13 +214,16 @@ pub enum Stage {
     Agent,
     /// See [`Response::voice_us`].
     Voice,
+    /// See [`Response::held_us`].
+    Held,
     /// See [`Response::playout_us`].
     Playout,
 }
 
 impl Stage {
     /// In the order in which they follow each other.
-    pub const ALL: [Self; 5] = [Self::Endpointing, Self::Transcript, Self::Agent, Self::Voice, Self::Playout];
+    pub const ALL: [Self; 6] =
+        [Self::Endpointing, Self::Transcript, Self::Agent, Self::Voice, Self::Held, Self::Playout];
 
     /// As it stands in metrics: `endpointing`.
     pub const fn as_str(self) -> &'static str {
@@ -227,6 +232,7 @@ impl Stage {
             Self::Transcript => "transcript",
             Self::Agent => "agent",
             Self::Voice => "voice",
+            Self::Held => "held",
             Self::Playout => "playout",
         }
     }
@@ -236,7 +242,7 @@ impl Stage {
     /// A vendor's stage is all of the wait for it, as the call sees it: the way to its thread and back is in there.
     pub const fn spender(self) -> Spender {
         match self {
-            Self::Endpointing => Spender::Silence,
+            Self::Endpointing | Self::Held => Spender::Silence,
             Self::Transcript | Self::Agent | Self::Voice => Spender::Vendor,
             Self::Playout => Spender::Engine,
         }
@@ -270,8 +276,15 @@ impl Spender {
 
 impl Response {
     /// The stages in order, in µs.
-    pub fn stages(&self) -> [(Stage, u64); 5] {
-        let us = [self.endpointing_us, self.transcript_us, self.agent_us, self.voice_us, self.playout_us];
+    pub fn stages(&self) -> [(Stage, u64); 6] {
+        let us = [
+            self.endpointing_us,
+            self.transcript_us,
+            self.agent_us,
+            self.voice_us,
+            self.held_us,
+            self.playout_us,
+        ];
         std::array::from_fn(|at| (Stage::ALL[at], us[at]))
     }
 

@@ -72,7 +72,11 @@ impl Call {
         self.pauses.frame(voiced);
         let typing = !self.keys.is_empty();
         let wait = wait(caller, &self.pauses, typing, self.playout.is_stopped(), &self.settings);
-        let over = caller.frame(now, voiced, wait, &self.settings);
+        let mut over = caller.frame(now, voiced, wait, &self.settings);
+        if over.is_none() && self.agent.is_none() {
+            over = caller.probably_over(wait, &self.settings);
+            caller.asked_early = over.is_some();
+        }
         let perhaps_echo = self.perhaps_echo_since.is_some();
         if self.agent.is_some() && (voiced || perhaps_echo) {
             // An echo hides some of what the caller says over it: as much speech may take twice the time.
@@ -187,8 +191,21 @@ impl Call {
         }
         caller.awaits_final = Some(now);
         self.timers.set(Deadline::FinalWords, now + ms(self.settings.final_wait_ms));
+        let decision = if caller.asked_early { Decision::AskEarly } else { Decision::TurnOver };
         let seen = self.seen(self.caller.as_ref());
-        out.decided(now, Decided::new(Decision::TurnOver, over.rule, &[over.other], seen));
+        out.decided(now, Decided::new(decision, over.rule, &[over.other], seen));
+    }
+
+    /// An answer that was asked for early may be heard once the caller has been silent for as long as ends a turn, and does not
+    /// speak again.
+    pub(super) fn maybe_release(&mut self, now: CallTime, out: &mut Outputs) {
+        let Some(agent) = self.agent.as_mut().filter(|_| self.caller.is_none()) else { return };
+        let Some(wait) = agent.held_for() else { return };
+        let rule = Rule::new(wait.reason, self.silence_ms, wait.ms);
+        if rule.holds() {
+            agent.release(now);
+            self.decide(now, Decision::TurnOver, rule, out);
+        }
     }
 
     pub(super) fn on_transcript(
@@ -211,6 +228,7 @@ impl Call {
         } else if utterance == caller.utterance {
             out.event(now, EventKind::Interim { utterance, text: text.into() });
             caller.unfinished = is_unfinished(text, &self.settings);
+            caller.interim = !text.trim().is_empty();
             // "Mm-hm" may yet become "mm-hm, but".
             let takes_floor = !text.trim().is_empty() && !barge_in::is_back_channel(text, &self.settings);
             if takes_floor && self.playout.is_stopped() {
@@ -226,6 +244,10 @@ impl Call {
         self.timers.stop(Deadline::FinalWords);
         let Some(caller) = self.caller.take() else { return };
         let has_words = caller.has_words();
+        let hold = caller.asked_early.then(|| {
+            // What the final words are like counts, not what the words so far were like.
+            self.pauses.wait(is_unfinished(&caller.text, &self.settings), false, &self.settings)
+        });
         if has_words {
             self.pauses.end(caller.last_voiced);
         }
@@ -255,11 +277,13 @@ impl Call {
             let (text, cause) = (caller.whole_text(), caller.cause(now));
             out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
             self.ask(now, Prompt::Said(text), Some(cause), out);
+            self.hold(now, hold, out);
         } else if caller.speech_ms >= self.settings.min_speech_ms {
             self.silences = 0;
             let cause = caller.cause(now);
             out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
             self.ask(now, Prompt::NotUnderstood, Some(cause), out);
+            self.hold(now, hold, out);
         } else {
             let rule = |reason| Rule::new(reason, caller.speech_ms, self.settings.min_speech_ms);
             let (short, enough) = (rule(Reason::TooShort), rule(Reason::EnoughSpeech));
@@ -268,6 +292,13 @@ impl Call {
                 // The agent was cut off by words that the recogniser never confirmed: somebody has to speak next.
                 self.timers.set(Deadline::NoInput, now + ms(self.settings.no_input_ms));
             }
+        }
+    }
+
+    fn hold(&mut self, now: CallTime, wait: Option<Wait>, out: &mut Outputs) {
+        if let (Some(agent), Some(wait)) = (&mut self.agent, wait) {
+            agent.hold(wait);
+            self.maybe_release(now, out);
         }
     }
 

@@ -82,6 +82,8 @@ pub struct Call {
     /// The caller's turn, until its words are there.
     caller: Option<CallerTurn>,
     pauses: Pauses,
+    /// Silence since the caller last spoke, in the caller's own audio, in ms; no end of it while that does not come.
+    silence_ms: u32,
     /// How many keys answer the question that was asked last.
     keys_max: u8,
     last_key: CallTime,
@@ -136,6 +138,7 @@ impl Call {
             agent: None,
             caller: None,
             pauses: Pauses::default(),
+            silence_ms: 0,
             keys_max: 0,
             last_key: CallTime::ZERO,
             silences: 0,
@@ -251,6 +254,7 @@ impl Call {
                 self.on_echo(now, out);
             }
             let voiced = sounds_voiced && heard == Heard::Caller;
+            self.silence_ms = if voiced { 0 } else { self.silence_ms.saturating_add(receive::FRAME_MS) };
             let edge = self.detector.take(voiced);
             let begun = edge == Edge::Started && self.on_speech(now, out);
             match edge {
@@ -264,6 +268,7 @@ impl Call {
                 Edge::Started | Edge::None => {}
             }
             self.on_frame(now, &frame.ulaw, voiced, begun, out);
+            self.maybe_release(now, out);
         }
     }
 

@@ -74,6 +74,10 @@ pub struct CallSettings {
     pub max_silence_ms: u32,
     /// Words that no turn ends with: after them the caller is waited for longer. Default some forty of English.
     pub unfinished_words: Arc<[String]>,
+    /// Silence for this long after words that do not seem unfinished asks the agent already, since the turn is probably over.
+    /// Its answer is held until the turn is over, and dropped unheard if the caller goes on. As much as the silence that ends
+    /// the turn, or 0: never. Default 0, as whoever pays for answers pays for those that are dropped.
+    pub early_silence_ms: u32,
 }
 
 /// Conjunctions, articles, possessives and prepositions that hardly ever stand last, and sounds of somebody who thinks.
@@ -116,6 +120,7 @@ impl Default for CallSettings {
             back_channel_unheard_ms: 1_500,
             max_silence_ms: 1_500,
             unfinished_words: UNFINISHED.split_whitespace().map(String::from).collect(),
+            early_silence_ms: 0,
         }
     }
 }

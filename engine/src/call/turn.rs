@@ -38,6 +38,10 @@ pub(super) struct CallerTurn {
     pub(super) sustained_ms: u32,
     /// True if more must come after its words so far.
     pub(super) unfinished: bool,
+    /// True if the newest utterance has words so far.
+    pub(super) interim: bool,
+    /// True if the newest utterance was closed early, as the turn is probably over.
+    pub(super) asked_early: bool,
 }
 
 /// Why an utterance is over, and what else could have ended it.
@@ -64,6 +68,8 @@ impl CallerTurn {
             length_ms: 0,
             sustained_ms: 0,
             unfinished: false,
+            interim: false,
+            asked_early: false,
         }
     }
 
@@ -101,6 +107,18 @@ impl CallerTurn {
         ]
     }
 
+    /// Whether the turn is probably over, though less silence has passed than `wait`: there are words, nothing says that more
+    /// must come, and it was silent for long enough to ask the agent.
+    pub(super) fn probably_over(&self, wait: Wait, settings: &CallSettings) -> Option<Over> {
+        let early_ms = settings.early_silence_ms;
+        let waits_for_no_more = matches!(wait.reason, Reason::Silence | Reason::SilenceOfHesitant);
+        if early_ms == 0 || early_ms >= wait.ms || !self.interim || !waits_for_no_more {
+            return None;
+        }
+        let rule = Rule::new(Reason::SilenceProbablyOver, self.silence_ms, early_ms);
+        rule.holds().then(|| Over { rule, other: self.ends(wait, settings)[0] })
+    }
+
     /// Silence since the last speech, in ms.
     pub(super) fn silence_ms(&self) -> u32 {
         self.silence_ms
@@ -111,6 +129,7 @@ impl CallerTurn {
     pub(super) fn reopen(&mut self, utterance: UtteranceId, now: CallTime, speech_ms: u32) {
         self.utterance = utterance;
         self.awaits_final = None;
+        (self.interim, self.asked_early) = (false, false);
         self.earlier_speech_ms = self.speech_ms;
         self.speech_ms += speech_ms;
         self.last_voiced = now;

@@ -35,7 +35,8 @@ pub(super) const MAGIC: [u8; 8] = *b"OFFHOOKJ";
 /// 1: as long as a call did not tell [`EventKind::Responded`](crate::call::EventKind::Responded). 2: it does, so that a
 /// call of version 1 would not run again to the same outputs. 3: messages of agent audio hold more than a frame, so that
 /// neither would one of version 2. 4: decisions tell the nearest rule and what was seen, and an echo is told from the caller.
-pub(super) const VERSION: u16 = 4;
+/// 5: a response time has one more stage.
+pub(super) const VERSION: u16 = 5;
 /// Bytes before the first block: magic and version.
 pub(super) const PREFIX_BYTES: usize = MAGIC.len() + 2;
 /// Bytes of a block before its payload: length and checksum.

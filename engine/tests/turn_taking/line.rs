@@ -15,6 +15,7 @@ const FRAME: usize = 160;
 /// A recogniser needs this long after the end of an utterance, an agent after its prompt, a voice after its text.
 const RECOGNISER: Duration = Duration::from_millis(50);
 const AGENT: Duration = Duration::from_millis(1);
+const VOICE: Duration = Duration::from_millis(1);
 /// Its words so far come this long after they were said.
 const INTERIM_AFTER_MS: usize = 250;
 /// It hears words that are this loud.
@@ -81,8 +82,12 @@ pub(crate) struct Line {
     pub(crate) events: Vec<Event>,
     /// When `clear` was sent.
     pub(crate) clears: Vec<CallTime>,
-    /// When audio of each of the agent's sentences was first sent.
+    /// How often the agent was asked.
     pub(crate) asked: usize,
+    /// How long it takes to answer.
+    pub(crate) agent: Duration,
+    /// How often that was called off.
+    pub(crate) cancelled: usize,
 }
 
 impl Line {
@@ -113,6 +118,8 @@ impl Line {
             events: Vec::new(),
             clears: Vec::new(),
             asked: 0,
+            agent: AGENT,
+            cancelled: 0,
         };
         line.input(&Input::Start { stream: "MZ1", format_ok: true });
         line
@@ -218,12 +225,13 @@ impl Line {
                 }
                 Output::AskAgent { turn, .. } => {
                     self.asked += 1;
-                    self.schedule(self.now + AGENT, Coming::Agent(turn));
+                    self.schedule(self.now + self.agent, Coming::Agent(turn));
                 }
                 Output::Synthesize { utterance, .. } => {
-                    self.schedule(self.now + AGENT, Coming::Voice(utterance, self.next_sentence));
+                    self.schedule(self.now + VOICE, Coming::Voice(utterance, self.next_sentence));
                     self.next_sentence += 1;
                 }
+                Output::CancelAgent { .. } => self.cancelled += 1,
                 Output::Event(event) => self.events.push(event),
                 _ => {}
             }

@@ -21,6 +21,7 @@ mod line;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use cases::{Case, Expect, cases};
 use line::Line;
@@ -186,6 +187,63 @@ const COMMITTED: &[(&str, [usize; 4], [u64; 2])] = &[
     ("turns, long", [0, 0, 0, 0], [700, 700]),
     ("turns, noise at 20 dB", [0, 0, 0, 0], [686, 1099]),
 ];
+
+/// An agent that is asked before the turn is over, as a caller hears it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Early {
+    /// Answers that began before the caller's last word.
+    cut_off: usize,
+    /// Answers that were called off, which nobody heard.
+    called_off: usize,
+    /// From the caller's last sound to the first of the answer.
+    answers_ms: Vec<u64>,
+}
+
+/// Callers with one turn each, and an agent that takes `agent` for its first sentence.
+fn ask_early(early_silence_ms: u32, agent: Duration) -> Early {
+    let settings = CallSettings { early_silence_ms, ..CallSettings::default() };
+    let mut early = Early::default();
+    for case in cases() {
+        let Expect::OneTurn { begins, ends } = case.expect else { continue };
+        let sentences = vec![case.sentences[0].clone(); 12];
+        let mut line = Line::new(settings.clone(), sentences, case.sounds.clone(), case.path);
+        line.agent = agent;
+        line.run_to(case.length_ms);
+        let [begins, ends] = [begins, ends].map(|at| CallTime::from_micros(at as u64 * 125));
+        let spoke = line.events.iter().filter_map(|event| match event.kind {
+            EventKind::AgentSpeaks { response_ms: Some(_), .. } => Some(event.at),
+            _ => None,
+        });
+        early.cut_off += usize::from(spoke.clone().any(|at| (begins..ends).contains(&at)));
+        early.called_off += line.cancelled;
+        early
+            .answers_ms
+            .extend(spoke.clone().find(|at| *at >= ends).map(|at| at.since(ends).as_millis() as u64));
+    }
+    early.answers_ms.sort_unstable();
+    early
+}
+
+/// What justifies that asking early is an option, and what it costs. An agent that is slow is interrupted before it has begun
+/// by who goes on, so that what counts is how often one is that takes no time.
+#[test]
+fn an_agent_that_is_asked_early_answers_sooner_and_cuts_off_no_more_than_a_quick_one() {
+    eprintln!("agent takes  asked after  cut off  called off  answer p50 p90 ms");
+    let rows =
+        [(1, 0), (500, 0), (500, 500), (500, 400), (500, 300), (500, 200)].map(|(agent_ms, early_ms)| {
+            let row = ask_early(early_ms, Duration::from_millis(agent_ms));
+            let at = |share: usize| row.answers_ms[row.answers_ms.len() * share / 100];
+            let (cut_off, called_off, p50, p90) = (row.cut_off, row.called_off, at(50), at(90));
+            eprintln!("{agent_ms:>8} ms {early_ms:>9} ms {cut_off:>8} {called_off:>11} {p50:>11} {p90:>3}");
+            (row, p50)
+        });
+    let [(quick, _), (_, usual_p50), early @ ..] = &rows;
+    for (row, p50) in early {
+        assert!(row.cut_off <= quick.cut_off, "{row:?}, of a quick agent {quick:?}");
+        assert_eq!(row.answers_ms.len(), quick.answers_ms.len(), "everybody is answered");
+        assert!(p50 + 150 <= *usual_p50, "{p50} ms, was {usual_p50} ms");
+    }
+}
 
 #[test]
 fn turn_taking_is_no_worse_than_it_was() {

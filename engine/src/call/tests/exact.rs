@@ -109,7 +109,7 @@ fn question_and_answer() {
         1510 ask agent for turn 3: Said(\"two\")
         1511 synthesize 3: Good.
         1513 media 3 of 160 bytes × 5
-        1513 responded after 753 = 700 + 50 + 1 + 2 + 0 ms
+        1513 responded after 753 = 700 + 50 + 1 + 2 + 0 + 0 ms
         1520 media 3 of 160 bytes × 10
         1700 mark m1
         1823 Agent: Good. |
@@ -147,7 +147,7 @@ fn barge_in_with_words() {
         1450 ask agent for turn 3: Said(\"stop\")
         1451 synthesize 3: Yes?
         1453 media 3 of 160 bytes × 5
-        1453 responded after 553 = 500 + 50 + 1 + 2 + 0 ms
+        1453 responded after 553 = 500 + 50 + 1 + 2 + 0 + 0 ms
         1460 media 3 of 160 bytes × 7
         1580 mark m0
         1703 Agent: Yes? |
@@ -233,7 +233,7 @@ fn misunderstanding() {
         1710 ask agent for turn 3: NotUnderstood
         1711 synthesize 3: Sorry?
         1713 media 3 of 160 bytes × 5
-        1713 responded after 753 = 700 + 50 + 1 + 2 + 0 ms
+        1713 responded after 753 = 700 + 50 + 1 + 2 + 0 + 0 ms
         1720 media 3 of 160 bytes × 13
         1960 mark m1
         2083 Agent: Sorry? |
@@ -264,7 +264,7 @@ fn keys() {
         300 ask agent for turn 3: Keyed(\"4\")
         301 synthesize 2: Four.
         303 media 2 of 160 bytes × 5
-        303 responded after 3 = 0 + 0 + 1 + 2 + 0 ms
+        303 responded after 3 = 0 + 0 + 1 + 2 + 0 + 0 ms
         320 media 2 of 160 bytes × 10
         500 mark m0
         613 Agent: Four. |

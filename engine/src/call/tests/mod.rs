@@ -2,6 +2,7 @@
 
 mod anything;
 mod conversation;
+mod early;
 mod exact;
 mod table;
 mod trouble;

@@ -257,7 +257,9 @@ impl Table {
             EventKind::VoiceFailed { .. } => self.voice_failed = true,
             EventKind::Decided(decided) => {
                 assert!(decided.rule().holds(), "a rule that does not hold decided: {decided:?}");
-                if decided.decision == Decision::TurnOver && decided.reason != Reason::RecogniserSilent {
+                if matches!(decided.decision, Decision::TurnOver | Decision::AskEarly)
+                    && decided.reason != Reason::RecogniserSilent
+                {
                     self.seen.over.push(self.now);
                 }
                 if matches!(decided.decision, Decision::Resume | Decision::Yield) {
@@ -304,9 +306,11 @@ impl Table {
 
     /// Each stage of an answer whose first audio leaves now begins where the one before it ends, at a moment that could
     /// be seen from outside.
-    fn check_stages(&self, us: &[u64; 5]) {
+    fn check_stages(&self, us: &[u64; 6]) {
         let back = |us: u64| self.now - Duration::from_micros(us);
-        let [_, transcript, agent, voice, playout] = *us;
+        let [_, transcript, agent, voice, held, after] = *us;
+        assert!(held == 0 || self.seen.over.contains(&back(after)), "nothing was held for: {us:?}");
+        let playout = held + after;
         assert!(
             self.seen.voiced.contains(&back(playout)),
             "the voice ended at a moment without audio: {us:?}"

@@ -128,6 +128,7 @@ impl<'a> World<'a> {
             settings.message_ms = dice.pick(&[20, 60, 1_000]);
             settings.barge_in_ms = dice.pick(&[20, 60, 300]);
             settings.min_silence_ms = dice.pick(&[100, 400, 2_000]);
+            settings.early_silence_ms = dice.pick(&[0, 60, 200]);
             settings.resume_after_ms = dice.pick(&[100, 300, 1_000]);
             settings.onset_ms = dice.pick(&[20, 60, 200]);
             settings.no_input_ms = dice.pick(&[300, 2_000, 10_000]);
