@@ -154,11 +154,11 @@ async fn a_conversation_shows_and_its_stages_add_up_to_its_response_times() {
     })
     .await;
 
-    assert_eq!(check_histograms(&samples), 1 + 5 + 3 + 1 + 1);
+    assert_eq!(check_histograms(&samples), 1 + 6 + 3 + 1 + 1);
     let answers = one(&samples, "offhook_response_time_seconds_count", None);
     assert!(answers >= 2.0, "{answers} answers");
     let mut sum = 0.0;
-    for stage in ["endpointing", "transcript", "agent", "voice", "playout"] {
+    for stage in ["endpointing", "transcript", "agent", "voice", "held", "playout"] {
         let stage = Some(("stage", stage));
         assert_eq!(one(&samples, "offhook_response_stage_seconds_count", stage), answers);
         sum += one(&samples, "offhook_response_stage_seconds_sum", stage);
