@@ -245,11 +245,13 @@ fn open_database(path: &Path) -> Result<Connection, StoreError> {
     let failed = |e: rusqlite::Error| StoreError::Open { path: path.to_path_buf(), what: advice(&e) };
     let mut connection = Connection::open(path).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Who writes comes back to the last pages of each table: half a megabyte holds those.
     // In WAL mode, NORMAL survives the death of the process; only a power cut can take the last commits.
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = NORMAL;
+             PRAGMA cache_size = -512;
              PRAGMA foreign_keys = ON;
              PRAGMA busy_timeout = 5000;",
         )

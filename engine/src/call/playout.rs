@@ -66,7 +66,7 @@ pub(super) struct Playout {
 impl Playout {
     pub(super) fn new() -> Self {
         Self {
-            queue: VecDeque::with_capacity(8),
+            queue: VecDeque::with_capacity(2),
             play_until: CallTime::ZERO,
             stopped: false,
             rises: false,

@@ -68,6 +68,16 @@ impl Leg {
         self.link.source()
     }
 
+    /// Takes one of the thread's outboxes for what a wake-up sends: so few are in use at a time that they stay in the cache.
+    pub(crate) fn take_outbox(&mut self, spare: &mut Vec<Vec<u8>>) {
+        self.link.take_outbox(spare);
+    }
+
+    /// Lays it back, unless something waits in it.
+    pub(crate) fn give_outbox_back(&mut self, spare: &mut Vec<Vec<u8>>) {
+        self.link.give_outbox_back(spare);
+    }
+
     /// Fills the thread's inbox: what was left of this leg, and one read of its socket.
     pub(crate) fn fill(&mut self, inbox: &mut Inbox) -> Filled {
         self.link.fill(inbox)

@@ -72,9 +72,23 @@ impl WebSocketLink {
         Self {
             socket,
             unframer: Unframer::new(already_read),
-            outbox: Vec::with_capacity(OUTBOX_BYTES),
+            outbox: Vec::new(),
             sent: 0,
             said_goodbye: false,
+        }
+    }
+
+    /// Takes an outbox off the heap of those that nothing waits in, unless it has one.
+    pub(super) fn take_outbox(&mut self, spare: &mut Vec<Vec<u8>>) {
+        if self.outbox.capacity() == 0 {
+            self.outbox = spare.pop().unwrap_or_else(|| Vec::with_capacity(OUTBOX_BYTES));
+        }
+    }
+
+    /// Lays its outbox back, if nothing waits in it. One that has grown is kept: freeing it is not for a media thread.
+    pub(super) fn give_outbox_back(&mut self, spare: &mut Vec<Vec<u8>>) {
+        if self.outbox.is_empty() && (1..=OUTBOX_BYTES).contains(&self.outbox.capacity()) {
+            spare.push(std::mem::take(&mut self.outbox));
         }
     }
 

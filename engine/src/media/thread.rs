@@ -105,6 +105,8 @@ struct Loop {
     unread: Vec<usize>,
     /// The same, of the wake-up before.
     left_unread: Vec<usize>,
+    /// Outboxes in which nothing waits, for the legs that a wake-up touches.
+    outboxes: Vec<Vec<u8>>,
     scratch: Scratch,
     shutting_down: bool,
 }
@@ -124,6 +126,7 @@ impl Loop {
             touched: Vec::with_capacity(1_024),
             unread: Vec::with_capacity(64),
             left_unread: Vec::with_capacity(64),
+            outboxes: Vec::with_capacity(1_024),
             scratch: Scratch {
                 outputs: Outputs::default(),
                 inbox: Inbox::new(),
@@ -302,6 +305,9 @@ impl Loop {
     /// Runs one step of one call, and ends that call alone if the step panics.
     fn with_seat(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {
         self.touched.push(key);
+        if let Some(seat) = self.seats.get_mut(key) {
+            seat.leg().take_outbox(&mut self.outboxes);
+        }
         self.guard(key, now, step);
     }
 
@@ -324,7 +330,8 @@ impl Loop {
         touched.dedup();
         for &key in &touched {
             self.guard(key, now, |seat, scratch| seat.flush(now, scratch));
-            let Some(seat) = self.seats.get(key) else { continue };
+            let Some(seat) = self.seats.get_mut(key) else { continue };
+            seat.leg().give_outbox_back(&mut self.outboxes);
             self.due[key] = Some(seat.next_due(now));
             if seat.is_done(now) {
                 self.unseat(key);

@@ -147,8 +147,13 @@ impl CallEnd {
     /// Sends anything else.
     pub(crate) fn send(&mut self, request: Request) {
         self.news = News::Request;
-        self.waiting.push_back(request);
         self.push_waiting();
+        // Straight in if there is room, so that most calls never need a queue.
+        let left =
+            if self.waiting.is_empty() { self.requests.push(request) } else { Err(PushError::Full(request)) };
+        if let Err(PushError::Full(request)) = left {
+            self.waiting.push_back(request);
+        }
     }
 
     /// Rings the session's bell if there is reason to. Once per wake-up.
