@@ -145,13 +145,7 @@ pub struct Denoised {
 impl Denoised {
     /// Puts a suppressor in front of `inner`.
     pub fn new(inner: Box<dyn SpeechToText>) -> Self {
-        Self {
-            inner,
-            suppressor: Suppressor::new(),
-            noisy: Vec::new(),
-            clean: Vec::new(),
-            ulaw: Vec::new(),
-        }
+        Self { inner, suppressor: Suppressor::new(), noisy: Vec::new(), clean: Vec::new(), ulaw: Vec::new() }
     }
 
     fn pass_on(&mut self) -> Option<Transcript> {
