@@ -13,6 +13,7 @@
 
 use std::time::Instant;
 
+use nnnoiseless::DenoiseState;
 use offhook_codecs::resample::Resampler;
 use offhook_codecs::{SampleRate, g711, pcm};
 use offhook_engine::call::CallSettings;
@@ -86,19 +87,56 @@ fn earshot(threshold: f32, tape: &Tape) -> Heard {
     resampler.finish(&mut wide);
     let mut detector = earshot::Detector::default_boxed();
     let scores: Vec<f32> = wide.chunks_exact(256).map(|block| detector.predict_i16(block)).collect();
-    let (mut verdicts, mut speaking, mut silent) = (0u64, false, 0);
+    let mut edges = Edges::default();
     (0..tape.speech.len())
         .map(|frame| {
             // The newest block that is complete when the frame ends: 20 ms are 320 samples, a block is 256.
             let block = ((frame + 1) * 320 / 256).saturating_sub(1).min(scores.len() - 1);
             let voiced = scores[block] > threshold;
-            verdicts = verdicts << 1 | u64::from(voiced);
-            silent = if voiced { 0 } else { silent + 1 };
-            let begins = !speaking && voiced && (verdicts & 0b1_1111).count_ones() >= 3;
-            speaking = begins || speaking && silent < 10;
-            (voiced, begins)
+            (voiced, edges.begins(voiced))
         })
         .collect()
+}
+
+/// RNNoise, which gives how probable a voice is beside the sound without noise. Turning that sound out is in its time.
+fn rnnoise(threshold: f32, tape: &Tape) -> Heard {
+    const BLOCK: usize = DenoiseState::FRAME_SIZE;
+    let mut resampler = Resampler::new(SampleRate::HZ_8000, SampleRate::HZ_48000).expect("8 to 48 kHz");
+    let mut wide = Vec::new();
+    resampler.process(&tape.pcm, &mut wide);
+    resampler.finish(&mut wide);
+    let (mut network, mut out) = (DenoiseState::new(), [0.0; BLOCK]);
+    let probabilities: Vec<f32> = (wide.as_chunks::<BLOCK>().0.iter())
+        .map(|block| network.process_frame(&mut out, &block.map(f32::from)))
+        .collect();
+    // A block is 10 ms: the newest two when the frame ends.
+    probabilities
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .scan(Edges::default(), |edges, two| {
+            let voiced = two[0].max(two[1]) > threshold;
+            Some((voiced, edges.begins(voiced)))
+        })
+        .collect()
+}
+
+/// From verdicts to beginnings, as the call's own ear does it.
+#[derive(Default)]
+struct Edges {
+    verdicts: u64,
+    speaking: bool,
+    silent: usize,
+}
+
+impl Edges {
+    fn begins(&mut self, voiced: bool) -> bool {
+        self.verdicts = self.verdicts << 1 | u64::from(voiced);
+        self.silent = if voiced { 0 } else { self.silent + 1 };
+        let begins = !self.speaking && voiced && (self.verdicts & 0b1_1111).count_ones() >= 3;
+        self.speaking = begins || self.speaking && self.silent < 10;
+        begins
+    }
 }
 
 /// The numbers of one ear on one tape.
@@ -134,6 +172,9 @@ fn main() {
     }
     for threshold in [0.5, 0.7, 0.9] {
         ears.push((format!("earshot {threshold}"), Box::new(move |tape| earshot(threshold, tape))));
+    }
+    for threshold in [0.5, 0.7, 0.9] {
+        ears.push((format!("rnnoise {threshold}"), Box::new(move |tape| rnnoise(threshold, tape))));
     }
     let clean = tape(None);
     let mut noises = vec![("clean".to_owned(), clean)];

@@ -41,6 +41,8 @@ pub struct Settings {
     pub scenario: String,
     /// What listens and speaks. Default: local.
     pub speech: Speech,
+    /// Whether noise is taken out of what the recogniser hears. Default false: it helps in steady noise, and costs elsewhere.
+    pub noise_suppression: bool,
     /// How many media threads; none for one per core. Default none.
     pub media_threads: Option<usize>,
     /// How much is logged. Default: info.
@@ -120,6 +122,7 @@ impl Settings {
             media_auth: MediaAuth::Announced,
             scenario: DEFAULT_SCENARIO.into(),
             speech: Speech::Local,
+            noise_suppression: false,
             media_threads: None,
             log: LogLevel::Info,
             bearer_tokens: Vec::new(),
@@ -175,6 +178,7 @@ impl Settings {
                 .text("scenario", flags.scenario.as_deref())
                 .map_or_else(|| DEFAULT_SCENARIO.into(), |given| given.text),
             speech: layers.read("speech", flags.speech.as_deref())?.unwrap_or(Speech::Local),
+            noise_suppression: layers.read::<Switch>("noise_suppression", None)?.is_some_and(|s| s.0),
             media_threads: layers.read::<Threads>("media_threads", None)?.map(|threads| threads.0),
             log: layers.read("log", flags.log.as_deref())?.unwrap_or(LogLevel::Info),
             bearer_tokens: layers.tokens(),
@@ -388,6 +392,7 @@ mod tests {
         assert_eq!(settings.environment, Environment::Development);
         assert_eq!(settings.media_auth, MediaAuth::Announced);
         assert_eq!(settings.scenario, DEFAULT_SCENARIO);
+        assert!(!settings.noise_suppression);
         assert_eq!(settings.call, CallSettings::default());
         assert!(settings.api_is_open());
     }
@@ -444,6 +449,7 @@ mod tests {
             ("OFFHOOK_PUBLIC_URL", "https://voice.example.com:port", "https://voice.example.com"),
             ("OFFHOOK_MEDIA_AUTH", "none", "announced"),
             ("OFFHOOK_SPEECH", "cloud", "keypad"),
+            ("OFFHOOK_NOISE_SUPPRESSION", "some", "on or off"),
             ("OFFHOOK_MEDIA_THREADS", "0", "1 to 256"),
             ("OFFHOOK_LOG", "loud", "debug"),
             ("OFFHOOK_INSECURE", "maybe", "true or false"),
@@ -555,6 +561,16 @@ mod tests {
         assert!(text.contains("callbox") && text.contains("callbot"), "{text}");
         let text = refusal(&[("OFFHOOK_CALLBOT_LISTEN", "0.0.0.0:1")], "");
         assert!(text.contains("0.0.0.0:1") && text.contains("--insecure"), "{text}");
+    }
+
+    #[test]
+    fn noise_is_suppressed_when_told() {
+        for (environment, file) in [
+            (&[("OFFHOOK_NOISE_SUPPRESSION", "on")][..], "noise_suppression = 'off'"),
+            (&[], "noise_suppression = 'on'"),
+        ] {
+            assert!(with(Flags::default(), environment, Some(file)).unwrap().noise_suppression);
+        }
     }
 
     #[test]

@@ -8,36 +8,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use offhook_codecs::resample::Resampler;
-use offhook_codecs::{SampleRate, g711};
+use offhook_codecs::{SampleRate, g711, pcm};
 use offhook_engine::agent::{Agent, AgentAction, Expectation, Scenario, ScriptedAgent};
 use offhook_engine::call::{Prompt, Then};
+use offhook_engine::speech::denoise::Denoised;
 use offhook_engine::speech::stt::Recognisers;
 use offhook_engine::speech::tts::flite::Flite;
 use offhook_engine::speech::{SpeechToText, TextToSpeech, Transcript};
-
-const SIZE: &str = "
-    <unit> = one | two | three | four | five | six | seven | eight | nine;
-    <teen> = ten | eleven | twelve | thirteen | fourteen | fifteen | sixteen | seventeen | eighteen | nineteen;
-    <ten> = twenty | thirty | forty | fifty | sixty | seventy | eighty | ninety;
-    <below_hundred> = <unit> | <teen> | <ten> [<unit>];
-    <hundreds> = (<unit> | a) hundred [[and] <below_hundred>];
-    <thousands> = <below_hundred> thousand [<hundreds>];
-    public <answer> = [about] (<below_hundred> | <hundreds> | <thousands>) [people];
-    public <help> = operator | repeat that;";
-const BUDGET: &str = "
-    <round> = ten | twenty | thirty | forty | fifty | sixty | seventy | eighty | ninety;
-    <unit> = one | two | three | four | five | six | seven | eight | nine;
-    public <answer> = [about] ((<round> | <unit> | <unit> hundred) thousand | a million) [dollars];";
-const WHEN: &str = "
-    <month> = january | february | march | april | may | june | july | august | september | october | november | december;
-    public <answer> = today | tomorrow | (this | next) (week | month | quarter | year) | [in] <month>;";
-const YES_OR_NO: &str = "public <answer> = yes [please] | no [thanks] | operator;";
-const DAY: &str = "
-    public <answer> = [on | next] (monday | tuesday | wednesday | thursday | friday) | tomorrow | repeat that;";
-const TIME: &str = "
-    <hour> = one | two | three | four | five | six | seven | eight | nine | ten | eleven | twelve;
-    public <answer> = [at] <hour> [thirty | fifteen | o'clock] | half past <hour>;";
-const GREETING: &str = "public <answer> = hello | goodbye;";
+use offhook_fixtures::answers::{BUDGET, DAY, PEOPLE, SIZE, TIME, WHEN, YES_OR_NO};
+use offhook_fixtures::sounds::{person, samples, white};
 
 /// A recogniser of this machine; `None` where there is none, after a look at how that is told.
 fn recogniser() -> Option<Box<dyn SpeechToText>> {
@@ -107,22 +86,39 @@ fn misheard(answers: impl Iterator<Item = (Vec<i16>, &'static str, &'static str)
 
 #[test]
 fn a_persons_answers_are_heard() {
-    let answers = [
-        ("two_hundred", SIZE, "two hundred"),
-        ("fifty_thousand", BUDGET, "fifty thousand"),
-        ("twenty_thousand", BUDGET, "twenty thousand"),
-        ("september", WHEN, "september"),
-        ("tomorrow", WHEN, "tomorrow"),
-        ("no", YES_OR_NO, "no"),
-        ("monday", DAY, "monday"),
-        ("wednesday", DAY, "wednesday"),
-        ("ten", TIME, "ten"),
-        ("hello", GREETING, "hello"),
-    ];
-    match misheard(answers.map(|(name, grammar, words)| (human(name), grammar, words)).into_iter()) {
+    match misheard(PEOPLE.map(|(name, grammar, words)| (human(name), grammar, words)).into_iter()) {
         Some(misheard) => assert_eq!(misheard, [""; 0]),
         None => eprintln!("skipped: no recogniser on this machine"),
     }
+}
+
+#[test]
+fn a_persons_answers_keep_their_words_where_noise_is_suppressed() {
+    let Some(recogniser) = recogniser() else { return };
+    let mut recogniser = Denoised::new(recogniser);
+    for (name, grammar, words) in PEOPLE {
+        recogniser.expect(&expectation(grammar));
+        assert_eq!(hear(&mut recogniser, &human(name), 600).1, words);
+    }
+}
+
+#[test]
+fn hiss_hides_fewer_answers_where_noise_is_suppressed() {
+    let right = |mut recogniser: Box<dyn SpeechToText>| {
+        let understood = PEOPLE.iter().enumerate().filter(|(at, (name, grammar, words))| {
+            recogniser.expect(&expectation(grammar));
+            let mut sound = vec![0.0; samples(300)];
+            sound.extend(person(name, -25.0));
+            sound.resize(sound.len() + samples(200), 0.0);
+            let hiss = white(*at as u64, sound.len(), -35.0);
+            let noisy: Vec<_> = sound.iter().zip(hiss).map(|(s, n)| pcm::from_float(s + n)).collect();
+            hear(&mut *recogniser, &noisy, 600).1 == *words
+        });
+        understood.count()
+    };
+    let (Some(plain), Some(recogniser)) = (recogniser(), recogniser()) else { return };
+    let (without, with) = (right(plain), right(Box::new(Denoised::new(recogniser))));
+    assert!(with > without, "{without} of 10 without, {with} with");
 }
 
 #[test]

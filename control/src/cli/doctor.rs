@@ -220,6 +220,9 @@ fn recogniser(settings: &Settings) -> Finding {
         return Finding::note("recogniser", "not asked for: callers answer with keys");
     }
     match Pocketsphinx::load() {
+        Ok(_) if settings.noise_suppression => {
+            Finding::ok("recogniser", "pocketsphinx, behind noise suppression (OFFHOOK_NOISE_SUPPRESSION=on)")
+        }
         Ok(_) => Finding::ok("recogniser", "pocketsphinx"),
         Err(error) => Finding::note("recogniser", format!("{error} Callers answer with keys until then.")),
     }

@@ -17,6 +17,8 @@ Examples:
     offhook serve --listen 127.0.0.1:0 --log debug
   Without a recogniser, callers answer by keypad; with questions of your own:
     offhook serve --speech keypad --scenario ./my-questions.toml
+  For callers on lines that hiss, with the noise taken out before the recogniser:
+    OFFHOOK_NOISE_SUPPRESSION=on offhook serve
   For Twilio, with its voice webhook at https://YOUR-HOST/api/callbot/incoming-call:
     OFFHOOK_PUBLIC_URL=https://YOUR-HOST TWILIO_AUTH_TOKEN=… offhook serve
   With a trace of each call, its turns and latencies, sent to a collector of OpenTelemetry's:

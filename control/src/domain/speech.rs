@@ -8,6 +8,7 @@ use offhook_engine::agent::Agent;
 use offhook_engine::agent::scenario::{Goal, Scenario};
 use offhook_engine::agent::scripted::ScriptedAgent;
 use offhook_engine::speech::canned::{CannedAgent, CannedEars, CannedVoice};
+use offhook_engine::speech::denoise::Denoised;
 use offhook_engine::speech::stt::none::NoRecogniser;
 use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
@@ -25,7 +26,10 @@ pub struct Answering {
 enum Ears {
     /// Keys alone.
     None,
-    Local(Arc<Pocketsphinx>),
+    Local {
+        recogniser: Arc<Pocketsphinx>,
+        suppress_noise: bool,
+    },
     Canned,
 }
 
@@ -57,7 +61,7 @@ impl Answering {
         let voice = Flite::new().map_err(|error| error.to_string())?;
         let ears = match settings.speech {
             Speech::Local => match Pocketsphinx::load() {
-                Ok(recogniser) => Ears::Local(recogniser),
+                Ok(recogniser) => Ears::Local { recogniser, suppress_noise: settings.noise_suppression },
                 Err(error) => {
                     tracing::warn!(%error, "no recogniser: callers are led to the keypad");
                     Ears::None
@@ -95,7 +99,9 @@ impl Answering {
     ) -> (Box<dyn SpeechToText>, Arc<dyn TextToSpeech>, Box<dyn Agent>) {
         let ears: Box<dyn SpeechToText> = match &self.ears {
             Ears::None => Box::new(NoRecogniser),
-            Ears::Local(recogniser) => Box::new(recogniser.recogniser()),
+            Ears::Local { recogniser, suppress_noise } => {
+                hearing(Box::new(recogniser.recogniser()), *suppress_noise)
+            }
             Ears::Canned => Box::new(CannedEars),
         };
         let mind: Box<dyn Agent> = match &self.minds {
@@ -107,6 +113,11 @@ impl Answering {
         };
         (ears, self.voice.clone(), mind)
     }
+}
+
+/// The recogniser as it is, or with less noise before it.
+fn hearing(recogniser: Box<dyn SpeechToText>, suppress_noise: bool) -> Box<dyn SpeechToText> {
+    if suppress_noise { Box::new(Denoised::new(recogniser)) } else { recogniser }
 }
 
 /// A shipped scenario by its name, or one from a file: what has a dot or a slash is a file.
@@ -126,7 +137,38 @@ pub fn load_scenario(name: &str) -> Result<Scenario, String> {
 
 #[cfg(test)]
 mod tests {
+    use offhook_engine::agent::Expectation;
+    use offhook_engine::speech::Transcript;
+
     use super::*;
+
+    /// Says which bytes it heard last.
+    struct Ear;
+
+    impl SpeechToText for Ear {
+        fn expect(&mut self, _: &Expectation) {}
+
+        fn start(&mut self) {}
+
+        fn audio(&mut self, ulaw: &[u8]) -> Option<Transcript> {
+            Some(Transcript { text: format!("{ulaw:?}"), is_final: false })
+        }
+
+        fn end(&mut self, _: u32) -> Transcript {
+            Transcript { text: String::new(), is_final: true }
+        }
+    }
+
+    #[test]
+    fn a_recogniser_hears_every_byte_as_it_came_unless_noise_is_suppressed() {
+        let every: Vec<u8> = (0..=255).chain(0..=255).collect();
+        for suppress_noise in [false, true] {
+            let mut ear = hearing(Box::new(Ear), suppress_noise);
+            ear.start();
+            let heard = ear.audio(&every).unwrap().text;
+            assert_eq!(heard == format!("{every:?}"), !suppress_noise);
+        }
+    }
 
     #[test]
     fn the_default_scenario_is_shipped() {

@@ -6,6 +6,7 @@
 
 pub(crate) mod bell;
 pub mod canned;
+pub mod denoise;
 pub mod grammar;
 mod hand_over;
 pub(crate) mod link;
