@@ -21,10 +21,10 @@ use crate::engine::{CallId, CallSink, EngineError, Finished};
 use crate::measure::{CallTotals, Counts, bump};
 use crate::priority::yield_to_media;
 
-/// How many messages may wait for the writer: 32 MB of chunks, six seconds of a disk that hangs under 500 calls.
+/// How many messages may wait for the writer: 48 MB of chunks, eight seconds of a disk that hangs under 500 calls.
 /// Full: chunks stay with their media threads; see [`Appender`] for what follows.
 const MESSAGES: usize = 8_192;
-/// How many empty chunks are kept for the next call, 4 KB each: as many as 1,000 calls fill between two looks of the writer.
+/// How many empty chunks are kept for the next call, 6 KB each: as many as 1,500 calls fill between two looks of the writer.
 const SPARES: usize = 128;
 /// How many of them are there from the beginning, so that the first calls need not ask for memory.
 const SPARES_AT_START: usize = 64;
