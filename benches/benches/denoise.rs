@@ -17,6 +17,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use offhook_benches::load::status_bytes;
 use offhook_codecs::{g711, pcm};
 use offhook_engine::agent::Expectation;
 use offhook_engine::speech::SpeechToText;
@@ -185,10 +186,7 @@ fn cost() {
 
 /// The resident memory of this process, in bytes.
 fn resident() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kb = line.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
-    kb.map_or(f64::NAN, |kb| kb * 1_024.0)
+    status_bytes(std::process::id(), "VmRSS").map_or(f64::NAN, |bytes| bytes as f64)
 }
 
 fn main() {

@@ -21,7 +21,7 @@ mod trouble;
 pub use connect::Target;
 pub use frozen_disk::FrozenDisk;
 pub use generator::{Heard, Load, run};
-pub use process::{Lateness, Server, pinned};
+pub use process::{Lateness, Server, pinned, status_bytes};
 pub use stats::Times;
 pub use trouble::Trouble;
 

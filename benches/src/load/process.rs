@@ -34,6 +34,14 @@ pub fn pinned<T: Send>(core: Option<CoreId>, work: impl FnOnce() -> T + Send) ->
     })
 }
 
+/// A field of `/proc/PID/status` that is a size (proc_pid_status(5)), in bytes.
+pub fn status_bytes(process: u32, field: &str) -> Result<u64, Error> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib: u64 = value.ok_or_else(|| format!("no {field}"))?.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
+
 /// How late a server's frames were, by its own count.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lateness {
@@ -116,10 +124,7 @@ impl Server {
 
     /// Its memory in RAM that is no file's, in bytes.
     pub fn memory(&self) -> Result<u64, Error> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1024)
+        status_bytes(self.child.id(), "RssAnon")
     }
 
     /// How late its frames were between two readings of [`Server::metrics`], over all its media threads.

@@ -17,7 +17,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use offhook_engine::call::{CallTime, Decided, Event, EventKind, Response, Speaker, Stage, Turn};
+use offhook_engine::call::{CallTime, Decided, Event, EventKind, Response, Speaker, Turn};
 use offhook_engine::{CallId, CallSink, Finished};
 use serde::Serialize;
 use sha1::{Digest, Sha1};
@@ -214,10 +214,7 @@ impl Trace {
         let parent = answer.id;
         give(answer);
         let mut begins = from;
-        // Only what was asked for early is held.
-        for (stage, us) in
-            response.stages().into_iter().filter(|(stage, us)| *stage != Stage::Held || *us > 0)
-        {
+        for (stage, us) in response.told_stages() {
             let ends = CallTime::from_micros(begins.as_micros() + us);
             let by = Attribute::Text(stage.spender().as_str().into());
             give(self.span(stage.as_str(), parent, begins, ends, vec![("offhook.spent_by", by)]));

@@ -3,7 +3,7 @@
 use super::call::TimelineEntry;
 use offhook_engine::call::{
     By, CallTime, Decided, Decision, Event, EventKind, Nearest, Prompt, Reason, Relation, Response, Rule,
-    Speaker, Stage, Turn,
+    Speaker, Turn,
 };
 
 /// One event as one line: ` 0:12.340  caller    "two hundred"`.
@@ -103,10 +103,8 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
 /// The response time, its stages, and who spent them, in ms, to the microsecond: what stands there adds up.
 fn responded(response: &Response) -> String {
     let ms = |us: u64| format!("{}.{:03}", us / 1_000, us % 1_000);
-    // Only what was asked for early is held.
-    let stages = response.stages().into_iter().filter(|(stage, us)| *stage != Stage::Held || *us > 0);
-    let stages: Vec<_> = stages.map(|(stage, us)| format!("{} {}", stage.as_str(), ms(us))).collect();
-    let stages = stages.join(" + ");
+    let stages = response.told_stages().map(|(stage, us)| format!("{} {}", stage.as_str(), ms(us)));
+    let stages = stages.collect::<Vec<_>>().join(" + ");
     let spent = response.spent().map(|(spender, us)| format!("{} {}", spender.as_str(), ms(us))).join(", ");
     format!("answered after {} ms = {stages} ({spent})", ms(response.response_us))
 }

@@ -288,6 +288,11 @@ impl Response {
         std::array::from_fn(|at| (Stage::ALL[at], us[at]))
     }
 
+    /// Those of them that people are told of: only what was asked for early is held.
+    pub fn told_stages(&self) -> impl Iterator<Item = (Stage, u64)> {
+        self.stages().into_iter().filter(|(stage, us)| *stage != Stage::Held || *us > 0)
+    }
+
     /// The same time by who spent it, in µs. The sum is that of the stages: the response time.
     pub fn spent(&self) -> [(Spender, u64); 3] {
         let mut spent = Spender::ALL.map(|spender| (spender, 0));

@@ -230,7 +230,7 @@ impl Call {
             caller.unfinished = is_unfinished(text, &self.settings);
             caller.interim = !text.trim().is_empty();
             // "Mm-hm" may yet become "mm-hm, but".
-            let takes_floor = !text.trim().is_empty() && !barge_in::is_back_channel(text, &self.settings);
+            let takes_floor = caller.interim && !barge_in::is_back_channel(text, &self.settings);
             if takes_floor && self.playout.is_stopped() {
                 let verdict = barge_in::judge(true, caller.speech_ms, &self.settings);
                 let seen = self.seen(self.caller.as_ref());
@@ -272,17 +272,12 @@ impl Call {
             }
             self.yield_floor(now, verdict, seen, out);
         }
-        if has_words {
+        if has_words || caller.speech_ms >= self.settings.min_speech_ms {
             self.silences = 0;
-            let (text, cause) = (caller.whole_text(), caller.cause(now));
-            out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
-            self.ask(now, Prompt::Said(text), Some(cause), out);
-            self.hold(now, hold, out);
-        } else if caller.speech_ms >= self.settings.min_speech_ms {
-            self.silences = 0;
+            let prompt = if has_words { Prompt::Said(caller.whole_text()) } else { Prompt::NotUnderstood };
             let cause = caller.cause(now);
             out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
-            self.ask(now, Prompt::NotUnderstood, Some(cause), out);
+            self.ask(now, prompt, Some(cause), out);
             self.hold(now, hold, out);
         } else {
             let rule = |reason| Rule::new(reason, caller.speech_ms, self.settings.min_speech_ms);

@@ -78,7 +78,7 @@ impl WebSocketLink {
         }
     }
 
-    /// Takes an outbox off the heap of those that nothing waits in, unless it has one.
+    /// Takes one of the outboxes in which nothing waits, unless it has one.
     pub(super) fn take_outbox(&mut self, spare: &mut Vec<Vec<u8>>) {
         if self.outbox.capacity() == 0 {
             self.outbox = spare.pop().unwrap_or_else(|| Vec::with_capacity(OUTBOX_BYTES));

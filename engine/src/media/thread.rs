@@ -305,14 +305,12 @@ impl Loop {
     /// Runs one step of one call, and ends that call alone if the step panics.
     fn with_seat(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {
         self.touched.push(key);
-        if let Some(seat) = self.seats.get_mut(key) {
-            seat.leg().take_outbox(&mut self.outboxes);
-        }
         self.guard(key, now, step);
     }
 
     fn guard(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {
         let Some(seat) = self.seats.get_mut(key) else { return };
+        seat.leg().take_outbox(&mut self.outboxes);
         let scratch = &mut self.scratch;
         if catch_unwind(AssertUnwindSafe(|| step(seat, scratch))).is_err() {
             // The step may have left any of it half done.

@@ -148,10 +148,10 @@ impl CallEnd {
     pub(crate) fn send(&mut self, request: Request) {
         self.news = News::Request;
         self.push_waiting();
-        // Straight in if there is room, so that most calls never need a queue.
-        let left =
-            if self.waiting.is_empty() { self.requests.push(request) } else { Err(PushError::Full(request)) };
-        if let Err(PushError::Full(request)) = left {
+        if !self.waiting.is_empty() {
+            self.waiting.push_back(request);
+        } else if let Err(PushError::Full(request)) = self.requests.push(request) {
+            // Only now: most calls never need a queue.
             self.waiting.push_back(request);
         }
     }

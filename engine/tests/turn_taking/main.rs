@@ -200,10 +200,10 @@ struct Early {
 }
 
 /// Callers with one turn each, and an agent that takes `agent` for its first sentence.
-fn ask_early(early_silence_ms: u32, agent: Duration) -> Early {
+fn ask_early(cases: &[Case], early_silence_ms: u32, agent: Duration) -> Early {
     let settings = CallSettings { early_silence_ms, ..CallSettings::default() };
     let mut early = Early::default();
-    for case in cases() {
+    for case in cases {
         let Expect::OneTurn { begins, ends } = case.expect else { continue };
         let sentences = vec![case.sentences[0].clone(); 12];
         let mut line = Line::new(settings.clone(), sentences, case.sounds.clone(), case.path);
@@ -228,10 +228,11 @@ fn ask_early(early_silence_ms: u32, agent: Duration) -> Early {
 /// by who goes on, so that what counts is how often one is that takes no time.
 #[test]
 fn an_agent_that_is_asked_early_answers_sooner_and_cuts_off_no_more_than_a_quick_one() {
+    let cases = cases();
     eprintln!("agent takes  asked after  cut off  called off  answer p50 p90 ms");
     let rows =
         [(1, 0), (500, 0), (500, 500), (500, 400), (500, 300), (500, 200)].map(|(agent_ms, early_ms)| {
-            let row = ask_early(early_ms, Duration::from_millis(agent_ms));
+            let row = ask_early(&cases, early_ms, Duration::from_millis(agent_ms));
             let at = |share: usize| row.answers_ms[row.answers_ms.len() * share / 100];
             let (cut_off, called_off, p50, p90) = (row.cut_off, row.called_off, at(50), at(90));
             eprintln!("{agent_ms:>8} ms {early_ms:>9} ms {cut_off:>8} {called_off:>11} {p50:>11} {p90:>3}");
