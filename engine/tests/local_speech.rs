@@ -280,7 +280,7 @@ impl Conversation {
 
     fn prompt(&mut self, prompt: &Prompt) {
         let mut actions = Vec::new();
-        self.over = self.agent.answer(prompt, &mut actions) == Then::HangUp;
+        self.over = self.agent.answer(prompt, &mut actions) == Ok(Then::HangUp);
         for action in actions {
             match action {
                 AgentAction::Expect(expectation) => self.recogniser.expect(&expectation),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use offhook_codecs::SampleRate;
-use offhook_engine::agent::{Agent, AgentAction};
+use offhook_engine::agent::{Agent, AgentAction, AgentError, Answering};
 use offhook_engine::call::{CallSettings, Event, Prompt, Then, WordStart};
 use offhook_engine::speech::stt::none::NoRecogniser;
 use offhook_engine::speech::{SpeechError, TextToSpeech};
@@ -69,9 +69,9 @@ impl Agent for Storyteller {
         true
     }
 
-    fn answer(&mut self, _: &Prompt, out: &mut Vec<AgentAction>) -> Then {
-        out.push(AgentAction::Say(STORY.into()));
-        Then::Listen { keys_max: 0 }
+    fn answer(&mut self, _: &Prompt, out: &mut dyn Answering) -> Result<Then, AgentError> {
+        let _ = out.act(AgentAction::Say(STORY.into()));
+        Ok(Then::Listen { keys_max: 0 })
     }
 
     fn forget_last(&mut self) {}
@@ -81,10 +81,10 @@ impl Agent for Storyteller {
 struct Waiting(Hanging);
 
 impl Agent for Waiting {
-    fn answer(&mut self, _: &Prompt, out: &mut Vec<AgentAction>) -> Then {
+    fn answer(&mut self, _: &Prompt, out: &mut dyn Answering) -> Result<Then, AgentError> {
         self.0.hang();
-        out.push(AgentAction::Say("Here I am.".into()));
-        Then::Listen { keys_max: 0 }
+        let _ = out.act(AgentAction::Say("Here I am.".into()));
+        Ok(Then::Listen { keys_max: 0 })
     }
 
     fn forget_last(&mut self) {}

@@ -2,8 +2,8 @@
 
 use super::call::TimelineEntry;
 use offhook_engine::call::{
-    By, CallTime, Decided, Decision, Event, EventKind, Nearest, Prompt, Reason, Relation, Response, Rule,
-    Speaker, Turn,
+    By, CallTime, Decided, Decision, Event, EventKind, Nearest, NoAnswer, Prompt, Reason, Relation, Response,
+    Rule, Speaker, Turn,
 };
 
 /// One event as one line: ` 0:12.340  caller    "two hundred"`.
@@ -62,7 +62,9 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
         EventKind::AgentAsked { turn, prompt } => {
             ("agent", format!("asked for turn {}: {}", turn.0, prompted(prompt)))
         }
-        EventKind::AgentFailed { turn } => ("agent", format!("gives no answer for turn {}", turn.0)),
+        EventKind::AgentFailed { turn, why } => {
+            ("agent", format!("gives no answer for turn {}: {}", turn.0, no_answer(*why)))
+        }
         EventKind::VoiceFailed { utterance } => {
             ("agent", format!("the voice failed on utterance {}", utterance.0))
         }
@@ -97,6 +99,23 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
             ("engine", format!("the recogniser missed {dropped_ms} ms of audio so far"))
         }
         EventKind::Ended { reason } => ("call", format!("ended: {}", reason.as_str())),
+    }
+}
+
+fn no_answer(why: NoAnswer) -> &'static str {
+    match why {
+        NoAnswer::Unsaid => "it does not say why",
+        NoAnswer::Slow => "it takes too long",
+        NoAnswer::Unreachable => "what it asks cannot be reached",
+        NoAnswer::Unauthorised => "what it asks does not accept its key",
+        NoAnswer::Unpaid => "what it asks wants to be paid first",
+        NoAnswer::Busy => "what it asks has too much to do",
+        NoAnswer::Faulty => "what it asks failed",
+        NoAnswer::Refused => "what it asks will not answer this",
+        NoAnswer::Malformed => "what it asks answered nonsense",
+        NoAnswer::BrokenOff => "what it asks stopped in the middle of an answer",
+        NoAnswer::Flooded => "too many turns wait for it",
+        NoAnswer::Panicked => "a bug in it",
     }
 }
 
@@ -293,6 +312,18 @@ mod tests {
             stored_line(&entry).unwrap(),
             " 0:02.500  decision  the caller's turn is over: silence, 700 ms ≥ 700 ms"
         );
+    }
+
+    #[test]
+    fn an_agent_that_gives_no_answer_says_why_unless_it_was_stored_before_reasons_were_kept() {
+        let turn = TurnId(3);
+        assert_eq!(
+            at(900, EventKind::AgentFailed { turn, why: NoAnswer::Unpaid }),
+            " 0:00.900  agent     gives no answer for turn 3: what it asks wants to be paid first"
+        );
+        let data = serde_json::json!({ "turn": 3 });
+        let entry = TimelineEntry { place: 1, at_us: 900_000, kind: "agent_failed".into(), data };
+        assert!(stored_line(&entry).unwrap().ends_with("gives no answer for turn 3: it does not say why"));
     }
 
     #[test]

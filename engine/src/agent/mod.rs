@@ -1,10 +1,14 @@
 //! Minds: what to say next, and what to expect in return.
 
 mod answer;
+mod answering;
+mod clauses;
 pub mod scenario;
 pub mod scripted;
 mod words;
 
+pub use answering::{AgentError, Answering, Wanted};
+pub use clauses::Clauses;
 pub use scenario::{Scenario, ScenarioError};
 pub use scripted::ScriptedAgent;
 
@@ -19,10 +23,13 @@ pub trait Agent: Send {
         false
     }
 
-    /// Answers `prompt`: appends what to say, record and expect, and says what follows.
-    fn answer(&mut self, prompt: &Prompt, out: &mut Vec<AgentAction>) -> Then;
+    /// Answers `prompt`: passes on what to say, record and expect as soon as it has it, and says what follows; or why it
+    /// cannot. An error ends the call. Once the turn is called off, what it returns reaches nobody: it should return soon,
+    /// as only then can it be told anything else.
+    fn answer(&mut self, prompt: &Prompt, out: &mut dyn Answering) -> Result<Then, AgentError>;
 
-    /// The last answer was not heard at all, and the caller went on talking: go back to before it. The next prompt
+    /// The last answer was not heard at all, and the caller went on talking: go back to before it, whether it was given whole
+    /// or called off. The next prompt
     /// holds all that the caller said.
     fn forget_last(&mut self);
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::answer::{Command, Form, Heard, Value};
 use super::scenario::{Goto, Line, Question, Scenario, Unanswered};
 use super::words;
-use super::{Agent, AgentAction, Expectation};
+use super::{Agent, AgentAction, AgentError, Answering, Expectation};
 use crate::call::{Prompt, Then};
 
 /// Plays one [`Scenario`] on one call.
@@ -78,18 +78,19 @@ impl Agent for ScriptedAgent {
         true
     }
 
-    fn answer(&mut self, prompt: &Prompt, out: &mut Vec<AgentAction>) -> Then {
+    fn answer(&mut self, prompt: &Prompt, out: &mut dyn Answering) -> Result<Then, AgentError> {
         self.before = Some(self.state.clone());
         let mut turn = Turn::default();
         self.turn(prompt, &mut turn);
         let then = self.then();
 
-        out.extend(turn.records.into_iter().map(|(key, value)| AgentAction::Record { key, value }));
-        out.push(AgentAction::Expect(self.expectation()));
-        out.extend(turn.sentences.iter().cloned().map(AgentAction::Say));
+        let records = turn.records.into_iter().map(|(key, value)| AgentAction::Record { key, value });
+        let expects = std::iter::once(AgentAction::Expect(self.expectation()));
+        let says = turn.sentences.iter().cloned().map(AgentAction::Say);
+        let _ = records.chain(expects).chain(says).try_for_each(|action| out.act(action));
         self.state.said =
             Said { sentences: turn.sentences, question_from: turn.question_from, words_heard: None };
-        then
+        Ok(then)
     }
 
     fn forget_last(&mut self) {
@@ -962,7 +963,7 @@ say = "Goodbye."
 
         fn prompt(&mut self, prompt: Prompt) {
             let mut actions = Vec::new();
-            self.then = self.agent.answer(&prompt, &mut actions);
+            self.then = self.agent.answer(&prompt, &mut actions).unwrap();
             self.says.clear();
             let mut expectations = 0;
             for action in actions {

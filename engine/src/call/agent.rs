@@ -4,6 +4,7 @@ use super::decision::{Decided, Decision, Reason, Rule};
 use super::dialogue::{AgentTurn, Cause};
 use super::event::{By, EndReason, EventKind, Speaker, Turn};
 use super::input::{Then, TurnId};
+use super::no_answer::NoAnswer;
 use super::output::{Output, Outputs, Prompt};
 use super::settings::ms;
 use super::time::CallTime;
@@ -48,9 +49,9 @@ impl Call {
         self.agent_maybe_heard(now, Rule::fact(Reason::LastMark), out);
     }
 
-    pub(super) fn on_agent_failed(&mut self, now: CallTime, turn: TurnId, out: &mut Outputs) {
+    pub(super) fn on_agent_failed(&mut self, now: CallTime, turn: TurnId, why: NoAnswer, out: &mut Outputs) {
         if self.agent.as_ref().is_some_and(|agent| agent.turn == turn) {
-            out.event(now, EventKind::AgentFailed { turn });
+            out.event(now, EventKind::AgentFailed { turn, why });
             self.end(now, EndReason::AgentFailed, out);
         }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decision::Decided;
 use super::input::{Fault, TurnId, UtteranceId};
+use super::no_answer::NoAnswer;
 use super::output::Prompt;
 use super::time::CallTime;
 
@@ -73,6 +74,9 @@ pub enum EventKind {
     AgentFailed {
         /// The turn that it was asked with.
         turn: TurnId,
+        /// Why.
+        #[serde(default)]
+        why: NoAnswer,
     },
     /// The voice failed, or took too long.
     VoiceFailed {

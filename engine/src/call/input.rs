@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::event::EndReason;
+use super::no_answer::NoAnswer;
 
 /// Names one thing said, by the caller or by the agent. Unique within a call, ascending.
 #[derive(
@@ -87,6 +88,8 @@ pub enum Input<'a> {
     AgentFailed {
         /// The turn that it was asked with.
         turn: TurnId,
+        /// Why.
+        why: NoAnswer,
     },
     /// A piece of an utterance of the agent, encoded for the leg (8 kHz µ-law).
     AgentAudio {

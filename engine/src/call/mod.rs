@@ -24,6 +24,7 @@ mod input;
 mod keypad;
 mod keys;
 mod ledger;
+mod no_answer;
 mod output;
 mod playout;
 mod receive;
@@ -42,6 +43,7 @@ mod tests;
 pub use decision::{AgentDoes, Decided, Decision, Nearest, Reason, Relation, Rule, Seen};
 pub use event::{By, EndReason, Event, EventKind, Response, Speaker, Spender, Stage, Turn};
 pub use input::{Command, Fault, Input, Media, Then, TurnId, UtteranceId, WordStart};
+pub use no_answer::NoAnswer;
 pub use output::{MarkName, Output, Outputs, Prompt, Span, mark_name};
 pub use settings::CallSettings;
 pub use time::CallTime;
@@ -186,7 +188,7 @@ impl Call {
                 out.event(now, EventKind::Recorded { key: key.into(), value: value.into() });
             }
             Input::AgentDone { turn, then } => self.on_agent_done(now, turn, then, out),
-            Input::AgentFailed { turn } => self.on_agent_failed(now, turn, out),
+            Input::AgentFailed { turn, why } => self.on_agent_failed(now, turn, why, out),
             Input::AgentAudio { utterance, audio } => {
                 if self.playout.audio(utterance, audio) {
                     if let Some(agent) = &mut self.agent {

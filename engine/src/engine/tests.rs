@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 use super::*;
-use crate::agent::AgentAction;
+use crate::agent::{AgentAction, AgentError, Answering};
 use crate::call::{EventKind, Prompt, Then, WordStart};
 use crate::speech::SpeechError;
 use crate::speech::stt::none::NoRecogniser;
@@ -20,11 +20,11 @@ use crate::speech::stt::none::NoRecogniser;
 struct Greeter;
 
 impl Agent for Greeter {
-    fn answer(&mut self, prompt: &Prompt, out: &mut Vec<AgentAction>) -> Then {
+    fn answer(&mut self, prompt: &Prompt, out: &mut dyn Answering) -> Result<Then, AgentError> {
         if *prompt == Prompt::CallStarted {
-            out.push(AgentAction::Say("hello".into()));
+            let _ = out.act(AgentAction::Say("hello".into()));
         }
-        Then::Listen { keys_max: 1 }
+        Ok(Then::Listen { keys_max: 1 })
     }
 
     fn forget_last(&mut self) {}

@@ -24,8 +24,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::call::{
-    CallSettings, CallTime, Command, EndReason, Event, Fault, Input, Media, Output, Outputs, Prompt, Then,
-    TurnId, UtteranceId, WordStart,
+    CallSettings, CallTime, Command, EndReason, Event, Fault, Input, Media, NoAnswer, Output, Outputs,
+    Prompt, Then, TurnId, UtteranceId, WordStart,
 };
 
 /// The first bytes of every journal.
@@ -35,8 +35,8 @@ pub(super) const MAGIC: [u8; 8] = *b"OFFHOOKJ";
 /// 1: as long as a call did not tell [`EventKind::Responded`](crate::call::EventKind::Responded). 2: it does, so that a
 /// call of version 1 would not run again to the same outputs. 3: messages of agent audio hold more than a frame, so that
 /// neither would one of version 2. 4: decisions tell the nearest rule and what was seen, and an echo is told from the caller.
-/// 5: a response time has one more stage.
-pub(super) const VERSION: u16 = 5;
+/// 5: a response time has one more stage. 6: an agent that gives no answer says why.
+pub(super) const VERSION: u16 = 6;
 /// Bytes before the first block: magic and version.
 pub(super) const PREFIX_BYTES: usize = MAGIC.len() + 2;
 /// Bytes of a block before its payload: length and checksum.
@@ -174,6 +174,7 @@ pub(super) enum InputRecord<'a> {
     },
     AgentFailed {
         turn: TurnId,
+        why: NoAnswer,
     },
     /// Its bytes stand behind the chunk's records.
     AgentAudio {
@@ -214,7 +215,7 @@ impl<'a> InputRecord<'a> {
             Input::AgentSays { turn, text } => Self::AgentSays { turn, text },
             Input::AgentRecords { key, value } => Self::AgentRecords { key, value },
             Input::AgentDone { turn, then } => Self::AgentDone { turn, then },
-            Input::AgentFailed { turn } => Self::AgentFailed { turn },
+            Input::AgentFailed { turn, why } => Self::AgentFailed { turn, why },
             Input::AgentAudio { utterance, audio } => {
                 Self::AgentAudio { utterance, bytes: audio.len() as u32 }
             }
@@ -245,7 +246,7 @@ impl<'a> InputRecord<'a> {
             Self::AgentSays { turn, text } => Input::AgentSays { turn, text },
             Self::AgentRecords { key, value } => Input::AgentRecords { key, value },
             Self::AgentDone { turn, then } => Input::AgentDone { turn, then },
-            Self::AgentFailed { turn } => Input::AgentFailed { turn },
+            Self::AgentFailed { turn, why } => Input::AgentFailed { turn, why },
             Self::AgentAudio { utterance, .. } => Input::AgentAudio { utterance, audio },
             Self::AgentAudioEnd { utterance, failed, ref words } => {
                 Input::AgentAudioEnd { utterance, failed, words }
@@ -504,7 +505,7 @@ mod tests {
             Input::AgentRecords { key: "size", value: "200" },
             Input::AgentDone { turn, then: Then::Listen { keys_max: 4 } },
             Input::AgentDone { turn, then: Then::HangUp },
-            Input::AgentFailed { turn },
+            Input::AgentFailed { turn, why: NoAnswer::BrokenOff },
             Input::AgentAudio { utterance, audio },
             Input::AgentAudioEnd { utterance, failed: false, words: &WORDS },
             Input::AgentAudioEnd { utterance, failed: true, words: &[] },

@@ -158,7 +158,7 @@ impl Seat {
                 Answer::Says { turn, text } => Input::AgentSays { turn: *turn, text },
                 Answer::Records { key, value } => Input::AgentRecords { key, value },
                 Answer::Done { turn, then } => Input::AgentDone { turn: *turn, then: *then },
-                Answer::Failed { turn } => Input::AgentFailed { turn: *turn },
+                Answer::Failed { turn, why } => Input::AgentFailed { turn: *turn, why: *why },
                 Answer::Audio { utterance, audio } => Input::AgentAudio { utterance: *utterance, audio },
                 Answer::AudioEnd { utterance, failed, words } => {
                     Input::AgentAudioEnd { utterance: *utterance, failed: *failed, words }

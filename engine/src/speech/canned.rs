@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use offhook_codecs::SampleRate;
 
 use super::{SpeechError, SpeechToText, TextToSpeech, Transcript};
-use crate::agent::{Agent, AgentAction, Expectation};
+use crate::agent::{Agent, AgentAction, AgentError, Answering, Expectation};
 use crate::call::{Prompt, Then, WordStart};
 
 /// Hears a word in every utterance that is long enough to be one.
@@ -85,14 +85,14 @@ impl Agent for CannedAgent {
         true
     }
 
-    fn answer(&mut self, prompt: &Prompt, out: &mut Vec<AgentAction>) -> Then {
+    fn answer(&mut self, prompt: &Prompt, out: &mut dyn Answering) -> Result<Then, AgentError> {
         match prompt {
             Prompt::Said(_) | Prompt::Keyed(_) | Prompt::NotUnderstood => {
-                out.push(AgentAction::Say("Two seconds of sound.".into()));
+                let _ = out.act(AgentAction::Say("Two seconds of sound.".into()));
             }
             Prompt::CallStarted | Prompt::Silence(_) => {}
         }
-        Then::Listen { keys_max: 1 }
+        Ok(Then::Listen { keys_max: 1 })
     }
 
     fn forget_last(&mut self) {}
@@ -127,10 +127,10 @@ mod tests {
     #[test]
     fn the_agent_answers_turns_and_nothing_else() {
         let mut out = Vec::new();
-        CannedAgent.answer(&Prompt::CallStarted, &mut out);
-        CannedAgent.answer(&Prompt::Silence(1), &mut out);
+        CannedAgent.answer(&Prompt::CallStarted, &mut out).unwrap();
+        CannedAgent.answer(&Prompt::Silence(1), &mut out).unwrap();
         assert!(out.is_empty());
-        CannedAgent.answer(&Prompt::Said("x".into()), &mut out);
+        CannedAgent.answer(&Prompt::Said("x".into()), &mut out).unwrap();
         assert_eq!(out.len(), 1);
     }
 }

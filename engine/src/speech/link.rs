@@ -10,7 +10,7 @@ use std::time::Instant;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::bell::Bell;
-use crate::call::{Prompt, Then, TurnId, UtteranceId, WordStart};
+use crate::call::{NoAnswer, Prompt, Then, TurnId, UtteranceId, WordStart};
 use crate::prefetch::{Prefetch, prefetch};
 
 /// Audio crosses in pieces of at most a frame.
@@ -42,7 +42,7 @@ pub(crate) enum Answer {
     Says { turn: TurnId, text: String },
     Records { key: String, value: String },
     Done { turn: TurnId, then: Then },
-    Failed { turn: TurnId },
+    Failed { turn: TurnId, why: NoAnswer },
     Audio { utterance: UtteranceId, audio: Arc<[u8]> },
     AudioEnd { utterance: UtteranceId, failed: bool, words: Arc<[WordStart]> },
 }
@@ -253,12 +253,12 @@ mod tests {
     fn answers_wait_in_order_when_the_ring_is_full() {
         let (mut call, mut session) = linked();
         for n in 0..200 {
-            session.send(Answer::Failed { turn: TurnId(n) });
+            session.send(Answer::Failed { turn: TurnId(n), why: NoAnswer::Slow });
         }
         assert!(!session.settle(), "not all fit at once");
         let mut got = Vec::new();
         while got.len() < 200 {
-            while let Some(Answer::Failed { turn }) = call.next_answer() {
+            while let Some(Answer::Failed { turn, .. }) = call.next_answer() {
                 got.push(turn.0);
             }
             session.settle();

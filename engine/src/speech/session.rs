@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::link::{Answer, Request, SessionEnd};
-use super::mind::{Answered, Mind};
+use super::mind::{Mind, Piece, What};
 use super::render::Renderer;
 use super::{SpeechToText, TextToSpeech};
 use crate::agent::AgentAction;
-use crate::call::{TurnId, UtteranceId};
+use crate::call::{NoAnswer, TurnId, UtteranceId};
 
 /// Requests taken per round, so that one session cannot hold up the others.
 const REQUESTS_PER_ROUND: usize = 32;
@@ -98,7 +98,7 @@ impl Session {
             }
             Request::AgentHeard { turn, text } => {
                 if self.turn == Some(turn) {
-                    self.mind.was_cut(text);
+                    self.mind.was_cut(turn, text);
                 }
             }
             Request::Synthesize { utterance, text } => self.speak(utterance, &text, renderer),
@@ -108,20 +108,17 @@ impl Session {
     /// Passes on what the agent answered. True if that was anything.
     fn take_answers(&mut self) -> bool {
         let mut any = false;
-        while let Some(Answered { turn, answer }) = self.mind.next_answer() {
+        while let Some(Piece { turn, what }) = self.mind.next_piece() {
             any = true;
-            let Some((actions, then)) = answer else {
-                self.link.send(Answer::Failed { turn });
-                continue;
-            };
-            for action in actions {
-                match action {
-                    AgentAction::Say(text) => self.link.send(Answer::Says { turn, text }),
-                    AgentAction::Record { key, value } => self.link.send(Answer::Records { key, value }),
-                    AgentAction::Expect(expectation) => self.recogniser.expect(&expectation),
+            match what {
+                What::Did(AgentAction::Say(text)) => self.link.send(Answer::Says { turn, text }),
+                What::Did(AgentAction::Record { key, value }) => {
+                    self.link.send(Answer::Records { key, value })
                 }
+                What::Did(AgentAction::Expect(expectation)) => self.recogniser.expect(&expectation),
+                What::Done(then) => self.link.send(Answer::Done { turn, then }),
+                What::Failed(why) => self.link.send(Answer::Failed { turn, why }),
             }
-            self.link.send(Answer::Done { turn, then });
         }
         if any {
             self.link.settle();
@@ -149,7 +146,7 @@ impl Session {
     /// Something in this session broke: the call is told that its agent is gone.
     pub(super) fn fail(&mut self) {
         if let Some(turn) = self.turn {
-            self.link.send(Answer::Failed { turn });
+            self.link.send(Answer::Failed { turn, why: NoAnswer::Panicked });
             self.link.settle();
         }
     }

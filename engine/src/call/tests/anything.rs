@@ -6,8 +6,8 @@ use proptest::sample::select;
 
 use super::table::Table;
 use crate::call::{
-    CallSettings, Command, Decision, EndReason, EventKind, Fault, Input, Media, Output, Then, TurnId,
-    UtteranceId, WordStart, mark_name,
+    CallSettings, Command, Decision, EndReason, EventKind, Fault, Input, Media, NoAnswer, Output, Then,
+    TurnId, UtteranceId, WordStart, mark_name,
 };
 use crate::journal::{Verdict, replay};
 use crate::sim::voiced;
@@ -111,7 +111,9 @@ impl Hand {
                 let then = keys_max.map_or(Then::HangUp, |keys_max| Then::Listen { keys_max });
                 self.table.input(Input::AgentDone { turn, then });
             }
-            Op::Failed { number } => self.table.input(Input::AgentFailed { turn: TurnId(*number) }),
+            Op::Failed { number } => {
+                self.table.input(Input::AgentFailed { turn: TurnId(*number), why: NoAnswer::Unreachable });
+            }
             Op::Voice { right, number, bytes } => {
                 let utterance = if *right { self.table.newest_utterance() } else { UtteranceId(*number) };
                 self.table.voice(utterance, *bytes);

@@ -163,7 +163,7 @@ impl Table {
 
     /// An agent that says that its turn is complete is at work no more, if it was.
     fn note_for_agent(&mut self, input: &Input<'_>) {
-        if let Input::AgentDone { turn, .. } | Input::AgentFailed { turn } = input
+        if let Input::AgentDone { turn, .. } | Input::AgentFailed { turn, .. } = input
             && self.answering == Some(*turn)
         {
             self.answering = None;

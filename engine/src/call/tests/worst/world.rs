@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::super::table::{Table, Wire};
 use super::carrier::Carrier;
 use crate::call::{
-    CallSettings, CallTime, Command, EndReason, Fault, Input, Media, Output, Then, TurnId, UtteranceId,
-    WordStart, mark_name,
+    CallSettings, CallTime, Command, EndReason, Fault, Input, Media, NoAnswer, Output, Then, TurnId,
+    UtteranceId, WordStart, mark_name,
 };
 use crate::sim::Dice;
 
@@ -218,7 +218,7 @@ impl<'a> World<'a> {
             }
             Coming::Says { turn, text } => self.step_input(Input::AgentSays { turn, text }),
             Coming::Done { turn, then } => self.step_input(Input::AgentDone { turn, then }),
-            Coming::Failed { turn } => self.step_input(Input::AgentFailed { turn }),
+            Coming::Failed { turn } => self.step_input(Input::AgentFailed { turn, why: NoAnswer::Faulty }),
             Coming::Voice { utterance, samples } => {
                 self.steps += 1;
                 self.table.voice(utterance, samples);
