@@ -3,6 +3,7 @@
 //! Every layer gives text under one name; the strongest layer wins, and the text is read by the same rule wherever it
 //! came from. So an error can always say which line, variable or flag it is about, and what to write instead.
 
+mod agent;
 mod layers;
 mod otlp;
 mod values;
@@ -15,6 +16,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use offhook_engine::call::CallSettings;
 
+pub use agent::{
+    AGENT_GREETING, AGENT_PROMPT, AgentChoice, BaseUrl, OPENAI_API, OPENAI_MAX_TOKENS, OPENAI_MODEL,
+    OpenAiSettings, ToolMethod, ToolSettings,
+};
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
 pub use otlp::{OtlpEndpoint, OtlpHeaders};
@@ -39,6 +44,10 @@ pub struct Settings {
     /// What the agent goes through with the caller: the name of a shipped scenario, or a file. Default
     /// [`DEFAULT_SCENARIO`].
     pub scenario: String,
+    /// What answers a call. Default: a scenario.
+    pub agent: AgentChoice,
+    /// For an agent that asks a model.
+    pub openai: OpenAiSettings,
     /// What listens and speaks. Default: local.
     pub speech: Speech,
     /// Whether noise is taken out of what the recogniser hears. Default false: it helps in steady noise, and costs elsewhere.
@@ -121,6 +130,8 @@ impl Settings {
             insecure: false,
             media_auth: MediaAuth::Announced,
             scenario: DEFAULT_SCENARIO.into(),
+            agent: AgentChoice::Scenario,
+            openai: OpenAiSettings::default(),
             speech: Speech::Local,
             noise_suppression: false,
             media_threads: None,
@@ -177,6 +188,8 @@ impl Settings {
             scenario: layers
                 .text("scenario", flags.scenario.as_deref())
                 .map_or_else(|| DEFAULT_SCENARIO.into(), |given| given.text),
+            agent: layers.read("agent", None)?.unwrap_or(AgentChoice::Scenario),
+            openai: agent::read(&layers)?,
             speech: layers.read("speech", flags.speech.as_deref())?.unwrap_or(Speech::Local),
             noise_suppression: layers.read::<Switch>("noise_suppression", None)?.is_some_and(|s| s.0),
             media_threads: layers.read::<Threads>("media_threads", None)?.map(|threads| threads.0),
@@ -245,6 +258,7 @@ impl Settings {
                     .into(),
             ));
         }
+        agent::check(self)?;
         check_call(&self.call)
     }
 

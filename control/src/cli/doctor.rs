@@ -3,12 +3,15 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
 
+use crate::domain::agent::Model;
 use crate::domain::speech::load_scenario;
-use crate::settings::{Environment, Flags, MediaAuth, Settings, Speech};
+use crate::integrations::openai::Waits;
+use crate::settings::{AgentChoice, Environment, Flags, MediaAuth, Settings, Speech};
 use crate::store;
 
 /// What the command is told.
@@ -98,6 +101,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         tokens(settings),
         media(settings),
         scenario(settings),
+        agent(settings),
         voice(),
         recogniser(settings),
         limits(settings),
@@ -208,6 +212,36 @@ fn scenario(settings: &Settings) -> Finding {
     }
 }
 
+/// Asks the model's server, if a model is to answer.
+fn agent(settings: &Settings) -> Finding {
+    let openai = &settings.openai;
+    if settings.agent == AgentChoice::Scenario || settings.speech == Speech::Canned {
+        return Finding::ok("agent", "asks no model");
+    }
+    let asked = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let model = Model::new(openai, Waits::default(), runtime.handle().clone())?;
+        let begun = Instant::now();
+        Ok::<_, String>(runtime.block_on(model.check()).map(|()| begun.elapsed()))
+    };
+    let (name, base) = (&openai.model, &openai.base);
+    match asked() {
+        Err(error) => Finding::fail("agent", error),
+        Ok(Ok(time)) if openai.key.is_some() => Finding::ok(
+            "agent",
+            format!("{name} at {base}: key accepted, answered after {} ms", time.as_millis()),
+        ),
+        Ok(Ok(time)) => {
+            Finding::ok("agent", format!("{name} at {base}: no key, answered after {} ms", time.as_millis()))
+        }
+        Ok(Err(error)) => Finding::note(
+            "agent",
+            format!("{base}: {error}. Calls will fail; look at OPENAI_API_KEY and OFFHOOK_OPENAI_BASE_URL."),
+        ),
+    }
+}
+
 fn voice() -> Finding {
     match Flite::new() {
         Ok(_) => Finding::ok("voice", "built in"),
@@ -261,6 +295,19 @@ mod tests {
         for what in ["data", "address", "scenario", "webhooks"] {
             assert_eq!(verdict(&report, what), Verdict::Fail, "{what}: {report:?}");
         }
+    }
+
+    #[test]
+    fn a_model_is_asked_whether_it_is_there_and_its_key_is_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut settings = Settings { agent: AgentChoice::OpenAi, ..Settings::local(dir.path().into()) };
+        settings.openai.base = format!("http://{closed}").parse().unwrap();
+        settings.openai.key = Some(Secret::new("hush"));
+        let report = examine(&settings);
+        assert_eq!(verdict(&report, "agent"), Verdict::Note);
+        let text = format!("{report:?}");
+        assert!(text.contains("OPENAI_API_KEY") && !text.contains("hush"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the product does. Knows neither HTTP nor SQL.
 
+pub mod agent;
 pub mod call;
 pub mod calls;
 pub mod services;

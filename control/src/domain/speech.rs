@@ -14,7 +14,9 @@ use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
 use offhook_engine::speech::{SpeechToText, TextToSpeech};
 
-use crate::settings::{Settings, Speech};
+use super::agent::{Model, ModelAgent, TokenCounts};
+use crate::integrations::openai::Waits;
+use crate::settings::{AgentChoice, Settings, Speech};
 
 /// What answers calls.
 pub struct Answering {
@@ -39,11 +41,15 @@ enum Minds {
         scenarios: BTreeMap<Arc<str>, Arc<Scenario>>,
         configured: Arc<str>,
     },
+    Model(Arc<Model>),
     Canned,
 }
 
 /// The name that records have for calls with canned speech.
 const CANNED: &str = "canned";
+
+/// The name that records have for calls that a model answers.
+const OPENAI: &str = "openai";
 
 impl Answering {
     /// Loads what the settings ask for. A recogniser that is not installed is done without, and said so in the log; all
@@ -69,7 +75,17 @@ impl Answering {
             },
             Speech::Keypad | Speech::Canned => Ears::None,
         };
-        Ok(Self { ears, voice: Arc::new(voice), minds: Minds::Scripted { scenarios, configured: name } })
+        let minds = match settings.agent {
+            AgentChoice::Scenario => Minds::Scripted { scenarios, configured: name },
+            AgentChoice::OpenAi => {
+                tracing::warn!(
+                    "the local recogniser knows only what a scenario expects: with OFFHOOK_AGENT=openai, callers are \
+                     understood by keypad alone"
+                );
+                Minds::Model(model(settings)?)
+            }
+        };
+        Ok(Self { ears, voice: Arc::new(voice), minds })
     }
 
     /// The name of a scenario that is there, or of the configured one if none is asked for. Canned speech goes through none,
@@ -80,6 +96,7 @@ impl Answering {
             (Minds::Scripted { scenarios, .. }, Some(name)) => {
                 scenarios.get_key_value(name).map(|(name, _)| name.clone())
             }
+            (Minds::Model(_), _) => Some(OPENAI.into()),
             (Minds::Canned, _) => Some(CANNED.into()),
         }
     }
@@ -88,7 +105,15 @@ impl Answering {
     pub fn goal_of(&self, scenario: &str, outcome: &str) -> Option<Goal> {
         match &self.minds {
             Minds::Scripted { scenarios, .. } => scenarios.get(scenario)?.goal_of(outcome),
-            Minds::Canned => None,
+            Minds::Model(_) | Minds::Canned => None,
+        }
+    }
+
+    /// What the model wrote, where one answers.
+    pub fn tokens(&self) -> Option<&TokenCounts> {
+        match &self.minds {
+            Minds::Model(model) => Some(model.counts()),
+            Minds::Scripted { .. } | Minds::Canned => None,
         }
     }
 
@@ -109,10 +134,19 @@ impl Answering {
                 let scenario = scenarios.get(scenario).unwrap_or_else(|| &scenarios[configured]);
                 Box::new(ScriptedAgent::new(scenario.clone()))
             }
+            Minds::Model(model) => Box::new(ModelAgent::new(Arc::clone(model))),
             Minds::Canned => Box::new(CannedAgent),
         };
         (ears, self.voice.clone(), mind)
     }
+}
+
+/// The model that the settings name. Whether it can be asked, the log tells soon.
+fn model(settings: &Settings) -> Result<Arc<Model>, String> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(|error| error.to_string())?;
+    let model = Arc::new(Model::new(&settings.openai, Waits::default(), runtime)?);
+    model.check_soon();
+    Ok(model)
 }
 
 /// The recogniser as it is, or with less noise before it.

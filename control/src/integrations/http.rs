@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, USER_AGENT};
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -17,6 +18,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 /// How long a connection may wait for its next request.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// The same, where answers are streamed.
+const IDLE_STREAMS: Duration = Duration::from_secs(90);
 
 /// How many such connections are kept for each host.
 const IDLE_PER_HOST: usize = 8;
@@ -47,6 +51,9 @@ pub enum HttpError {
     /// TLS cannot be set up in this process.
     #[error("TLS is not to be had: {0}")]
     Tls(String),
+    /// There is no connection to be had: name, port, or TLS.
+    #[error("{0}")]
+    Unreachable(String),
     /// It took too long.
     #[error("no answer within {} s", .0.as_secs_f32())]
     Slow(Duration),
@@ -67,7 +74,18 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client with connections of its own.
     pub fn new() -> Result<Self, HttpError> {
+        Self::build(IDLE, None)
+    }
+
+    /// A client for answers that come piece by piece, see [`HttpClient::open`]: whose connections may wait long for their next
+    /// request, as people think between their sentences. `connect`: how long a connection may take.
+    pub fn for_streams(connect: Duration) -> Result<Self, HttpError> {
+        Self::build(IDLE_STREAMS, Some(connect))
+    }
+
+    fn build(idle: Duration, connect: Option<Duration>) -> Result<Self, HttpError> {
         let mut http = HttpConnector::new();
+        http.set_connect_timeout(connect);
         http.enforce_http(false);
         http.set_nodelay(true);
         // Named here: another crate that brings a second provider must not decide which of them is taken.
@@ -78,19 +96,25 @@ impl HttpClient {
             .enable_http1()
             .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
+            .pool_idle_timeout(idle)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .pool_timer(TokioTimer::new())
             .build(connector);
         Ok(Self { client })
     }
 
+    /// One request, and the head of its answer; the body comes as it is asked for. Time and length are the caller's to
+    /// watch. To drop this, or the answer before its end, closes the connection: that is how the other side learns of it.
+    pub async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, HttpError> {
+        self.client.request(named(request)).await.map_err(|error| {
+            if error.is_connect() { HttpError::Unreachable(told(&error)) } else { broken(&error) }
+        })
+    }
+
     /// One request, and its whole answer.
-    pub async fn send(&self, mut request: Request<Full<Bytes>>, limits: Limits) -> Result<Answer, HttpError> {
-        let agent = HeaderValue::from_static(concat!("offhook/", env!("CARGO_PKG_VERSION")));
-        request.headers_mut().entry(USER_AGENT).or_insert(agent);
+    pub async fn send(&self, request: Request<Full<Bytes>>, limits: Limits) -> Result<Answer, HttpError> {
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| broken(&error))?;
+            let response = self.client.request(named(request)).await.map_err(|error| broken(&error))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, limits.body_bytes).collect().await.map_err(|error| {
                 if error.is::<LengthLimitError>() {
@@ -105,8 +129,19 @@ impl HttpClient {
     }
 }
 
-/// An error with its causes: the outermost alone says no more than that something failed.
+/// With the name of who asks, unless it has one.
+fn named(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    let agent = HeaderValue::from_static(concat!("offhook/", env!("CARGO_PKG_VERSION")));
+    request.headers_mut().entry(USER_AGENT).or_insert(agent);
+    request
+}
+
 fn broken(error: &(dyn Error + 'static)) -> HttpError {
+    HttpError::Broken(told(error))
+}
+
+/// An error with its causes: the outermost alone says no more than that something failed.
+pub(super) fn told(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -117,7 +152,7 @@ fn broken(error: &(dyn Error + 'static)) -> HttpError {
         }
         cause = error.source();
     }
-    HttpError::Broken(text)
+    text
 }
 
 #[cfg(test)]

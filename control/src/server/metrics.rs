@@ -83,6 +83,8 @@ struct Scrape {
     log_lines_dropped: u64,
     /// Spans that were exported and dropped, where traces are configured.
     spans: Option<(u64, u64)>,
+    /// Tokens that a model wrote and that nobody heard, where one answers.
+    tokens: Option<(u64, u64)>,
     process: Process,
 }
 
@@ -102,6 +104,7 @@ impl Scrape {
                 .tracing
                 .as_ref()
                 .map(|tracing| (tracing.exporter.exported(), tracing.exporter.dropped())),
+            tokens: app.answering.tokens().map(|tokens| (tokens.written(), tokens.wasted())),
             process: Process::now(),
         }
     }
@@ -152,6 +155,18 @@ impl Collector for Scrape {
                 "offhook_spans_dropped",
                 "Spans of calls that were dropped: the queue was full, or the collector did not take them.",
                 dropped,
+            )?;
+        }
+        if let Some((written, wasted)) = self.tokens {
+            page.counter(
+                "offhook_agent_tokens",
+                "Tokens that the agent's model wrote, counted by the pieces in which it streams them.",
+                written,
+            )?;
+            page.counter(
+                "offhook_agent_tokens_wasted",
+                "Those of them that no caller heard, because the turn was called off or cut off.",
+                wasted,
             )?;
         }
         self.process(&mut page)

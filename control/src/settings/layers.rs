@@ -9,7 +9,7 @@ use offhook_engine::call::CallSettings;
 use serde::Deserialize;
 
 use super::values::{Address, Hosts, Secret};
-use super::{DEFAULT_FILE, Flags, SettingsError};
+use super::{DEFAULT_FILE, Flags, SettingsError, ToolSettings};
 
 /// The file, key by key. The text of a value follows the same rule as in the environment.
 #[derive(Debug, Default, Deserialize)]
@@ -22,6 +22,15 @@ pub(super) struct File {
     insecure: Option<bool>,
     media_auth: Option<String>,
     scenario: Option<String>,
+    agent: Option<String>,
+    agent_prompt: Option<String>,
+    agent_greeting: Option<String>,
+    openai_api_key: Option<String>,
+    openai_base_url: Option<String>,
+    openai_model: Option<String>,
+    openai_temperature: Option<f64>,
+    openai_max_tokens: Option<i64>,
+    openai_max_tokens_field: Option<String>,
     speech: Option<String>,
     noise_suppression: Option<String>,
     media_threads: Option<i64>,
@@ -43,6 +52,8 @@ pub(super) struct File {
     busy_redirect: Option<String>,
     otlp_endpoint: Option<String>,
     otlp_headers: Option<String>,
+    #[serde(default)]
+    tools: Vec<ToolSettings>,
     #[serde(default)]
     systems: BTreeMap<String, SystemTable>,
     pub(super) call: Option<CallSettings>,
@@ -77,6 +88,15 @@ impl File {
             "insecure" => self.insecure.map(|switch| switch.to_string()),
             "media_auth" => self.media_auth.clone(),
             "scenario" => self.scenario.clone(),
+            "agent" => self.agent.clone(),
+            "agent_prompt" => self.agent_prompt.clone(),
+            "agent_greeting" => self.agent_greeting.clone(),
+            "openai_api_key" => self.openai_api_key.clone(),
+            "openai_base_url" => self.openai_base_url.clone(),
+            "openai_model" => self.openai_model.clone(),
+            "openai_temperature" => self.openai_temperature.map(|number| number.to_string()),
+            "openai_max_tokens" => self.openai_max_tokens.map(|number| number.to_string()),
+            "openai_max_tokens_field" => self.openai_max_tokens_field.clone(),
             "speech" => self.speech.clone(),
             "noise_suppression" => self.noise_suppression.clone(),
             "media_threads" => self.media_threads.map(|number| number.to_string()),
@@ -216,6 +236,10 @@ impl Layers<'_> {
             places.insert((*name).to_owned(), SystemPlace { listen, hosts });
         }
         Ok(places)
+    }
+
+    pub(super) fn tools(&self) -> Vec<ToolSettings> {
+        self.file.tools.clone()
     }
 
     pub(super) fn tokens(&self) -> Vec<Secret> {

@@ -1,0 +1,13 @@
+//! OpenAI, and the many servers that speak its protocol: OpenRouter, Ollama, llama.cpp, vLLM.
+//!
+//! What is relied on is what they have in common; what differs is read leniently. Error texts of a service may repeat what
+//! was sent, so they are cut short, and a key in them is struck out.
+
+pub mod chat;
+#[cfg(test)]
+pub(crate) mod fake;
+mod sse;
+mod tool_calls;
+
+pub use chat::{Chat, ChatError, Reply, Waits};
+pub use tool_calls::ToolCall;

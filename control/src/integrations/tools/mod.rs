@@ -1,0 +1,215 @@
+//! What a model may do: end the call, and what the operator declared.
+//!
+//! A model's arguments are checked against the tool's schema before anything is done with them. Whatever goes wrong is told to
+//! the model, which can say so to the caller or try otherwise.
+
+mod schema;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Request, Uri};
+use serde_json::{Value, json};
+
+use super::http::{HttpClient, Limits};
+use super::openai::ToolCall;
+use crate::settings::{ToolMethod, ToolSettings};
+
+/// Bytes of a tool's answer: what a model can make use of in a conversation.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// How long a tool may take at most: longer than that nobody waits in silence.
+const TIMEOUT_MS_MAX: u32 = 10_000;
+/// The tool that ends the call.
+const END_CALL: &str = "end_call";
+
+/// The tools of all calls.
+#[derive(Debug)]
+pub struct Tools {
+    client: HttpClient,
+    declared: Vec<Declared>,
+    offered: Vec<Value>,
+}
+
+#[derive(Debug)]
+struct Declared {
+    settings: ToolSettings,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What came of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// For the model.
+    pub text: String,
+    /// True if the call is to end after this turn.
+    pub ends_call: bool,
+}
+
+impl Tools {
+    /// Checks what was declared. An error names the tool and what is wrong with it.
+    pub fn new(declared: &[ToolSettings]) -> Result<Self, String> {
+        let client = HttpClient::new().map_err(|error| error.to_string())?;
+        let mut offered = vec![described(
+            END_CALL,
+            "Ends the telephone call. Say goodbye in the same turn.",
+            &json!({"type": "object", "properties": {}}),
+        )];
+        let mut tools = Vec::new();
+        for settings in declared {
+            let fault = |what: String| format!("the tool {:?} cannot be used: {what}", settings.name);
+            let is_name = (1..=64).contains(&settings.name.len())
+                && settings.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            if !is_name {
+                return Err(fault("its name may have letters, digits, _ and -, 64 at most".into()));
+            }
+            if offered.iter().any(|tool| tool["function"]["name"] == *settings.name) {
+                return Err(fault("there is another of that name".into()));
+            }
+            let is_url = settings.url.parse::<Uri>().is_ok_and(|url| {
+                matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some()
+            });
+            if !is_url {
+                return Err(fault("its url must be one such as https://example.com/slots".into()));
+            }
+            if !(1..=TIMEOUT_MS_MAX).contains(&settings.timeout_ms) {
+                return Err(fault(format!("its timeout_ms must be from 1 to {TIMEOUT_MS_MAX}")));
+            }
+            schema::can_be_checked(&settings.parameters, "parameters").map_err(fault)?;
+            let headers = settings.headers.iter().map(|(name, value)| {
+                let mut value = HeaderValue::try_from(value.reveal()).ok()?;
+                value.set_sensitive(true);
+                Some((HeaderName::try_from(name).ok()?, value))
+            });
+            let headers = headers.collect::<Option<_>>();
+            let headers = headers.ok_or_else(|| fault("a header of it is none that HTTP has".into()))?;
+            offered.push(described(&settings.name, &settings.description, &settings.parameters));
+            tools.push(Declared { settings: settings.clone(), headers });
+        }
+        Ok(Self { client, declared: tools, offered })
+    }
+
+    /// As a model is told of them.
+    pub fn offered(&self) -> &[Value] {
+        &self.offered
+    }
+
+    /// Does what the model wants done.
+    pub async fn call(&self, call: &ToolCall) -> Outcome {
+        if call.name == END_CALL {
+            let text = "The call ends once the caller has heard what you said and say.".into();
+            return Outcome { text, ends_call: true };
+        }
+        let answer = match self.declared.iter().find(|tool| tool.settings.name == call.name) {
+            Some(tool) => self.ask(tool, &call.arguments).await,
+            None => Err("there is no such tool".into()),
+        };
+        let text = answer.unwrap_or_else(|error| {
+            tracing::warn!(tool = %call.name, %error, "a tool of the agent failed");
+            json!({ "error": error }).to_string()
+        });
+        Outcome { text, ends_call: false }
+    }
+
+    async fn ask(&self, tool: &Declared, arguments: &str) -> Result<String, String> {
+        let settings = &tool.settings;
+        // Some models write nothing where there is nothing to say.
+        let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
+        let arguments: Value =
+            serde_json::from_str(arguments).map_err(|_| "the arguments are no JSON".to_owned())?;
+        if !arguments.is_object() {
+            return Err("the arguments must be an object".into());
+        }
+        schema::fits(&arguments, &settings.parameters, "arguments")?;
+        let mut request = match settings.method {
+            ToolMethod::Post => Request::post(&settings.url)
+                .header(CONTENT_TYPE, "application/json")
+                .body(Full::new(Bytes::from(arguments.to_string()))),
+            ToolMethod::Get => Request::get(with_query(&settings.url, &arguments)).body(Full::default()),
+        }
+        .map_err(|_| "the tool's URL cannot hold these arguments".to_owned())?;
+        request.headers_mut().extend(tool.headers.iter().cloned());
+        let limits = Limits { time: settings.timeout(), body_bytes: ANSWER_BYTES_MAX };
+        let answer = self.client.send(request, limits).await.map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        if answer.status.is_success() {
+            Ok(text)
+        } else {
+            Err(format!("status {}: {}", answer.status.as_u16(), text.chars().take(500).collect::<String>()))
+        }
+    }
+}
+
+fn described(name: &str, description: &str, parameters: &Value) -> Value {
+    json!({"type": "function", "function": {"name": name, "description": description, "parameters": parameters}})
+}
+
+fn with_query(url: &str, arguments: &Value) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in arguments.as_object().into_iter().flatten() {
+        match value {
+            Value::String(text) => query.append_pair(name, text),
+            other => query.append_pair(name, &other.to_string()),
+        };
+    }
+    let query = query.finish();
+    match (query.is_empty(), url.contains('?')) {
+        (true, _) => url.to_owned(),
+        (false, true) => format!("{url}&{query}"),
+        (false, false) => format!("{url}?{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tool(toml: &str) -> ToolSettings {
+        toml::from_str(&format!("description = 'x'\n{toml}")).unwrap()
+    }
+
+    #[test]
+    fn a_tool_that_cannot_be_used_is_refused_by_name() {
+        for (toml, wanted) in [
+            ("name = 'a b'\nurl = 'http://a/'", "letters"),
+            ("name = 'end_call'\nurl = 'http://a/'", "another"),
+            ("name = 'a'\nurl = 'a'", "url"),
+            ("name = 'a'\nurl = 'http://a/'\ntimeout_ms = 60000", "timeout_ms"),
+            ("name = 'a'\nurl = 'http://a/'\nheaders = { 'a b' = 'c' }", "header"),
+            ("name = 'a'\nurl = 'http://a/'\nparameters = { oneOf = [] }", "parameters.oneOf"),
+        ] {
+            let text = Tools::new(&[tool(toml)]).unwrap_err();
+            assert!(text.contains(wanted), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn arguments_that_do_not_fit_reach_nobody_and_the_model_is_told() {
+        let tools = Tools::new(&[tool(
+            "name = 'book'\nurl = 'http://127.0.0.1:1/'\nparameters = { type = 'object', required = ['day'] }",
+        )])
+        .unwrap();
+        let call = |name: &str, arguments: &str| ToolCall {
+            id: "1".into(),
+            name: name.into(),
+            arguments: arguments.into(),
+        };
+        for (name, arguments, wanted) in [
+            ("book", "{\"day", "no JSON"),
+            ("book", "[]", "object"),
+            ("book", "", "day is missing"),
+            ("look", "{}", "no such tool"),
+            ("book", "{\"day\": 1}", "onnect"),
+        ] {
+            let outcome = tools.call(&call(name, arguments)).await;
+            assert!(outcome.text.contains(wanted) && !outcome.ends_call, "{}", outcome.text);
+        }
+        assert!(tools.call(&call("end_call", "{}")).await.ends_call);
+    }
+
+    #[test]
+    fn a_query_holds_the_arguments_as_they_are() {
+        let arguments = json!({"day": "a b&c", "people": 2});
+        assert_eq!(with_query("http://a/?x=1", &arguments), "http://a/?x=1&day=a+b%26c&people=2");
+        assert_eq!(with_query("http://a/", &json!({})), "http://a/");
+    }
+}
