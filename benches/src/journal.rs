@@ -133,7 +133,7 @@ fn a_message() -> (Outputs, Output) {
     call.handle(now, Input::AgentSays { turn: TurnId(1), text: "Hello." }, &mut out);
     call.handle(now, Input::AgentDone { turn: TurnId(1), then: Then::Listen { keys_max: 0 } }, &mut out);
     out.clear();
-    call.handle(now, Input::AgentAudio { utterance: UtteranceId(1), audio: &audio }, &mut out);
+    call.handle(now, Input::AgentAudio { utterance: UtteranceId(1), audio: &audio, words: &[] }, &mut out);
     let media = out.iter().find(|output| matches!(output, Output::Media { .. })).cloned();
     (out, media.expect("the agent speaks"))
 }

@@ -15,7 +15,7 @@ use crate::speech::link::link;
 use crate::speech::mind::Mind;
 use crate::speech::session::Session;
 use crate::speech::worker::Worker;
-use crate::speech::{SpeechToText, TextToSpeech};
+use crate::speech::{Ears, Voice};
 
 /// What the system may hold of audio that a carrier has not taken yet; Linux takes twice this for its own accounts (socket(7)).
 /// Some seconds: enough for any round trip, and what a carrier that stopped reading makes the system keep.
@@ -102,10 +102,10 @@ pub struct NewLeg {
 pub struct NewCall {
     /// Its name.
     pub id: CallId,
-    /// Its recogniser. It is first used, and finally dropped, on a speech thread.
-    pub recogniser: Box<dyn SpeechToText>,
-    /// Its voice.
-    pub voice: Arc<dyn TextToSpeech>,
+    /// Its ears. They are first used, and finally dropped, on a speech thread.
+    pub ears: Ears,
+    /// Its voice. Likewise.
+    pub voice: Voice,
     /// Its agent: asked on a speech thread if it answers at once, on a thread of its own otherwise.
     pub agent: Box<dyn Agent>,
     /// The numbers that it decides by.
@@ -204,7 +204,7 @@ impl Engine {
             journal,
             over: Arc::clone(&over),
         })))?;
-        worker.take(number, Session::new(session_end, call.recogniser, mind, call.voice), bell);
+        worker.take(number, Session::new(session_end, bell.clone(), call.ears, mind, call.voice), bell);
         Ok(CallHandle { post: post.clone(), number, over })
     }
 

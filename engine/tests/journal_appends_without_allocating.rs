@@ -48,7 +48,7 @@ fn ten_seconds_of_call_ask_for_no_memory_and_give_none_back() {
             let timestamp_ms = Some(chunk * 20);
             let media = Media { chunk: Some(chunk), timestamp_ms, payload: &caller };
             appender.input(now, &Input::Media(media));
-            appender.input(now, &Input::AgentAudio { utterance, audio: &piece });
+            appender.input(now, &Input::AgentAudio { utterance, audio: &piece, words: &[] });
             appender.output(now, &Output::Media { utterance, audio: Span::default() }, &outputs);
             if chunk % 250 == 0 {
                 appender.output(now, &urgent, &outputs);

@@ -13,7 +13,7 @@ use offhook_codecs::SampleRate;
 use offhook_engine::agent::{Agent, AgentAction, AgentError, Answering};
 use offhook_engine::call::{CallSettings, Event, Prompt, Then, WordStart};
 use offhook_engine::speech::stt::none::NoRecogniser;
-use offhook_engine::speech::{SpeechError, TextToSpeech};
+use offhook_engine::speech::{Ears, SpeechError, TextToSpeech, Voice};
 use offhook_engine::{CallHandle, CallId, CallSink, Engine, EngineSettings, Finished, NewCall, NewLeg};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
@@ -178,8 +178,8 @@ impl Caller {
         let (socket, _) = listener.accept().expect("somebody connected");
         let new = NewCall {
             id: CallId::new(id).expect("a name"),
-            recogniser: Box::new(NoRecogniser),
-            voice,
+            ears: Ears::Here(Box::new(NoRecogniser)),
+            voice: Voice::Here(voice),
             agent,
             // However slow the machine: no call here ends for want of anything.
             settings: CallSettings {

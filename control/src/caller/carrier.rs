@@ -7,14 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hyper::Uri;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -26,9 +22,9 @@ use super::line::{Happening, Line, Names, What};
 use super::report::{CallReport, EndedBy, Lateness};
 use super::time::{FRAME, HZ, LineTime, duration_of};
 use super::twiml::{self, Answer};
-use super::webhook::{self, Form, SIGNATURE_HEADER, SIMULATOR_HEADER, Webhooks};
-use super::wire::Wire;
+use super::webhook::{Form, SIGNATURE_HEADER, SIMULATOR_HEADER, Webhooks};
 use super::{CallPlan, CallerError};
+use crate::integrations::dial::{Socket, TLS, dial};
 
 /// A media socket must be open by then.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,7 +90,7 @@ pub struct Carrier {
 impl Carrier {
     /// For the server of `plan` and of others like it.
     pub fn of(plan: &CallPlan) -> Result<Self, CallerError> {
-        Self::with_tls(plan, webhook::TLS.clone())
+        Self::with_tls(plan, TLS.clone())
     }
 
     fn with_tls(plan: &CallPlan, tls: ClientConfig) -> Result<Self, CallerError> {
@@ -294,14 +290,6 @@ async fn open(
     dialled: &str,
 ) -> Result<Socket, CallerError> {
     let failed = |why: String| CallerError::Socket { url: dialled.to_owned(), why };
-    let uri: Uri = dialled.parse().map_err(|e| failed(format!("not a URL: {e}")))?;
-    let (secure, usual_port) = match uri.scheme_str() {
-        Some("ws") => (false, 80),
-        Some("wss") => (true, 443),
-        _ => return Err(failed("a media stream's URL begins with wss:// or ws://".into())),
-    };
-    let host = uri.host().ok_or_else(|| failed("it names no host".into()))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
     let mut request = dialled.into_client_request().map_err(|e| failed(e.to_string()))?;
     if let Some(signature) = webhooks.sign_socket(url) {
         let signature = HeaderValue::try_from(signature).expect("base64 is printable ASCII");
@@ -310,35 +298,14 @@ async fn open(
     if let Some(token) = webhooks.simulator_token() {
         request.headers_mut().insert(SIMULATOR_HEADER, token.clone());
     }
-    let tcp = TcpStream::connect((host, uri.port_u16().unwrap_or(usual_port)))
-        .await
-        .map_err(|e| failed(e.to_string()))?;
-    tcp.set_nodelay(true).map_err(|e| failed(e.to_string()))?;
-    let wire = if secure {
-        let name = ServerName::try_from(host.to_owned()).map_err(|e| failed(e.to_string()))?;
-        let stream = tls.connect(name, tcp).await.map_err(|e| failed(format!("TLS failed: {e}")))?;
-        Wire::Tls(Box::new(stream))
-    } else {
-        Wire::Plain(tcp)
-    };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX));
-    match tokio_tungstenite::client_async_with_config(request, wire, Some(config)).await {
-        Ok((socket, _)) => Ok(socket),
-        Err(WsError::Http(response)) => {
-            let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-            Err(failed(
-                format!("the server answered {} {}", response.status(), body.trim()).trim().to_owned(),
-            ))
-        }
-        Err(error) => Err(failed(error.to_string())),
-    }
+    let (socket, _) = dial(request, tls, config).await.map_err(|error| failed(error.to_string()))?;
+    Ok(socket)
 }
-
-type Socket = WebSocketStream<Wire>;
 
 /// A line and its socket.
 struct Stream<'a> {

@@ -33,7 +33,6 @@ pub mod token;
 pub mod twiml;
 pub mod voice;
 pub mod webhook;
-mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;

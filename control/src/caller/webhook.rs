@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,15 +14,15 @@ use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use sha1::Sha1;
-use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{self, ClientConfig};
 
 use super::{CallPlan, CallerError};
+use crate::integrations::dial::TLS;
 
 /// A server must have answered by then: Twilio waits 15 s for a webhook's complete reply.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
@@ -227,15 +226,6 @@ impl Webhooks {
         })
     }
 }
-
-/// TLS as a client speaks it: TLS 1.2 and 1.3, with Mozilla's list of authorities. Clones share it.
-pub(super) static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has ciphers for TLS 1.2 and 1.3")
-        .with_webpki_roots()
-        .with_no_client_auth()
-});
 
 fn no_answer(base: &str, error: &hyper_util::client::legacy::Error) -> CallerError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();

@@ -2,8 +2,8 @@
 
 use super::call::TimelineEntry;
 use offhook_engine::call::{
-    By, CallTime, Decided, Decision, Event, EventKind, Nearest, NoAnswer, Prompt, Reason, Relation, Response,
-    Rule, Speaker, Turn,
+    By, CallTime, Decided, Decision, Event, EventKind, Failure, Nearest, Part, Prompt, Reason, Relation,
+    Response, Rule, Speaker, Turn,
 };
 
 /// One event as one line: ` 0:12.340  caller    "two hundred"`.
@@ -63,10 +63,21 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
             ("agent", format!("asked for turn {}: {}", turn.0, prompted(prompt)))
         }
         EventKind::AgentFailed { turn, why } => {
-            ("agent", format!("gives no answer for turn {}: {}", turn.0, no_answer(*why)))
+            ("agent", format!("gives no answer for turn {}: {}", turn.0, failure(*why)))
         }
         EventKind::VoiceFailed { utterance } => {
             ("agent", format!("the voice failed on utterance {}", utterance.0))
+        }
+        EventKind::Switched { part, from, to, why } => {
+            let who = match part {
+                Part::Ears => "caller",
+                Part::Voice | Part::Agent => "agent",
+            };
+            let next = match to {
+                Some(to) => format!("{} goes on", plain(to)),
+                None => "nobody is left".to_owned(),
+            };
+            (who, format!("{} {} failed, {}: {next}", part.as_str(), plain(from), failure(*why)))
         }
         EventKind::AgentSpeaks { response_ms: Some(ms), .. } => {
             ("agent", format!("begins to speak, {ms} ms after the caller"))
@@ -102,20 +113,20 @@ fn describe(kind: &EventKind) -> (&'static str, String) {
     }
 }
 
-fn no_answer(why: NoAnswer) -> &'static str {
+fn failure(why: Failure) -> &'static str {
     match why {
-        NoAnswer::Unsaid => "it does not say why",
-        NoAnswer::Slow => "it takes too long",
-        NoAnswer::Unreachable => "what it asks cannot be reached",
-        NoAnswer::Unauthorised => "what it asks does not accept its key",
-        NoAnswer::Unpaid => "what it asks wants to be paid first",
-        NoAnswer::Busy => "what it asks has too much to do",
-        NoAnswer::Faulty => "what it asks failed",
-        NoAnswer::Refused => "what it asks will not answer this",
-        NoAnswer::Malformed => "what it asks answered nonsense",
-        NoAnswer::BrokenOff => "what it asks stopped in the middle of an answer",
-        NoAnswer::Flooded => "too many turns wait for it",
-        NoAnswer::Panicked => "a bug in it",
+        Failure::Unsaid => "it does not say why",
+        Failure::Slow => "it takes too long",
+        Failure::Unreachable => "its service cannot be reached",
+        Failure::Unauthorised => "its service does not accept the key",
+        Failure::Unpaid => "its service wants to be paid first",
+        Failure::Busy => "its service has too much to do",
+        Failure::Faulty => "its service failed",
+        Failure::Refused => "its service will not do this",
+        Failure::Malformed => "its service answered nonsense",
+        Failure::BrokenOff => "its service stopped in the middle",
+        Failure::Flooded => "too much waits for it",
+        Failure::Panicked => "a bug in it",
     }
 }
 
@@ -237,6 +248,7 @@ fn reason_text(reason: Reason) -> &'static str {
         Reason::SilenceOfHesitant => "silence, of one who makes long pauses",
         Reason::SilenceWhileTyping => "silence, while keys are being typed",
         Reason::SilenceProbablyOver => "silence, after words that do not seem unfinished",
+        Reason::RecogniserEnds => "the recogniser takes the turn for over",
     }
 }
 
@@ -318,8 +330,8 @@ mod tests {
     fn an_agent_that_gives_no_answer_says_why_unless_it_was_stored_before_reasons_were_kept() {
         let turn = TurnId(3);
         assert_eq!(
-            at(900, EventKind::AgentFailed { turn, why: NoAnswer::Unpaid }),
-            " 0:00.900  agent     gives no answer for turn 3: what it asks wants to be paid first"
+            at(900, EventKind::AgentFailed { turn, why: Failure::Unpaid }),
+            " 0:00.900  agent     gives no answer for turn 3: its service wants to be paid first"
         );
         let data = serde_json::json!({ "turn": 3 });
         let entry = TimelineEntry { place: 1, at_us: 900_000, kind: "agent_failed".into(), data };

@@ -1,7 +1,11 @@
-//! Outside services that the control plane asks over HTTP: one file or folder per service, one client for all of them.
+//! Outside services that the control plane asks: one file or folder per service, one HTTP client and one way to open a
+//! WebSocket for all of them.
 
+pub mod dial;
 pub mod http;
 pub mod openai;
 pub mod otlp;
 pub mod tools;
 pub mod twilio;
+pub mod vendor;
+pub mod wire;

@@ -139,13 +139,13 @@ impl App {
     pub fn hand_over(&self, leg: NewLeg, call: CallId, scenario: &str) -> Result<CallHandle, EngineError> {
         let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
-        let (recogniser, voice, agent) = self.answering.for_a_call(scenario);
+        let (ears, voice, agent) = self.answering.for_a_call(scenario);
         let settings = self.settings.call.clone();
         let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
         if let Some(tracing) = &self.tracing {
             tracing.traces.answered(&call, answered_unix_us);
         }
-        let new = NewCall { id: call.clone(), recogniser, voice, agent, settings, answered_unix_us };
+        let new = NewCall { id: call.clone(), ears, voice, agent, settings, answered_unix_us };
         let taken = engine.hand_over(leg, new);
         if let (Err(_), Some(tracing)) = (&taken, &self.tracing) {
             tracing.traces.not_taken(&call);

@@ -62,6 +62,12 @@ impl BaseUrl {
         format!("{}{path}", self.0)
     }
 
+    /// The same for a WebSocket: `wss://api.deepgram.com/v1/listen`.
+    pub fn socket(&self, path: &str) -> String {
+        // `http` becomes `ws`, and with it `https` `wss`.
+        self.of(path).replacen("http", "ws", 1)
+    }
+
     /// True if whoever is on the way there can read along.
     pub fn is_exposed(&self) -> bool {
         let Some(rest) = self.0.strip_prefix("http://") else { return false };

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 
 use super::AgentAction;
-use crate::call::NoAnswer;
+use crate::call::Failure;
 
 /// Where an agent's answer goes.
 pub trait Answering {
@@ -45,7 +45,7 @@ impl Answering for Vec<AgentAction> {
 #[error("{detail}")]
 pub struct AgentError {
     /// For the timeline.
-    pub why: NoAnswer,
+    pub why: Failure,
     /// For the log. Holds no secret, and nothing that was said.
     pub detail: String,
 }

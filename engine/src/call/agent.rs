@@ -3,8 +3,8 @@
 use super::decision::{Decided, Decision, Reason, Rule};
 use super::dialogue::{AgentTurn, Cause};
 use super::event::{By, EndReason, EventKind, Speaker, Turn};
+use super::failure::Failure;
 use super::input::{Then, TurnId};
-use super::no_answer::NoAnswer;
 use super::output::{Output, Outputs, Prompt};
 use super::settings::ms;
 use super::time::CallTime;
@@ -49,11 +49,15 @@ impl Call {
         self.agent_maybe_heard(now, Rule::fact(Reason::LastMark), out);
     }
 
-    pub(super) fn on_agent_failed(&mut self, now: CallTime, turn: TurnId, why: NoAnswer, out: &mut Outputs) {
-        if self.agent.as_ref().is_some_and(|agent| agent.turn == turn) {
-            out.event(now, EventKind::AgentFailed { turn, why });
-            self.end(now, EndReason::AgentFailed, out);
+    pub(super) fn on_agent_failed(&mut self, now: CallTime, turn: TurnId, why: Failure, out: &mut Outputs) {
+        let Some(agent) = self.agent.as_mut().filter(|agent| agent.turn == turn) else { return };
+        out.event(now, EventKind::AgentFailed { turn, why });
+        // After a bug nobody knows what else is broken.
+        if self.settings.apology.is_empty() || why == Failure::Panicked || !agent.fail() {
+            return self.end(now, EndReason::AgentFailed, out);
         }
+        self.timers.stop(Deadline::AgentAnswer);
+        self.say(now, self.settings.apology.to_string(), out);
     }
 
     /// If the agent has said all and all was heard, its turn is over.
@@ -63,12 +67,14 @@ impl Call {
         if self.playout.is_stopped() || !self.playout.all_heard() {
             return;
         }
+        let failed = agent.has_failed();
         let seen = self.seen(self.caller.as_ref());
         self.tell_agent_turn(now, out);
         match then {
             Then::HangUp => {
                 out.decided(now, Decided::new(Decision::HangUp, rule, &[], seen));
-                self.end(now, EndReason::AgentHangup, out);
+                let reason = if failed { EndReason::AgentFailed } else { EndReason::AgentHangup };
+                self.end(now, reason, out);
             }
             Then::Listen { .. } => {
                 self.timers.set(Deadline::NoInput, now + ms(self.settings.no_input_ms));

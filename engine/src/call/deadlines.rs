@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::decision::{Decision, Reason, Rule};
 use super::event::{EndReason, EventKind};
+use super::failure::Failure;
 use super::floor::wait;
-use super::no_answer::NoAnswer;
 use super::output::{Output, Outputs, Prompt};
 use super::time::CallTime;
 use super::timers::Deadline;
@@ -34,7 +34,7 @@ impl Call {
                 if let Some(turn) = self.agent.as_ref().map(|agent| agent.turn) {
                     let rule = Rule::waited(Reason::AgentSilent, self.settings.agent_wait_ms);
                     self.decide(now, Decision::GiveUp, rule, out);
-                    self.on_agent_failed(now, turn, NoAnswer::Slow, out);
+                    self.on_agent_failed(now, turn, Failure::Slow, out);
                 }
             }
             Deadline::VoiceAudio => {

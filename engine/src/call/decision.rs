@@ -212,6 +212,8 @@ pub enum Reason {
     SilenceWhileTyping,
     /// The caller was silent for long enough after words that do not seem unfinished to ask the agent already.
     SilenceProbablyOver,
+    /// The recogniser takes the caller's turn for over.
+    RecogniserEnds,
 }
 
 /// How a rule compares what it measures with its threshold.
@@ -238,7 +240,8 @@ impl Reason {
             | Self::Goodbye
             | Self::KeysComplete
             | Self::LastMark
-            | Self::Echo => Relation::Fact,
+            | Self::Echo
+            | Self::RecogniserEnds => Relation::Fact,
             Self::SustainedSpeech
             | Self::ShortSound
             | Self::Silence

@@ -22,6 +22,8 @@ pub(super) struct AgentTurn {
     pub(super) spoke_at: Option<CallTime>,
     /// What follows; known once the agent has said all.
     pub(super) then: Option<Then>,
+    /// It could not answer, and apologises.
+    failed: bool,
     hold: Hold,
 }
 
@@ -56,6 +58,7 @@ impl AgentTurn {
             voiced_at: None,
             spoke_at: None,
             then: None,
+            failed: false,
             hold: Hold::None,
         }
     }
@@ -76,6 +79,20 @@ impl AgentTurn {
     /// The caller's turn is over: what there is of the answer may be heard.
     pub(super) fn release(&mut self, now: CallTime) {
         self.hold = Hold::Over(now);
+    }
+
+    /// It cannot answer: it is to apologise, and then the call ends. False if it has done so, or said goodbye, before.
+    pub(super) fn fail(&mut self) -> bool {
+        let had_ended = self.then == Some(Then::HangUp);
+        (self.then, self.failed) = (Some(Then::HangUp), true);
+        // There is nothing of an answer to hold back.
+        self.hold = Hold::None;
+        !had_ended
+    }
+
+    /// True if it could not answer.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// A sentence came.

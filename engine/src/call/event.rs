@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decided;
+use super::failure::{Failure, Part};
 use super::input::{Fault, TurnId, UtteranceId};
-use super::no_answer::NoAnswer;
 use super::output::Prompt;
 use super::time::CallTime;
 
@@ -76,12 +76,23 @@ pub enum EventKind {
         turn: TurnId,
         /// Why.
         #[serde(default)]
-        why: NoAnswer,
+        why: Failure,
     },
     /// The voice failed, or took too long.
     VoiceFailed {
         /// The utterance.
         utterance: UtteranceId,
+    },
+    /// Of several services that can serve the call, another one does from here on.
+    Switched {
+        /// What they do for it.
+        part: Part,
+        /// Which of them failed.
+        from: String,
+        /// Which of them goes on; none if there is no other.
+        to: Option<String>,
+        /// Why.
+        why: Failure,
     },
     /// The first audio of an agent's turn left.
     AgentSpeaks {

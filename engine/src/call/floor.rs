@@ -222,7 +222,18 @@ impl Call {
             let wait_ms = caller.awaits_final.map_or(0, |since| now.since(since).as_millis() as u32);
             out.event(now, EventKind::Final { utterance, text: text.into(), wait_ms });
             caller.understood(text);
-            if utterance == caller.utterance && caller.awaits_final.is_some() {
+            if utterance != caller.utterance {
+                return;
+            }
+            if caller.awaits_final.is_none() {
+                let (typing, stopped) = (!self.keys.is_empty(), self.playout.is_stopped());
+                let wait = wait(caller, &self.pauses, typing, stopped, &self.settings);
+                let [silence, _] = caller.ends(wait, &self.settings);
+                let over = Over { rule: Rule::fact(Reason::RecogniserEnds), other: silence };
+                self.close_utterance(now, over, out);
+            }
+            // Where the agent keeps the floor, there is no turn left.
+            if self.caller.is_some() {
                 self.conclude(now, out);
             }
         } else if utterance == caller.utterance {

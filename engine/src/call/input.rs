@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::event::EndReason;
-use super::no_answer::NoAnswer;
+use super::failure::{Failure, Part};
 
 /// Names one thing said, by the caller or by the agent. Unique within a call, ascending.
 #[derive(
@@ -60,7 +60,8 @@ pub enum Input<'a> {
         utterance: UtteranceId,
         /// The words; empty if there are none.
         text: &'a str,
-        /// False while it may still change.
+        /// False while it may still change. True before [`Output::UtteranceEnded`](super::Output::UtteranceEnded): the
+        /// recogniser takes the caller's turn for over.
         is_final: bool,
     },
     /// The agent has a sentence to say, in answer to `turn`.
@@ -89,7 +90,7 @@ pub enum Input<'a> {
         /// The turn that it was asked with.
         turn: TurnId,
         /// Why.
-        why: NoAnswer,
+        why: Failure,
     },
     /// A piece of an utterance of the agent, encoded for the leg (8 kHz µ-law).
     AgentAudio {
@@ -97,6 +98,8 @@ pub enum Input<'a> {
         utterance: UtteranceId,
         /// The samples, as the leg takes them. Shared: cached prompts are played by many calls at once.
         audio: &'a Arc<[u8]>,
+        /// Words that the voice has placed by now, where it does so before its end: as in [`Input::AgentAudioEnd`], each once.
+        words: &'a [WordStart],
     },
     /// The voice has given all of an utterance.
     AgentAudioEnd {
@@ -104,8 +107,19 @@ pub enum Input<'a> {
         utterance: UtteranceId,
         /// True if the voice failed, and what came before is all there will be.
         failed: bool,
-        /// Where each word begins, ascending; empty if the voice does not know.
+        /// Where each word begins, ascending; empty if the voice does not know, or has said so with its audio.
         words: &'a [WordStart],
+    },
+    /// Of several services that can serve the call, another one does from here on.
+    Switched {
+        /// What they do for it.
+        part: Part,
+        /// Which of them failed.
+        from: &'a str,
+        /// Which of them goes on; none if there is no other.
+        to: Option<&'a str>,
+        /// Why.
+        why: Failure,
     },
     /// A ring to the speech session was full.
     SpeechDropped {

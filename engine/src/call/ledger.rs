@@ -44,15 +44,23 @@ impl Entry {
         }
     }
 
-    /// The voice has given all of it. Word starts that are not ascending, or lie outside, are not believed.
+    /// The voice has placed these words. A start that does not come after those before it, or lies outside, is not believed.
+    pub(super) fn place(&mut self, words: &[WordStart]) {
+        for word in words {
+            let ascends = self
+                .words
+                .last()
+                .is_none_or(|last| last.sample <= word.sample && last.text_offset < word.text_offset);
+            if ascends && self.text.is_char_boundary(word.text_offset as usize) {
+                self.words.push(*word);
+            }
+        }
+    }
+
+    /// The voice has given all of it, and places these words too.
     pub(super) fn complete(&mut self, words: &[WordStart]) {
         self.complete = true;
-        let sane =
-            words.windows(2).all(|w| w[0].sample <= w[1].sample && w[0].text_offset < w[1].text_offset)
-                && words.iter().all(|w| self.text.is_char_boundary(w.text_offset as usize));
-        if sane {
-            self.words = words.to_vec();
-        }
+        self.place(words);
     }
 
     /// The voice gives no more of it, though the text goes on.

@@ -19,12 +19,12 @@ mod dialogue;
 mod echo;
 mod endpointing;
 mod event;
+mod failure;
 mod floor;
 mod input;
 mod keypad;
 mod keys;
 mod ledger;
-mod no_answer;
 mod output;
 mod playout;
 mod receive;
@@ -42,8 +42,8 @@ mod tests;
 
 pub use decision::{AgentDoes, Decided, Decision, Nearest, Reason, Relation, Rule, Seen};
 pub use event::{By, EndReason, Event, EventKind, Response, Speaker, Spender, Stage, Turn};
+pub use failure::{Failure, Part};
 pub use input::{Command, Fault, Input, Media, Then, TurnId, UtteranceId, WordStart};
-pub use no_answer::NoAnswer;
 pub use output::{MarkName, Output, Outputs, Prompt, Span, mark_name};
 pub use settings::CallSettings;
 pub use time::CallTime;
@@ -189,8 +189,8 @@ impl Call {
             }
             Input::AgentDone { turn, then } => self.on_agent_done(now, turn, then, out),
             Input::AgentFailed { turn, why } => self.on_agent_failed(now, turn, why, out),
-            Input::AgentAudio { utterance, audio } => {
-                if self.playout.audio(utterance, audio) {
+            Input::AgentAudio { utterance, audio, words } => {
+                if self.playout.audio(utterance, audio, words) {
                     if let Some(agent) = &mut self.agent {
                         agent.on_audio(now);
                     }
@@ -201,6 +201,10 @@ impl Call {
                 if self.playout.audio_end(utterance, failed, words) && failed {
                     out.event(now, EventKind::VoiceFailed { utterance });
                 }
+            }
+            Input::Switched { part, from, to, why } => {
+                let (from, to) = (from.into(), to.map(Into::into));
+                out.event(now, EventKind::Switched { part, from, to, why });
             }
             Input::SpeechDropped { bytes } => {
                 self.speech_dropped_bytes += u64::from(bytes);

@@ -85,8 +85,9 @@ impl Playout {
 
     /// Audio of an utterance. True if it is waited for: that of one which is complete, or not in the queue (any more),
     /// is left where it is.
-    pub(super) fn audio(&mut self, utterance: UtteranceId, audio: &Arc<[u8]>) -> bool {
+    pub(super) fn audio(&mut self, utterance: UtteranceId, audio: &Arc<[u8]>, words: &[WordStart]) -> bool {
         let Some(saying) = self.find_incomplete(utterance) else { return false };
+        saying.entry.place(words);
         // An empty piece would be waited for: nothing of it is sent, so that no mark says that it was heard.
         if !audio.is_empty() {
             saying.entry.received += audio.len();
@@ -489,7 +490,7 @@ mod tests {
                     self.playout.add(UtteranceId(self.utterances), "one two three".into());
                 }
                 Op::Audio(samples) => {
-                    self.playout.audio(newest, &vec![0x55; *samples].into());
+                    self.playout.audio(newest, &vec![0x55; *samples].into(), &[]);
                 }
                 Op::End { failed } => {
                     self.playout.audio_end(newest, *failed, &[]);
@@ -585,7 +586,7 @@ mod tests {
         let (mut playout, mut out) = (Playout::new(), Outputs::default());
         let settings = CallSettings::default();
         playout.add(UtteranceId(1), "one".into());
-        playout.audio(UtteranceId(1), &vec![0x55; 160].into());
+        playout.audio(UtteranceId(1), &vec![0x55; 160].into(), &[]);
         let mut echo = Echo::new(true);
         playout.pump(CallTime::ZERO, &settings, &mut echo, &mut out);
         let late = CallTime::from_millis(9_000);

@@ -34,6 +34,8 @@ pub struct CallSettings {
     pub final_wait_ms: u32,
     /// How long the agent may take to its next sentence, or to the end of its turn. Default 15 s.
     pub agent_wait_ms: u32,
+    /// What is said when the agent cannot answer, before the call ends; empty: nothing. Default an apology in English.
+    pub apology: Arc<str>,
     /// How long the voice may take to its next audio. Default 8 s.
     pub voice_wait_ms: u32,
     /// Silence for this long after the agent's turn was heard counts as no answer. Default 7 s.
@@ -99,6 +101,7 @@ impl Default for CallSettings {
             cough_ms_max: 1_000,
             final_wait_ms: 3_000,
             agent_wait_ms: 15_000,
+            apology: "I am sorry, I cannot go on with this call right now. Please call again later.".into(),
             voice_wait_ms: 8_000,
             no_input_ms: 7_000,
             keys_pause_ms: 2_500,

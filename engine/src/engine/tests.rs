@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket};
 use super::*;
 use crate::agent::{AgentAction, AgentError, Answering};
 use crate::call::{EventKind, Prompt, Then, WordStart};
-use crate::speech::SpeechError;
 use crate::speech::stt::none::NoRecogniser;
+use crate::speech::{Ears, SpeechError, SpeechToText, TextToSpeech, Voice};
 
 /// Says hello, and then nothing.
 struct Greeter;
@@ -129,8 +129,8 @@ fn new_call(engine: &Engine, id: &str, recogniser: Box<dyn SpeechToText>) -> (Ca
     let (socket, _) = listener.accept().unwrap();
     let new = NewCall {
         id: CallId::new(id).unwrap(),
-        recogniser,
-        voice: Arc::new(Hum),
+        ears: Ears::Here(recogniser),
+        voice: Voice::Here(Arc::new(Hum)),
         agent: Box::new(Greeter),
         settings: CallSettings { vad_mode: 0, ..CallSettings::default() },
         answered_unix_us: 0,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::call::{
-    CallSettings, CallTime, Command, EndReason, Event, Fault, Input, Media, NoAnswer, Output, Outputs,
+    CallSettings, CallTime, Command, EndReason, Event, Failure, Fault, Input, Media, Output, Outputs, Part,
     Prompt, Then, TurnId, UtteranceId, WordStart,
 };
 
@@ -35,7 +35,8 @@ pub(super) const MAGIC: [u8; 8] = *b"OFFHOOKJ";
 /// 1: as long as a call did not tell [`EventKind::Responded`](crate::call::EventKind::Responded). 2: it does, so that a
 /// call of version 1 would not run again to the same outputs. 3: messages of agent audio hold more than a frame, so that
 /// neither would one of version 2. 4: decisions tell the nearest rule and what was seen, and an echo is told from the caller.
-/// 5: a response time has one more stage. 6: an agent that gives no answer says why.
+/// 5: a response time has one more stage. 6: an agent that gives no answer says why, audio may bring its words, and it is
+/// told when another service takes over.
 pub(super) const VERSION: u16 = 6;
 /// Bytes before the first block: magic and version.
 pub(super) const PREFIX_BYTES: usize = MAGIC.len() + 2;
@@ -174,17 +175,24 @@ pub(super) enum InputRecord<'a> {
     },
     AgentFailed {
         turn: TurnId,
-        why: NoAnswer,
+        why: Failure,
     },
     /// Its bytes stand behind the chunk's records.
     AgentAudio {
         utterance: UtteranceId,
         bytes: u32,
+        words: Cow<'a, [WordStart]>,
     },
     AgentAudioEnd {
         utterance: UtteranceId,
         failed: bool,
         words: Cow<'a, [WordStart]>,
+    },
+    Switched {
+        part: Part,
+        from: &'a str,
+        to: Option<&'a str>,
+        why: Failure,
     },
     SpeechDropped {
         bytes: u32,
@@ -216,12 +224,13 @@ impl<'a> InputRecord<'a> {
             Input::AgentRecords { key, value } => Self::AgentRecords { key, value },
             Input::AgentDone { turn, then } => Self::AgentDone { turn, then },
             Input::AgentFailed { turn, why } => Self::AgentFailed { turn, why },
-            Input::AgentAudio { utterance, audio } => {
-                Self::AgentAudio { utterance, bytes: audio.len() as u32 }
+            Input::AgentAudio { utterance, audio, words } => {
+                Self::AgentAudio { utterance, bytes: audio.len() as u32, words: Cow::Borrowed(words) }
             }
             Input::AgentAudioEnd { utterance, failed, words } => {
                 Self::AgentAudioEnd { utterance, failed, words: Cow::Borrowed(words) }
             }
+            Input::Switched { part, from, to, why } => Self::Switched { part, from, to, why },
             Input::SpeechDropped { bytes } => Self::SpeechDropped { bytes },
             Input::Command(Command::HangUp { reason }) => Self::HangUp { reason },
             Input::Command(Command::Say { text }) => Self::Say { text },
@@ -247,7 +256,8 @@ impl<'a> InputRecord<'a> {
             Self::AgentRecords { key, value } => Input::AgentRecords { key, value },
             Self::AgentDone { turn, then } => Input::AgentDone { turn, then },
             Self::AgentFailed { turn, why } => Input::AgentFailed { turn, why },
-            Self::AgentAudio { utterance, .. } => Input::AgentAudio { utterance, audio },
+            Self::AgentAudio { utterance, ref words, .. } => Input::AgentAudio { utterance, audio, words },
+            Self::Switched { part, from, to, why } => Input::Switched { part, from, to, why },
             Self::AgentAudioEnd { utterance, failed, ref words } => {
                 Input::AgentAudioEnd { utterance, failed, words }
             }
@@ -467,7 +477,11 @@ pub(super) mod testing {
             vec![
                 Entry {
                     at: CallTime::from_millis(40),
-                    record: Record::Input(InputRecord::AgentAudio { utterance: UtteranceId(1), bytes: 3 }),
+                    record: Record::Input(InputRecord::AgentAudio {
+                        utterance: UtteranceId(1),
+                        bytes: 3,
+                        words: Cow::Borrowed(&[]),
+                    }),
                     audio: &[1, 2, 3],
                 },
                 entry(50, Record::End { reason: EndReason::CallerHangup }),
@@ -505,8 +519,8 @@ mod tests {
             Input::AgentRecords { key: "size", value: "200" },
             Input::AgentDone { turn, then: Then::Listen { keys_max: 4 } },
             Input::AgentDone { turn, then: Then::HangUp },
-            Input::AgentFailed { turn, why: NoAnswer::BrokenOff },
-            Input::AgentAudio { utterance, audio },
+            Input::AgentFailed { turn, why: Failure::BrokenOff },
+            Input::AgentAudio { utterance, audio, words: &[] },
             Input::AgentAudioEnd { utterance, failed: false, words: &WORDS },
             Input::AgentAudioEnd { utterance, failed: true, words: &[] },
             Input::SpeechDropped { bytes: 1_600 },
@@ -599,7 +613,14 @@ mod tests {
 
     #[test]
     fn broken_payloads_say_what_and_where() {
-        let audio = entry(1, Record::Input(InputRecord::AgentAudio { utterance: UtteranceId(1), bytes: 9 }));
+        let audio = entry(
+            1,
+            Record::Input(InputRecord::AgentAudio {
+                utterance: UtteranceId(1),
+                bytes: 9,
+                words: Cow::Borrowed(&[]),
+            }),
+        );
         let promised = records(&[audio]);
         let with_length =
             |records: &[u8], rest: &[u8]| [&(records.len() as u32).to_le_bytes(), records, rest].concat();

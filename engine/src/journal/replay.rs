@@ -181,7 +181,7 @@ mod tests {
                     }
                     Output::Synthesize { utterance, .. } => {
                         let audio: Arc<[u8]> = (0..4_000).map(|n| (n % 120) as u8).collect();
-                        give(at, Input::AgentAudio { utterance, audio: &audio }, &mut wanted);
+                        give(at, Input::AgentAudio { utterance, audio: &audio, words: &[] }, &mut wanted);
                         let end = Input::AgentAudioEnd { utterance, failed: false, words: &[] };
                         give(at, end, &mut wanted);
                     }

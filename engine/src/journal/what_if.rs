@@ -215,7 +215,10 @@ mod tests {
                 }
                 Output::Synthesize { utterance, .. } => {
                     let bytes = audio.len() as u32;
-                    come(InputRecord::AgentAudio { utterance, bytes }, audio);
+                    come(
+                        InputRecord::AgentAudio { utterance, bytes, words: std::borrow::Cow::Borrowed(&[]) },
+                        audio,
+                    );
                     come(InputRecord::AgentAudioEnd { utterance, failed: false, words: [][..].into() }, &[]);
                 }
                 Output::UtteranceEnded { utterance, .. } => {

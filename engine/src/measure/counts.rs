@@ -237,7 +237,7 @@ mod tests {
         sim.run_for(ms(100));
         let audio = vec![0x55; 160].into();
         for _ in 0..6 {
-            sim.input(Input::AgentAudio { utterance: UtteranceId(1), audio: &audio });
+            sim.input(Input::AgentAudio { utterance: UtteranceId(1), audio: &audio, words: &[] });
             sim.run_for(ms(400));
         }
         sim.input(Input::Stop);

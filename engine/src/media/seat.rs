@@ -159,7 +159,15 @@ impl Seat {
                 Answer::Records { key, value } => Input::AgentRecords { key, value },
                 Answer::Done { turn, then } => Input::AgentDone { turn: *turn, then: *then },
                 Answer::Failed { turn, why } => Input::AgentFailed { turn: *turn, why: *why },
-                Answer::Audio { utterance, audio } => Input::AgentAudio { utterance: *utterance, audio },
+                Answer::Audio { utterance, audio, words } => {
+                    Input::AgentAudio { utterance: *utterance, audio, words }
+                }
+                Answer::Switched(switch) => Input::Switched {
+                    part: switch.part,
+                    from: &switch.from,
+                    to: switch.to.as_deref(),
+                    why: switch.why,
+                },
                 Answer::AudioEnd { utterance, failed, words } => {
                     Input::AgentAudioEnd { utterance: *utterance, failed: *failed, words }
                 }
@@ -299,8 +307,9 @@ impl Seat {
                         self.leg.send_fault(fault);
                     }
                 }
-                // A local voice has spoken before it could be cancelled.
-                Output::CancelSynthesis { .. } => {}
+                Output::CancelSynthesis { utterance } => {
+                    self.speech.send(Request::CancelSynthesis { utterance });
+                }
                 Output::Close { reason } => {
                     self.leg.send_close(reason);
                     self.end(now, reason);

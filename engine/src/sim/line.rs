@@ -41,7 +41,7 @@ impl Line {
         self.input(Input::AgentSays { turn: TurnId(1), text: "a long story" });
         self.input(Input::AgentDone { turn: TurnId(1), then: Then::Listen { keys_max: 0 } });
         let audio: Arc<[u8]> = vec![0x55; seconds * 8_000].into();
-        self.input(Input::AgentAudio { utterance: UtteranceId(1), audio: &audio });
+        self.input(Input::AgentAudio { utterance: UtteranceId(1), audio: &audio, words: &[] });
     }
 
     /// A frame of the caller: 160 bytes of 8 kHz µ-law.

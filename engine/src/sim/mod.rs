@@ -293,7 +293,7 @@ impl Sim {
             Coming::Audio(utterance, text) => {
                 let (audio, words) = self.voice.speak(&text);
                 for piece in audio.chunks(1_600) {
-                    self.input(Input::AgentAudio { utterance, audio: &piece.into() });
+                    self.input(Input::AgentAudio { utterance, audio: &piece.into(), words: &[] });
                 }
                 self.input(Input::AgentAudioEnd { utterance, failed: false, words: &words });
             }

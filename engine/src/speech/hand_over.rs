@@ -50,7 +50,11 @@ impl HandOver {
 
     /// Sends audio of the agent and takes it out at the other end: how many bytes arrived.
     pub fn to_call(&mut self, audio: &Arc<[u8]>) -> usize {
-        self.session.send(Answer::Audio { utterance: UtteranceId(1), audio: Arc::clone(audio) });
+        self.session.send(Answer::Audio {
+            utterance: UtteranceId(1),
+            audio: Arc::clone(audio),
+            words: Box::default(),
+        });
         self.session.settle();
         let mut arrived = 0;
         while let Some(answer) = self.call.next_answer() {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::bell::Bell;
-use crate::call::{NoAnswer, Prompt, Then, TurnId, UtteranceId, WordStart};
+use crate::call::{Failure, Part, Prompt, Then, TurnId, UtteranceId, WordStart};
 use crate::prefetch::{Prefetch, prefetch};
 
 /// Audio crosses in pieces of at most a frame.
@@ -33,6 +33,7 @@ pub(crate) enum Request {
     CancelAgent { turn: TurnId },
     AgentHeard { turn: TurnId, text: String },
     Synthesize { utterance: UtteranceId, text: String },
+    CancelSynthesis { utterance: UtteranceId },
 }
 
 /// What a session answers.
@@ -42,9 +43,19 @@ pub(crate) enum Answer {
     Says { turn: TurnId, text: String },
     Records { key: String, value: String },
     Done { turn: TurnId, then: Then },
-    Failed { turn: TurnId, why: NoAnswer },
-    Audio { utterance: UtteranceId, audio: Arc<[u8]> },
+    Failed { turn: TurnId, why: Failure },
+    Audio { utterance: UtteranceId, audio: Arc<[u8]>, words: Box<[WordStart]> },
     AudioEnd { utterance: UtteranceId, failed: bool, words: Arc<[WordStart]> },
+    Switched(Box<Switch>),
+}
+
+/// Another service goes on, as in [`Report::Switched`](super::apart::Report::Switched). Rare, and so not to make an answer large.
+#[derive(Debug)]
+pub(crate) struct Switch {
+    pub(crate) part: Part,
+    pub(crate) from: String,
+    pub(crate) to: Option<String>,
+    pub(crate) why: Failure,
 }
 
 /// A call's end.
@@ -253,7 +264,7 @@ mod tests {
     fn answers_wait_in_order_when_the_ring_is_full() {
         let (mut call, mut session) = linked();
         for n in 0..200 {
-            session.send(Answer::Failed { turn: TurnId(n), why: NoAnswer::Slow });
+            session.send(Answer::Failed { turn: TurnId(n), why: Failure::Slow });
         }
         assert!(!session.settle(), "not all fit at once");
         let mut got = Vec::new();

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::bell::Bell;
 use crate::agent::{Agent, AgentAction, AgentError, Answering, Wanted};
-use crate::call::{NoAnswer, Prompt, Then, TurnId};
+use crate::call::{Failure, Prompt, Then, TurnId};
 use crate::engine::EngineError;
 use crate::measure::{Counts, bump};
 
@@ -43,7 +43,7 @@ pub(super) struct Piece {
 pub(super) enum What {
     Did(AgentAction),
     Done(Then),
-    Failed(NoAnswer),
+    Failed(Failure),
 }
 
 /// The agent of one call.
@@ -104,7 +104,7 @@ impl Mind {
                 if errands.try_send(Errand::Answer { turn, prompt, wanted: wanted.clone() }).is_ok() {
                     self.asked.push_back(Asked { turn, wanted, forgotten: false });
                 } else {
-                    self.pieces.push_back(Piece { turn, what: What::Failed(NoAnswer::Flooded) });
+                    self.pieces.push_back(Piece { turn, what: What::Failed(Failure::Flooded) });
                 }
             }
         }
@@ -246,7 +246,7 @@ fn run(agent: Box<dyn Agent>, inbox: &Receiver<Errand>, outbox: &Outbox, counts:
                     tracing::error!(agent = outbox.number, "an agent panicked; its call is told");
                 }
                 // What else it may have been told, its latest turn ends the call.
-                latest.map(|turn| Piece { turn, what: What::Failed(NoAnswer::Panicked) })
+                latest.map(|turn| Piece { turn, what: What::Failed(Failure::Panicked) })
             }
         };
         if let Some(end) = end
@@ -276,11 +276,10 @@ mod tests {
             loop {
                 match self.words.recv().expect("the test lets it go") {
                     "end" => return Ok(Then::Listen { keys_max: 0 }),
+                    // All words before it were wanted when they were said.
+                    "tell" => drop(self.told.send("goes on".into())),
                     "fail" => {
-                        return Err(AgentError {
-                            why: NoAnswer::Busy,
-                            detail: "as the test wants it".into(),
-                        });
+                        return Err(AgentError { why: Failure::Busy, detail: "as the test wants it".into() });
                     }
                     word => {
                         let action = match word.strip_prefix("note ") {
@@ -376,13 +375,14 @@ mod tests {
     fn an_answer_that_was_called_off_before_it_came_is_dropped_with_what_it_records() {
         let mut house = House::new();
         house.mind.ask(TurnId(1), Prompt::Said("two".into()));
-        house.lets(&["one"]);
+        house.lets(&["one", "tell"]);
         assert_eq!(house.piece(), (1, "one".into()));
+        assert_eq!(house.told(), r#"Said("two")"#);
+        assert_eq!(house.told(), "goes on");
         house.mind.forget_last(TurnId(1));
         house.mind.ask(TurnId(3), Prompt::Said("two hundred".into()));
         house.mind.was_cut(TurnId(3), "Three".into());
         house.lets(&["two", "note it", "end", "three", "end"]);
-        assert_eq!(house.told(), r#"Said("two")"#);
         assert_eq!(house.told(), "two is not wanted");
         assert_eq!(house.told(), "note it is not wanted");
         assert_eq!(house.told(), "forget");

@@ -1,9 +1,10 @@
 //! Ears and voices: the small streaming traits, and the engines that stand behind them.
 //!
 //! Nothing here runs on a media thread. A call's recogniser, voice and agent belong to one session, and the session
-//! to one speech thread; audio, requests and results cross on bounded rings. An agent that may keep others waiting has a
-//! thread of its own.
+//! to one speech thread; audio, requests and results cross on bounded rings. What may keep others waiting is elsewhere: an
+//! agent on a thread of its own, ears and voices of a vendor wherever they come from ([`apart`]).
 
+pub mod apart;
 pub(crate) mod bell;
 pub mod canned;
 pub mod denoise;
@@ -17,6 +18,7 @@ pub mod stt;
 pub mod tts;
 pub(crate) mod worker;
 
+pub use apart::{Ears, Voice};
 pub use hand_over::HandOver;
 
 use std::ops::ControlFlow;

@@ -180,7 +180,7 @@ impl Line {
             Coming::Voice(utterance, sentence) => {
                 let Sentence { ulaw, words, .. } = self.sentences[sentence].clone();
                 for piece in ulaw.chunks(8_000) {
-                    self.input(&Input::AgentAudio { utterance, audio: &piece.into() });
+                    self.input(&Input::AgentAudio { utterance, audio: &piece.into(), words: &[] });
                 }
                 self.input(&Input::AgentAudioEnd { utterance, failed: false, words: &words });
             }

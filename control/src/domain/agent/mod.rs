@@ -21,8 +21,9 @@ use offhook_engine::call::{Prompt, Then};
 use tokio::runtime::Handle;
 
 use crate::integrations::openai::chat::Asking;
-use crate::integrations::openai::{Chat, ChatError, Waits};
+use crate::integrations::openai::{Chat, Waits};
 use crate::integrations::tools::Tools;
+use crate::integrations::vendor::VendorError;
 use crate::settings::OpenAiSettings;
 use history::History;
 
@@ -98,7 +99,7 @@ impl Model {
     }
 
     /// Looks whether the model's server is there and takes the key; leaves a connection for whoever asks next.
-    pub fn check(&self) -> impl Future<Output = Result<(), ChatError>> + Send + '_ {
+    pub fn check(&self) -> impl Future<Output = Result<(), VendorError>> + Send + '_ {
         self.chat.warm()
     }
 
@@ -156,7 +157,7 @@ impl ModelAgent {
                 mouth.more(text)
             };
             let reply = model.chat.reply(&messages, tools, &mut on_text).await;
-            let reply = reply.map_err(|ChatError { why, detail }| AgentError { why, detail })?;
+            let reply = reply.map_err(|VendorError { why, detail }| AgentError { why, detail })?;
             mouth.end();
             said |= !reply.text.trim().is_empty();
             if reply.calls.is_empty() || tools.is_empty() {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use offhook_engine::agent::Wanted;
-use offhook_engine::call::NoAnswer;
+use offhook_engine::call::Failure;
 use serde_json::{Value, json};
 
 use super::*;
@@ -191,7 +191,7 @@ async fn a_model_that_fails_says_why_after_what_it_said() {
     let fake = Fake::new([vec![Step::Head, text("Of course I can, at any time"), Step::Close]]).await;
     let (_, then, says) = ask(ModelAgent::new(model(&fake, |_| ())), said("Can you?")).end();
     assert_eq!(says, ["Of course I can,"]);
-    assert_eq!(then.unwrap_err().why, NoAnswer::BrokenOff);
+    assert_eq!(then.unwrap_err().why, Failure::BrokenOff);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,13 +13,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode, body::Incoming};
-use offhook_engine::call::NoAnswer;
+use offhook_engine::call::Failure;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::sse::Events;
 use super::tool_calls::{Calls, ToolCall};
 use crate::integrations::http::{HttpClient, HttpError, Limits, told};
+use crate::integrations::vendor::VendorError;
 use crate::settings::{BaseUrl, Secret};
 
 /// Bytes of text in one reply: an hour of speech.
@@ -68,16 +69,6 @@ pub struct Asking {
     pub waits: Waits,
 }
 
-/// Why there is no reply. Displays without secrets.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub struct ChatError {
-    /// In a word.
-    pub why: NoAnswer,
-    /// For the log.
-    pub detail: String,
-}
-
 /// A whole reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
@@ -112,7 +103,7 @@ impl Chat {
     }
 
     /// Lets a connection be there before it is needed, and looks whether the key is accepted on it.
-    pub async fn warm(&self) -> Result<(), ChatError> {
+    pub async fn warm(&self) -> Result<(), VendorError> {
         let request = self.request(Request::get(self.asking.base.of("/v1/models")), Bytes::new());
         let limits = Limits { time: self.asking.waits.first, body_bytes: MODELS_BYTES_MAX };
         match self.client.send(request, limits).await {
@@ -130,7 +121,7 @@ impl Chat {
         messages: &[Value],
         tools: &[Value],
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<Reply, ChatError> {
+    ) -> Result<Reply, VendorError> {
         let first_by = Instant::now() + self.asking.waits.first;
         let body = Bytes::from(self.body(messages, tools).to_string());
         let mut any = false;
@@ -140,9 +131,11 @@ impl Chat {
         };
         let tried = self.attempt(body.clone(), first_by, &mut first_text).await;
         match tried {
-            Err(ChatError {
-                why: NoAnswer::Unreachable | NoAnswer::Faulty | NoAnswer::BrokenOff, ..
-            }) if !any && Instant::now() < first_by => self.attempt(body, first_by, on_text).await,
+            Err(VendorError { why: Failure::Unreachable | Failure::Faulty | Failure::BrokenOff, .. })
+                if !any && Instant::now() < first_by =>
+            {
+                self.attempt(body, first_by, on_text).await
+            }
             tried => tried,
         }
     }
@@ -172,9 +165,9 @@ impl Chat {
         body: Bytes,
         first_by: Instant,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<Reply, ChatError> {
+    ) -> Result<Reply, VendorError> {
         let Waits { first, next, .. } = self.asking.waits;
-        let slow = || error(NoAnswer::Slow, format!("no word within {} s", first.as_secs_f32()));
+        let slow = || error(Failure::Slow, format!("no word within {} s", first.as_secs_f32()));
         let builder = Request::post(self.asking.base.of("/v1/chat/completions"))
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "text/event-stream");
@@ -190,12 +183,12 @@ impl Chat {
         loop {
             let frame = timeout_at(by, body.frame()).await.map_err(|_| match stream.words {
                 0 => slow(),
-                _ => error(NoAnswer::BrokenOff, format!("no further word within {} s", next.as_secs_f32())),
+                _ => error(Failure::BrokenOff, format!("no further word within {} s", next.as_secs_f32())),
             })?;
             let bytes = match frame {
                 None => return stream.ended(),
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(broken)) => return Err(error(NoAnswer::BrokenOff, told(&broken))),
+                Some(Err(broken)) => return Err(error(Failure::BrokenOff, told(&broken))),
             };
             let words = stream.words;
             match self.take(&mut stream, &bytes, on_text)? {
@@ -220,19 +213,19 @@ impl Chat {
         stream: &mut Stream,
         bytes: &[u8],
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, ChatError> {
+    ) -> Result<ControlFlow<()>, VendorError> {
         let mut came = Vec::new();
         stream
             .events
             .push(bytes, &mut |data| came.push(data.to_vec()))
-            .map_err(|_| error(NoAnswer::Malformed, "an event without an end"))?;
+            .map_err(|_| error(Failure::Malformed, "an event without an end"))?;
         for data in came {
             if data.starts_with(b"[DONE]") {
                 stream.done = true;
                 return Ok(ControlFlow::Break(()));
             }
             let chunk: Value = serde_json::from_slice(&data)
-                .map_err(|_| error(NoAnswer::Malformed, "an event that is no JSON"))?;
+                .map_err(|_| error(Failure::Malformed, "an event that is no JSON"))?;
             if !chunk["error"].is_null() {
                 return Err(self.reported(&chunk));
             }
@@ -247,30 +240,30 @@ impl Chat {
     }
 
     /// The error that a refusal tells.
-    async fn told_by(&self, response: Response<Incoming>) -> ChatError {
+    async fn told_by(&self, response: Response<Incoming>) -> VendorError {
         let (head, body) = response.into_parts();
         let body = timeout(Duration::from_secs(1), Limited::new(body, ERROR_BYTES_MAX).collect()).await;
         let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
         self.refused(head.status, &head.headers, &body)
     }
 
-    fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ChatError {
+    fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> VendorError {
         let said: Value = serde_json::from_slice(body).unwrap_or_default();
         let code = code(&said);
         let why = match status.as_u16() {
-            401 | 403 => NoAnswer::Unauthorised,
-            402 => NoAnswer::Unpaid,
-            429 if code == "insufficient_quota" => NoAnswer::Unpaid,
-            408 | 429 => NoAnswer::Busy,
-            500.. => NoAnswer::Faulty,
-            _ => NoAnswer::Refused,
+            401 | 403 => Failure::Unauthorised,
+            402 => Failure::Unpaid,
+            429 if code == "insufficient_quota" => Failure::Unpaid,
+            408 | 429 => Failure::Busy,
+            500.. => Failure::Faulty,
+            _ => Failure::Refused,
         };
         let mut detail = format!("status {}", status.as_u16());
         if !code.is_empty() {
             detail = format!("{detail}, {code}");
         }
         // What a service says of a wrong key may show parts of it.
-        let message = if why == NoAnswer::Unauthorised { String::new() } else { self.message(&said) };
+        let message = if why == Failure::Unauthorised { String::new() } else { self.message(&said) };
         if !message.is_empty() {
             detail = format!("{detail}: {message}");
         }
@@ -283,13 +276,13 @@ impl Chat {
     }
 
     /// The error that stands in the middle of a stream.
-    fn reported(&self, chunk: &Value) -> ChatError {
+    fn reported(&self, chunk: &Value) -> VendorError {
         let why = match (chunk["error"]["code"].as_u64(), &*code(chunk)) {
-            (Some(401 | 403), _) | (_, "invalid_api_key") => NoAnswer::Unauthorised,
-            (Some(402), _) | (_, "insufficient_quota") => NoAnswer::Unpaid,
-            (Some(429), _) | (_, "rate_limit_exceeded") => NoAnswer::Busy,
-            (Some(400..=499), _) => NoAnswer::Refused,
-            _ => NoAnswer::Faulty,
+            (Some(401 | 403), _) | (_, "invalid_api_key") => Failure::Unauthorised,
+            (Some(402), _) | (_, "insufficient_quota") => Failure::Unpaid,
+            (Some(429), _) | (_, "rate_limit_exceeded") => Failure::Busy,
+            (Some(400..=499), _) => Failure::Refused,
+            _ => Failure::Faulty,
         };
         error(why, format!("an error in the stream, {}: {}", code(chunk), self.message(chunk)))
     }
@@ -322,16 +315,16 @@ fn code(said: &Value) -> String {
     text.unwrap_or_default().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(40).collect()
 }
 
-fn error(why: NoAnswer, detail: impl Into<String>) -> ChatError {
-    ChatError { why, detail: detail.into() }
+fn error(why: Failure, detail: impl Into<String>) -> VendorError {
+    VendorError::new(why, detail)
 }
 
-fn of_http(failed: HttpError) -> ChatError {
+fn of_http(failed: HttpError) -> VendorError {
     let why = match &failed {
-        HttpError::Unreachable(_) | HttpError::Tls(_) => NoAnswer::Unreachable,
-        HttpError::Slow(_) => NoAnswer::Slow,
-        HttpError::Large(_) => NoAnswer::Malformed,
-        HttpError::Broken(_) => NoAnswer::BrokenOff,
+        HttpError::Unreachable(_) | HttpError::Tls(_) => Failure::Unreachable,
+        HttpError::Slow(_) => Failure::Slow,
+        HttpError::Large(_) => Failure::Malformed,
+        HttpError::Broken(_) => Failure::BrokenOff,
     };
     error(why, failed.to_string())
 }
@@ -352,7 +345,7 @@ struct Stream {
 
 impl Stream {
     /// Takes a chunk; its text, if it has any.
-    fn chunk(&mut self, chunk: &Value) -> Result<Option<String>, ChatError> {
+    fn chunk(&mut self, chunk: &Value) -> Result<Option<String>, VendorError> {
         self.any = true;
         // The chunk that tells what was used has no choice.
         let Some(choice) = chunk["choices"].get(0) else { return Ok(None) };
@@ -361,7 +354,7 @@ impl Stream {
         if let Some(calls) = delta["tool_calls"].as_array().filter(|calls| !calls.is_empty()) {
             self.words += 1;
             if !self.calls.push(calls) {
-                return Err(error(NoAnswer::Malformed, "more tool calls than make sense"));
+                return Err(error(Failure::Malformed, "more tool calls than make sense"));
             }
         }
         // A refusal is meant for the caller like any other text.
@@ -372,17 +365,17 @@ impl Stream {
             self.text.push_str(&text);
         }
         if self.text.len() > TEXT_MAX {
-            return Err(error(NoAnswer::Malformed, "a reply without an end"));
+            return Err(error(Failure::Malformed, "a reply without an end"));
         }
         Ok(Some(text))
     }
 
     /// The connection ended, which some servers do instead of saying that they are done.
-    fn ended(self) -> Result<Reply, ChatError> {
+    fn ended(self) -> Result<Reply, VendorError> {
         match (self.finished, self.any) {
             (true, _) => Ok(self.reply()),
-            (false, true) => Err(error(NoAnswer::BrokenOff, "the stream ended before the reply did")),
-            (false, false) => Err(error(NoAnswer::Malformed, "an answer that is no stream of events")),
+            (false, true) => Err(error(Failure::BrokenOff, "the stream ended before the reply did")),
+            (false, false) => Err(error(Failure::Malformed, "an answer that is no stream of events")),
         }
     }
 

@@ -9,5 +9,5 @@ pub(crate) mod fake;
 mod sse;
 mod tool_calls;
 
-pub use chat::{Chat, ChatError, Reply, Waits};
+pub use chat::{Chat, Reply, Waits};
 pub use tool_calls::ToolCall;

@@ -6,7 +6,7 @@ use proptest::sample::select;
 
 use super::table::Table;
 use crate::call::{
-    CallSettings, Command, Decision, EndReason, EventKind, Fault, Input, Media, NoAnswer, Output, Then,
+    CallSettings, Command, Decision, EndReason, EventKind, Failure, Fault, Input, Media, Output, Then,
     TurnId, UtteranceId, WordStart, mark_name,
 };
 use crate::journal::{Verdict, replay};
@@ -112,7 +112,7 @@ impl Hand {
                 self.table.input(Input::AgentDone { turn, then });
             }
             Op::Failed { number } => {
-                self.table.input(Input::AgentFailed { turn: TurnId(*number), why: NoAnswer::Unreachable });
+                self.table.input(Input::AgentFailed { turn: TurnId(*number), why: Failure::Unreachable });
             }
             Op::Voice { right, number, bytes } => {
                 let utterance = if *right { self.table.newest_utterance() } else { UtteranceId(*number) };

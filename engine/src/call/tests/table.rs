@@ -416,7 +416,7 @@ impl Table {
             spoken.given.extend_from_slice(&given);
         }
         self.seen.voiced.push(self.now);
-        self.input(Input::AgentAudio { utterance, audio: &Arc::from(given) });
+        self.input(Input::AgentAudio { utterance, audio: &Arc::from(given), words: &[] });
     }
 
     /// The voice says that it has given all of an utterance.

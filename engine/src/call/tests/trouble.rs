@@ -357,7 +357,7 @@ fn a_voice_that_gives_an_empty_piece_does_not_hold_the_call() {
     let mut sim = Sim::answered([Reply::say("Hello.")]);
     sim.world.voice_delay = Duration::from_secs(100);
     sim.run_for(ms(200));
-    sim.input(Input::AgentAudio { utterance: UtteranceId(1), audio: &[].into() });
+    sim.input(Input::AgentAudio { utterance: UtteranceId(1), audio: &[].into(), words: &[] });
     sim.input(Input::AgentAudioEnd { utterance: UtteranceId(1), failed: false, words: &[] });
     sim.run_for(Duration::from_secs(8));
     assert_eq!(

@@ -30,7 +30,7 @@ fn messages() -> [Value; 1] {
     [json!({"role": "user", "content": "hello"})]
 }
 
-async fn reply(chat: &Chat) -> (Result<Reply, ChatError>, Vec<String>) {
+async fn reply(chat: &Chat) -> (Result<Reply, VendorError>, Vec<String>) {
     let mut texts = Vec::new();
     let mut on_text = |text: &str| {
         texts.push(text.to_owned());
@@ -41,7 +41,7 @@ async fn reply(chat: &Chat) -> (Result<Reply, ChatError>, Vec<String>) {
 }
 
 /// The error that a server gets which does this whenever it is asked.
-async fn fault(steps: &[Step], waits: Waits) -> ChatError {
+async fn fault(steps: &[Step], waits: Waits) -> VendorError {
     let fake = Fake::new(vec![steps.to_vec(); 2]).await;
     let error = reply(&chat(&fake.url, waits)).await.0.unwrap_err();
     assert!(!format!("{error:?}").contains(KEY), "{error:?}");
@@ -94,14 +94,14 @@ async fn each_refusal_has_its_reason() {
         json!({"error": {"message": format!("it says {KEY} is bad"), "type": code, "code": code}}).to_string()
     };
     for (status, code, why) in [
-        (401, "invalid_api_key", NoAnswer::Unauthorised),
-        (403, "forbidden", NoAnswer::Unauthorised),
-        (402, "credits", NoAnswer::Unpaid),
-        (429, "rate_limit_exceeded", NoAnswer::Busy),
-        (429, "insufficient_quota", NoAnswer::Unpaid),
-        (404, "model_not_found", NoAnswer::Refused),
-        (500, "server_error", NoAnswer::Faulty),
-        (503, "loading", NoAnswer::Faulty),
+        (401, "invalid_api_key", Failure::Unauthorised),
+        (403, "forbidden", Failure::Unauthorised),
+        (402, "credits", Failure::Unpaid),
+        (429, "rate_limit_exceeded", Failure::Busy),
+        (429, "insufficient_quota", Failure::Unpaid),
+        (404, "model_not_found", Failure::Refused),
+        (500, "server_error", Failure::Faulty),
+        (503, "loading", Failure::Faulty),
     ] {
         let headers = "x-request-id: r7\r\nretry-after: 3\r\n";
         let error = fault(&[Step::Answer(status, headers, body(code))], patient()).await;
@@ -112,7 +112,7 @@ async fn each_refusal_has_its_reason() {
     }
     let flat = json!({"object": "error", "message": "flat", "code": 400}).to_string();
     let error = fault(&[Step::Answer(400, "", flat)], patient()).await;
-    assert_eq!((error.why, error.to_string().as_str()), (NoAnswer::Refused, "status 400, 400: flat"));
+    assert_eq!((error.why, error.to_string().as_str()), (Failure::Refused, "status 400, 400: flat"));
     let error = fault(&[Step::Answer(502, "", "<html>".into())], patient()).await;
     assert_eq!(error.to_string(), "status 502");
 }
@@ -121,37 +121,37 @@ async fn each_refusal_has_its_reason() {
 async fn every_silence_has_an_end() {
     let short = Duration::from_millis(60);
     let first = Waits { first: short, ..patient() };
-    assert_eq!(fault(&[Step::Stall], first).await.why, NoAnswer::Slow, "before the head");
-    assert_eq!(fault(&[Step::Head, Step::Stall], first).await.why, NoAnswer::Slow, "before the first word");
+    assert_eq!(fault(&[Step::Stall], first).await.why, Failure::Slow, "before the head");
+    assert_eq!(fault(&[Step::Head, Step::Stall], first).await.why, Failure::Slow, "before the first word");
     let next = Waits { next: short, ..patient() };
     let error = fault(&[Step::Head, text("Hello"), Step::Stall], next).await;
-    assert_eq!(error.why, NoAnswer::BrokenOff, "in the middle");
+    assert_eq!(error.why, Failure::BrokenOff, "in the middle");
     // Nor does what is no word keep it waiting.
     let alive = || std::iter::repeat_n(delta(json!({"reasoning": "hm"})), 3);
     let steps: Vec<Step> = [Step::Head].into_iter().chain(alive()).chain([Step::Stall]).collect();
-    assert_eq!(fault(&steps, first).await.why, NoAnswer::Slow);
+    assert_eq!(fault(&steps, first).await.why, Failure::Slow);
 }
 
 #[tokio::test]
 async fn what_is_no_reply_is_told_from_one_that_breaks_off() {
     for (steps, why) in [
-        (vec![Step::Head, Step::Raw("data: {\"cho\n\n".into()), Step::End], NoAnswer::Malformed),
-        (vec![Step::Answer(200, "", "<html>hello</html>".into())], NoAnswer::Malformed),
-        (vec![Step::Head, Step::Raw("x".repeat(300_000)), Step::End], NoAnswer::Malformed),
-        (vec![Step::Head, text("Hello"), Step::Close], NoAnswer::BrokenOff),
-        (vec![Step::Head, text("Hello"), Step::End], NoAnswer::BrokenOff),
-        (vec![Step::Close], NoAnswer::BrokenOff),
+        (vec![Step::Head, Step::Raw("data: {\"cho\n\n".into()), Step::End], Failure::Malformed),
+        (vec![Step::Answer(200, "", "<html>hello</html>".into())], Failure::Malformed),
+        (vec![Step::Head, Step::Raw("x".repeat(300_000)), Step::End], Failure::Malformed),
+        (vec![Step::Head, text("Hello"), Step::Close], Failure::BrokenOff),
+        (vec![Step::Head, text("Hello"), Step::End], Failure::BrokenOff),
+        (vec![Step::Close], Failure::BrokenOff),
         (
             vec![Step::Head, text("x"), event(&json!({"error": {"code": 502, "message": KEY}}))],
-            NoAnswer::Faulty,
+            Failure::Faulty,
         ),
-        (vec![Step::Head, event(&json!({"error": {"code": "insufficient_quota"}}))], NoAnswer::Unpaid),
+        (vec![Step::Head, event(&json!({"error": {"code": "insufficient_quota"}}))], Failure::Unpaid),
     ] {
         assert_eq!(fault(&steps, patient()).await.why, why, "{steps:?}");
     }
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = reply(&chat(&format!("http://{closed}"), patient())).await.0.unwrap_err();
-    assert_eq!(error.why, NoAnswer::Unreachable, "{error}");
+    assert_eq!(error.why, Failure::Unreachable, "{error}");
 }
 
 #[tokio::test]
@@ -161,10 +161,10 @@ async fn what_fails_before_the_first_word_is_tried_once_more_and_nothing_after_i
     assert_eq!(reply(&chat(&fake.url, patient())).await.0.unwrap().text, "Hello.");
     let fake = Fake::new([vec![Step::Head, text("Hello"), Step::Close], says(&["Hello."])]).await;
     let (result, texts) = reply(&chat(&fake.url, patient())).await;
-    assert_eq!((result.unwrap_err().why, texts.len()), (NoAnswer::BrokenOff, 1));
+    assert_eq!((result.unwrap_err().why, texts.len()), (Failure::BrokenOff, 1));
     let busy = vec![Step::Answer(429, "", String::new())];
     let mut fake = Fake::new([busy, says(&["Hello."])]).await;
-    assert_eq!(reply(&chat(&fake.url, patient())).await.0.unwrap_err().why, NoAnswer::Busy);
+    assert_eq!(reply(&chat(&fake.url, patient())).await.0.unwrap_err().why, Failure::Busy);
     fake.next_asked().await;
     assert!(fake.asked.try_recv().is_err(), "who has too much to do is not asked again");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::table::{Table, Wire};
 use super::carrier::Carrier;
 use crate::call::{
-    CallSettings, CallTime, Command, EndReason, Fault, Input, Media, NoAnswer, Output, Then, TurnId,
+    CallSettings, CallTime, Command, EndReason, Failure, Fault, Input, Media, Output, Then, TurnId,
     UtteranceId, WordStart, mark_name,
 };
 use crate::sim::Dice;
@@ -218,7 +218,7 @@ impl<'a> World<'a> {
             }
             Coming::Says { turn, text } => self.step_input(Input::AgentSays { turn, text }),
             Coming::Done { turn, then } => self.step_input(Input::AgentDone { turn, then }),
-            Coming::Failed { turn } => self.step_input(Input::AgentFailed { turn, why: NoAnswer::Faulty }),
+            Coming::Failed { turn } => self.step_input(Input::AgentFailed { turn, why: Failure::Faulty }),
             Coming::Voice { utterance, samples } => {
                 self.steps += 1;
                 self.table.voice(utterance, samples);

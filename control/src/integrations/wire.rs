@@ -1,4 +1,4 @@
-//! One TCP connection, with TLS on it or without.
+//! One TCP connection to another server, with TLS on it or without.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// A connection's bytes.
-pub(super) enum Wire {
+pub enum Wire {
     /// As they are.
     Plain(TcpStream),
     /// Inside TLS. Its state is large, and most calls have none.

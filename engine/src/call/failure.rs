@@ -1,39 +1,62 @@
-//! Why an agent gave no answer.
+//! Which of ears, voice and agent failed a call, and why.
 
 use serde::{Deserialize, Serialize};
 
-/// Why an agent gave no answer: what a timeline and a journal keep of it. What exactly happened is in the log.
+/// What serves a call, and may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// What understands the caller.
+    Ears,
+    /// What speaks.
+    Voice,
+    /// What knows what to say.
+    Agent,
+}
+
+impl Part {
+    /// As it stands in records: `ears`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ears => "ears",
+            Self::Voice => "voice",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+/// Why ears, a voice or an agent failed: what a timeline and a journal keep of it. What exactly happened is in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NoAnswer {
+pub enum Failure {
     /// It gave no reason.
     #[default]
     Unsaid,
-    /// It said nothing for as long as `agent_wait_ms` says.
+    /// Nothing came for as long as the settings let it wait.
     Slow,
-    /// What it asks cannot be reached.
+    /// The service behind it cannot be reached.
     Unreachable,
-    /// What it asks does not accept its key.
+    /// The service behind it does not accept the key.
     Unauthorised,
-    /// What it asks wants to be paid first.
+    /// The service behind it wants to be paid first.
     Unpaid,
-    /// What it asks is asked too much.
+    /// The service behind it is asked too much.
     Busy,
-    /// What it asks failed.
+    /// The service behind it failed.
     Faulty,
-    /// What it asks will not answer this.
+    /// The service behind it will not do this.
     Refused,
-    /// What it asks answered something that cannot be understood.
+    /// The service behind it answered something that cannot be understood.
     Malformed,
-    /// What it asks stopped in the middle of an answer.
+    /// The service behind it stopped in the middle.
     BrokenOff,
-    /// It has more turns before it than there is room for.
+    /// It has more before it than there is room for.
     Flooded,
     /// A bug in it.
     Panicked,
 }
 
-impl NoAnswer {
+impl Failure {
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Unsaid,
@@ -75,7 +98,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_records() {
-        for reason in NoAnswer::ALL {
+        for reason in Failure::ALL {
             let toml = toml::Value::try_from(reason).unwrap();
             assert_eq!(toml.as_str(), Some(reason.as_str()));
         }

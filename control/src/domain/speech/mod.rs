@@ -12,7 +12,18 @@ use offhook_engine::speech::denoise::Denoised;
 use offhook_engine::speech::stt::none::NoRecogniser;
 use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
-use offhook_engine::speech::{SpeechToText, TextToSpeech};
+use offhook_engine::speech::{Ears, SpeechToText, TextToSpeech, Voice};
+
+mod breaker;
+pub mod local;
+mod places;
+mod recognisers;
+mod unspoken;
+mod voices;
+
+pub use places::ServiceTally;
+pub use recognisers::Recognisers;
+pub use voices::{VoiceWaits, Voices};
 
 use super::agent::{Model, ModelAgent, TokenCounts};
 use crate::integrations::openai::Waits;
@@ -20,12 +31,12 @@ use crate::settings::{AgentChoice, Settings, Speech};
 
 /// What answers calls.
 pub struct Answering {
-    ears: Ears,
+    ears: Listeners,
     voice: Arc<dyn TextToSpeech>,
     minds: Minds,
 }
 
-enum Ears {
+enum Listeners {
     /// Keys alone.
     None,
     Local {
@@ -56,7 +67,7 @@ impl Answering {
     /// else that is missing is an error, which says what to do.
     pub fn from_settings(settings: &Settings) -> Result<Self, String> {
         if settings.speech == Speech::Canned {
-            return Ok(Self { ears: Ears::Canned, voice: Arc::new(CannedVoice), minds: Minds::Canned });
+            return Ok(Self { ears: Listeners::Canned, voice: Arc::new(CannedVoice), minds: Minds::Canned });
         }
         let configured = load_scenario(&settings.scenario)?;
         let shipped = Scenario::shipped_names().filter_map(Scenario::shipped);
@@ -67,13 +78,13 @@ impl Answering {
         let voice = Flite::new().map_err(|error| error.to_string())?;
         let ears = match settings.speech {
             Speech::Local => match Pocketsphinx::load() {
-                Ok(recogniser) => Ears::Local { recogniser, suppress_noise: settings.noise_suppression },
+                Ok(recogniser) => Listeners::Local { recogniser, suppress_noise: settings.noise_suppression },
                 Err(error) => {
                     tracing::warn!(%error, "no recogniser: callers are led to the keypad");
-                    Ears::None
+                    Listeners::None
                 }
             },
-            Speech::Keypad | Speech::Canned => Ears::None,
+            Speech::Keypad | Speech::Canned => Listeners::None,
         };
         let minds = match settings.agent {
             AgentChoice::Scenario => Minds::Scripted { scenarios, configured: name },
@@ -118,16 +129,13 @@ impl Answering {
     }
 
     /// Ears, voice and mind for one call.
-    pub fn for_a_call(
-        &self,
-        scenario: &str,
-    ) -> (Box<dyn SpeechToText>, Arc<dyn TextToSpeech>, Box<dyn Agent>) {
+    pub fn for_a_call(&self, scenario: &str) -> (Ears, Voice, Box<dyn Agent>) {
         let ears: Box<dyn SpeechToText> = match &self.ears {
-            Ears::None => Box::new(NoRecogniser),
-            Ears::Local { recogniser, suppress_noise } => {
+            Listeners::None => Box::new(NoRecogniser),
+            Listeners::Local { recogniser, suppress_noise } => {
                 hearing(Box::new(recogniser.recogniser()), *suppress_noise)
             }
-            Ears::Canned => Box::new(CannedEars),
+            Listeners::Canned => Box::new(CannedEars),
         };
         let mind: Box<dyn Agent> = match &self.minds {
             Minds::Scripted { scenarios, configured } => {
@@ -137,7 +145,7 @@ impl Answering {
             Minds::Model(model) => Box::new(ModelAgent::new(Arc::clone(model))),
             Minds::Canned => Box::new(CannedAgent),
         };
-        (ears, self.voice.clone(), mind)
+        (Ears::Here(ears), Voice::Here(self.voice.clone()), mind)
     }
 }
 

@@ -1,0 +1,150 @@
+//! The voice and the recogniser of this machine, where vendors stand before them: what is left when nobody else answers.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use offhook_codecs::resample::Resampler;
+use offhook_codecs::{SampleRate, g711};
+use offhook_engine::call::{Failure, UtteranceId, WordStart};
+use offhook_engine::speech::{SpeechToText, TextToSpeech};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, spawn_blocking};
+
+use crate::integrations::vendor::{Caller, Ears, Heard, Spoken, VendorError, Voice, VoiceLine};
+
+/// The name of both.
+const NAME: &str = "local";
+
+/// Samples that are passed on at once: 100 ms.
+const PIECE: usize = 800;
+
+/// A voice of this machine.
+#[derive(Clone)]
+pub struct LocalVoice(pub Arc<dyn TextToSpeech>);
+
+impl Voice for LocalVoice {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), VendorError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn line(&self) -> Box<dyn VoiceLine> {
+        Box::new(self.clone())
+    }
+}
+
+impl VoiceLine for LocalVoice {
+    fn warm(&mut self) -> BoxFuture<'_, Result<(), VendorError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn speak<'a>(
+        &'a mut self,
+        text: &'a str,
+        spoken: &'a mut (dyn FnMut(Spoken) + Send),
+    ) -> BoxFuture<'a, Result<(), VendorError>> {
+        async move {
+            // One piece ahead: who does not listen any more stops it.
+            let (give, mut came) = mpsc::channel(1);
+            let (voice, text) = (Arc::clone(&self.0), text.to_owned());
+            let speaking = spawn_blocking(move || speak(&*voice, &text, &give));
+            while let Some(piece) = came.recv().await {
+                spoken(piece);
+            }
+            speaking.await.map_err(|error| panicked(&error))?
+        }
+        .boxed()
+    }
+}
+
+fn speak(voice: &dyn TextToSpeech, text: &str, give: &mpsc::Sender<Spoken>) -> Result<(), VendorError> {
+    let failed = |error: String| VendorError::new(Failure::Faulty, error);
+    let rate = voice.sample_rate();
+    let mut resampler =
+        Resampler::new(rate, SampleRate::HZ_8000).map_err(|error| failed(error.to_string()))?;
+    let mut pcm = Vec::new();
+    let pass = |pcm: &mut Vec<i16>, words: Vec<WordStart>| {
+        let mut ulaw = vec![0; pcm.len()];
+        g711::encode_ulaw(pcm, &mut ulaw);
+        pcm.clear();
+        match give.blocking_send(Spoken { ulaw, words }) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    };
+    let words = voice
+        .synthesize(text, &mut |samples| {
+            resampler.process(samples, &mut pcm);
+            if pcm.len() < PIECE { ControlFlow::Continue(()) } else { pass(&mut pcm, Vec::new()) }
+        })
+        .map_err(|error| failed(error.to_string()))?;
+    resampler.finish(&mut pcm);
+    let at_leg_rate = |word: WordStart| WordStart {
+        sample: (u64::from(word.sample) * 8_000 / u64::from(rate.hz())) as u32,
+        ..word
+    };
+    let _ = pass(&mut pcm, words.into_iter().map(at_leg_rate).collect());
+    Ok(())
+}
+
+fn panicked(error: &JoinError) -> VendorError {
+    VendorError::new(Failure::Panicked, error.to_string())
+}
+
+/// A recogniser of this machine, made anew for each call.
+pub struct LocalEars(pub Box<dyn Fn() -> Box<dyn SpeechToText> + Send + Sync>);
+
+impl Ears for LocalEars {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), VendorError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn listen<'a>(
+        &'a self,
+        caller: &'a mut mpsc::Receiver<Caller>,
+        heard: &'a mut (dyn FnMut(Heard) + Send),
+    ) -> BoxFuture<'a, Result<(), VendorError>> {
+        async move {
+            let mut recogniser = Some((self.0)());
+            let mut utterance = UtteranceId::default();
+            while let Some(did) = caller.recv().await {
+                if let Caller::Starts(started) = did {
+                    utterance = started;
+                }
+                let Some(mut ear) = recogniser.take() else { return Ok(()) };
+                // What it makes of 20 ms may take as long.
+                let (ear, words) = spawn_blocking(move || {
+                    let words = hear(&mut *ear, did);
+                    (ear, words)
+                })
+                .await
+                .map_err(|error| panicked(&error))?;
+                recogniser = Some(ear);
+                if let Some((text, is_final)) = words {
+                    heard(Heard { utterance, text, is_final });
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+fn hear(ear: &mut dyn SpeechToText, did: Caller) -> Option<(String, bool)> {
+    match did {
+        Caller::Starts(_) => ear.start(),
+        Caller::Audio(ulaw) => return ear.audio(&ulaw).map(|words| (words.text, false)),
+        Caller::Ends { speech_ms, .. } => return Some((ear.end(speech_ms).text, true)),
+        Caller::Expected(expectation) => ear.expect(&expectation),
+    }
+    None
+}

@@ -1,0 +1,125 @@
+//! The services that can do one part of a call's work, in the order in which they are asked, and what all calls know of
+//! each.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use offhook_engine::call::{Failure, Part};
+use offhook_engine::speech::apart::{Report, Reports};
+
+use super::breaker::Breaker;
+use crate::integrations::vendor::VendorError;
+
+/// What one service did so far, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceTally {
+    /// What it does.
+    pub part: Part,
+    /// Its name.
+    pub name: &'static str,
+    /// What it was asked for: a voice in characters of text, ears in bytes of audio.
+    pub asked: u64,
+    /// How often it failed.
+    pub failures: u64,
+    /// Why no call asks it now, if that is so.
+    pub kept_out: Option<Failure>,
+}
+
+/// One service.
+pub(super) struct Place<S: ?Sized> {
+    pub(super) service: Arc<S>,
+    name: &'static str,
+    breaker: Breaker,
+    asked: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// All of one part.
+pub(super) struct Places<S: ?Sized> {
+    part: Part,
+    places: Vec<Place<S>>,
+}
+
+impl<S: ?Sized> Places<S> {
+    /// Services with their names, in order. There must be one; the last is asked however it did.
+    pub(super) fn new(part: Part, services: impl IntoIterator<Item = (&'static str, Arc<S>)>) -> Self {
+        let place = |(name, service)| Place {
+            service,
+            name,
+            breaker: Breaker::default(),
+            asked: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        };
+        let places: Vec<_> = services.into_iter().map(place).collect();
+        assert!(!places.is_empty(), "somebody must be asked");
+        Self { part, places }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Place<S>> {
+        self.places.iter()
+    }
+
+    pub(super) fn at(&self, at: usize) -> &Place<S> {
+        &self.places[at]
+    }
+
+    /// What each did so far.
+    pub(super) fn tallies(&self) -> impl Iterator<Item = ServiceTally> + '_ {
+        self.places.iter().map(|place| ServiceTally {
+            part: self.part,
+            name: place.name,
+            asked: place.asked.load(Ordering::Relaxed),
+            failures: place.failures.load(Ordering::Relaxed),
+            kept_out: place.breaker.kept_out(Instant::now()),
+        })
+    }
+
+    /// Whom a call asks first: those that are known not to work are passed over, and the call is told.
+    pub(super) fn first(&self, reports: &Reports) -> usize {
+        let mut at = 0;
+        while at + 1 < self.places.len() {
+            let Err(why) = self.places[at].breaker.admits(Instant::now()) else { break };
+            self.tell(at, Some(at + 1), why, reports);
+            at += 1;
+        }
+        at
+    }
+
+    /// The one at `at` failed a call: who goes on, which the call is told; none if there is nobody else.
+    pub(super) fn after(&self, at: usize, error: &VendorError, reports: &Reports) -> Option<usize> {
+        let (place, part, why) = (&self.places[at], self.part.as_str(), error.why.as_str());
+        place.failures.fetch_add(1, Ordering::Relaxed);
+        if place.breaker.failed(error.why, Instant::now()) {
+            tracing::warn!(part, service = place.name, why, %error, "a service is kept out of calls for a while");
+        } else {
+            tracing::info!(part, service = place.name, why, %error, "a service failed on a call");
+        }
+        let last = self.places.len() - 1;
+        let next = (at + 1..=last)
+            .find(|&next| next == last || self.places[next].breaker.admits(Instant::now()).is_ok());
+        self.tell(at, next, error.why, reports);
+        next
+    }
+
+    fn tell(&self, from: usize, to: Option<usize>, why: Failure, reports: &Reports) {
+        let name = |at: usize| self.places[at].name.to_owned();
+        reports.report(Report::Switched { part: self.part, from: name(from), to: to.map(name), why });
+    }
+}
+
+impl<S: ?Sized> Place<S> {
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// It is asked for so much: a voice for characters, ears for bytes.
+    pub(super) fn ask(&self, amount: usize) {
+        self.asked.fetch_add(amount as u64, Ordering::Relaxed);
+    }
+
+    /// It did what it was asked for.
+    pub(super) fn worked(&self) {
+        self.breaker.worked();
+    }
+}

@@ -1,0 +1,272 @@
+//! Who speaks on a call, and who goes on when one fails.
+//!
+//! Each call has a task that speaks one text after the other. A voice that fails, stalls, or is slower than the caller
+//! listens, is left for the next one in the order of the settings, for the rest of the call; the next begins at the first
+//! word that the caller has not got. The last one works on this machine, so that there is always one.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use offhook_engine::call::{Failure, Part, UtteranceId};
+use offhook_engine::speech::Voice as OfTheCall;
+use offhook_engine::speech::apart::{Report, Reports, VoiceApart};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::places::{Places, ServiceTally};
+use super::unspoken::Unspoken;
+use crate::integrations::vendor::{CONNECT, Spoken, VendorError, Voice, VoiceLine};
+
+/// Samples of one text, at most: ten minutes. Who gives more has lost its way.
+const SAMPLES_MAX: usize = 10 * 60 * 8_000;
+
+/// How long is waited for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoiceWaits {
+    /// For the first audio of a text, a connection included. Default 2.5 s.
+    pub first: Duration,
+    /// From audio to audio. Default 2 s.
+    pub next: Duration,
+    /// How long the caller may have heard nothing in the middle of a text. Default 500 ms.
+    pub dry: Duration,
+}
+
+impl Default for VoiceWaits {
+    fn default() -> Self {
+        let [first, next, dry] = [2_500, 2_000, 500].map(Duration::from_millis);
+        Self { first, next, dry }
+    }
+}
+
+/// The voices of all calls, in the order in which they are asked.
+pub struct Voices {
+    places: Places<dyn Voice>,
+    waits: VoiceWaits,
+    runtime: Handle,
+}
+
+impl Voices {
+    /// Voices that are asked in this order, on `runtime`. There must be at least one; the last is asked however it did.
+    pub fn new(voices: Vec<Arc<dyn Voice>>, waits: VoiceWaits, runtime: Handle) -> Self {
+        let places = Places::new(Part::Voice, voices.into_iter().map(|voice| (voice.name(), voice)));
+        Self { places, waits, runtime }
+    }
+
+    /// The voice of one call.
+    pub fn for_a_call(self: &Arc<Self>) -> OfTheCall {
+        let voices = Arc::clone(self);
+        OfTheCall::Apart(Box::new(move |reports| {
+            let (orders, inbox) = mpsc::unbounded_channel();
+            let runtime = voices.runtime.clone();
+            runtime.spawn(Speaker { voices, reports, at: 0, line: None }.run(inbox));
+            Box::new(Orders(orders))
+        }))
+    }
+
+    /// What each did so far.
+    pub fn tallies(&self) -> impl Iterator<Item = ServiceTally> + '_ {
+        self.places.tallies()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Voice>> {
+        self.places.iter().map(|place| &place.service)
+    }
+}
+
+/// What a call's voice is told.
+enum Order {
+    Speak { utterance: UtteranceId, text: String },
+    Cancel(UtteranceId),
+}
+
+/// The call's end of it.
+struct Orders(mpsc::UnboundedSender<Order>);
+
+impl VoiceApart for Orders {
+    fn speak(&mut self, utterance: UtteranceId, text: String) {
+        let _ = self.0.send(Order::Speak { utterance, text });
+    }
+
+    fn cancel(&mut self, utterance: UtteranceId) {
+        let _ = self.0.send(Order::Cancel(utterance));
+    }
+}
+
+/// The task's end of it.
+struct Speaker {
+    voices: Arc<Voices>,
+    reports: Reports,
+    /// Who speaks on this call. Only goes up: a call does not change its voice twice for nothing.
+    at: usize,
+    line: Option<Box<dyn VoiceLine>>,
+}
+
+/// A text that waits to be spoken.
+struct Waiting {
+    utterance: UtteranceId,
+    text: String,
+}
+
+impl Speaker {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        self.at = self.voices.places.first(&self.reports);
+        // Whatever is to be said first needs the connection too.
+        if let Ok(Err(error)) = timeout(CONNECT, self.line().warm()).await {
+            tracing::debug!(%error, voice = self.voices.places.at(self.at).name(), "no connection ahead of the first word");
+        }
+        let mut queue: VecDeque<Waiting> = VecDeque::new();
+        loop {
+            while queue.is_empty() {
+                let Some(order) = inbox.recv().await else { return };
+                take_order(order, &mut queue);
+            }
+            let Some(Waiting { utterance, text }) = queue.pop_front() else { continue };
+            let mut speaking = pin!(self.speak(utterance, &text));
+            loop {
+                tokio::select! {
+                    biased;
+                    order = inbox.recv() => match order {
+                        None => return,
+                        // With that, the vendor is told.
+                        Some(Order::Cancel(cancelled)) if cancelled == utterance => break,
+                        Some(order) => take_order(order, &mut queue),
+                    },
+                    () = &mut speaking => break,
+                }
+            }
+        }
+    }
+
+    fn line(&mut self) -> &mut Box<dyn VoiceLine> {
+        let voice = &self.voices.places.at(self.at).service;
+        self.line.get_or_insert_with(|| voice.line())
+    }
+
+    /// Speaks all of `text`, whoever can.
+    async fn speak(&mut self, utterance: UtteranceId, text: &str) {
+        let mut unspoken = Unspoken::new(text);
+        loop {
+            self.voices.places.at(self.at).ask(unspoken.rest().chars().count());
+            let Err(error) = self.attempt(utterance, &mut unspoken).await else {
+                self.voices.places.at(self.at).worked();
+                self.reports.report(Report::AudioEnd { utterance, failed: false });
+                return;
+            };
+            unspoken.break_off();
+            self.line = None;
+            let Some(next) = self.voices.places.after(self.at, &error, &self.reports) else {
+                self.reports.report(Report::AudioEnd { utterance, failed: true });
+                return;
+            };
+            self.at = next;
+        }
+    }
+
+    /// Has the present voice speak what is left, and passes it on.
+    async fn attempt(
+        &mut self,
+        utterance: UtteranceId,
+        unspoken: &mut Unspoken<'_>,
+    ) -> Result<(), VendorError> {
+        let waits = self.voices.waits;
+        let reports = self.reports.clone();
+        let pass = |Spoken { ulaw, words }: Spoken| {
+            if !ulaw.is_empty() || !words.is_empty() {
+                reports.report(Report::Audio { utterance, audio: ulaw.into(), words });
+            }
+        };
+        let (give, mut came) = mpsc::unbounded_channel();
+        let mut spoken = |piece: Spoken| {
+            let _ = give.send(piece);
+        };
+        let before = unspoken.samples();
+        let mut pace = Pace::new(waits);
+        let mut speaking = pin!(self.line().speak(unspoken.rest(), &mut spoken));
+        loop {
+            let ended = tokio::select! {
+                biased;
+                Some(piece) = came.recv() => {
+                    pace.came(piece.ulaw.len());
+                    pass(unspoken.take(piece));
+                    if unspoken.samples() - before > SAMPLES_MAX {
+                        return Err(VendorError::new(Failure::Malformed, "audio without an end"));
+                    }
+                    continue;
+                }
+                ended = &mut speaking => ended,
+                () = sleep_until(pace.deadline()) => Err(pace.error()),
+            };
+            while let Ok(piece) = came.try_recv() {
+                pass(unspoken.take(piece));
+            }
+            ended?;
+            let says_something = unspoken.rest().contains(char::is_alphanumeric);
+            if unspoken.samples() == before && says_something {
+                return Err(VendorError::new(Failure::Malformed, "no audio for a text"));
+            }
+            pass(unspoken.finish());
+            return Ok(());
+        }
+    }
+}
+
+fn take_order(order: Order, queue: &mut VecDeque<Waiting>) {
+    match order {
+        Order::Speak { utterance, text } => queue.push_back(Waiting { utterance, text }),
+        Order::Cancel(cancelled) => queue.retain(|waiting| waiting.utterance != cancelled),
+    }
+}
+
+/// Whether audio comes as fast as it is listened to.
+struct Pace {
+    waits: VoiceWaits,
+    begun: Instant,
+    first: Option<Instant>,
+    latest: Instant,
+    samples: usize,
+}
+
+impl Pace {
+    fn new(waits: VoiceWaits) -> Self {
+        let now = Instant::now();
+        Self { waits, begun: now, first: None, latest: now, samples: 0 }
+    }
+
+    fn came(&mut self, samples: usize) {
+        if samples == 0 {
+            return;
+        }
+        self.latest = Instant::now();
+        self.first.get_or_insert(self.latest);
+        self.samples += samples;
+    }
+
+    /// When no more is waited, if nothing comes until then.
+    fn deadline(&self) -> Instant {
+        let Some(first) = self.first else { return self.begun + self.waits.first };
+        let played = first + Duration::from_micros(self.samples as u64 * 125);
+        (played + self.waits.dry).min(self.latest + self.waits.next)
+    }
+
+    fn error(&self) -> VendorError {
+        let (why, detail) = match self.first {
+            None => (Failure::Slow, format!("no audio within {} s", self.waits.first.as_secs_f32())),
+            Some(first) if self.latest + self.waits.next <= Instant::now() => {
+                let came_s = (self.latest - first).as_secs_f32();
+                (
+                    Failure::BrokenOff,
+                    format!("no further audio within {} s, after {came_s} s", self.waits.next.as_secs_f32()),
+                )
+            }
+            Some(_) => (Failure::Slow, "its audio comes slower than it is played".into()),
+        };
+        VendorError::new(why, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests;
