@@ -7,6 +7,7 @@ mod agent;
 mod layers;
 mod otlp;
 mod values;
+mod vendors;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,14 +18,15 @@ use ipnet::IpNet;
 use offhook_engine::call::CallSettings;
 
 pub use agent::{
-    AGENT_GREETING, AGENT_PROMPT, AgentChoice, BaseUrl, OPENAI_API, OPENAI_MAX_TOKENS, OPENAI_MODEL,
-    OpenAiSettings, ToolMethod, ToolSettings,
+    AGENT_GREETING, AGENT_PROMPT, AgentChoice, BaseUrl, FallbackModel, OPENAI_API, OPENAI_MAX_TOKENS,
+    OPENAI_MODEL, OpenAiSettings, ToolMethod, ToolSettings,
 };
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
 pub use otlp::{OtlpEndpoint, OtlpHeaders};
 use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
+pub use vendors::{EarsChoice, SpeechVendors, VendorSettings, VoiceChoice};
 
 /// How a server runs.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub struct Settings {
     pub openai: OpenAiSettings,
     /// What listens and speaks. Default: local.
     pub speech: Speech,
+    /// Who listens and speaks beside this machine, and what they need.
+    pub vendors: SpeechVendors,
     /// Whether noise is taken out of what the recogniser hears. Default false: it helps in steady noise, and costs elsewhere.
     pub noise_suppression: bool,
     /// How many media threads; none for one per core. Default none.
@@ -133,6 +137,7 @@ impl Settings {
             agent: AgentChoice::Scenario,
             openai: OpenAiSettings::default(),
             speech: Speech::Local,
+            vendors: SpeechVendors::default(),
             noise_suppression: false,
             media_threads: None,
             log: LogLevel::Info,
@@ -191,6 +196,7 @@ impl Settings {
             agent: layers.read("agent", None)?.unwrap_or(AgentChoice::Scenario),
             openai: agent::read(&layers)?,
             speech: layers.read("speech", flags.speech.as_deref())?.unwrap_or(Speech::Local),
+            vendors: vendors::read(&layers)?,
             noise_suppression: layers.read::<Switch>("noise_suppression", None)?.is_some_and(|s| s.0),
             media_threads: layers.read::<Threads>("media_threads", None)?.map(|threads| threads.0),
             log: layers.read("log", flags.log.as_deref())?.unwrap_or(LogLevel::Info),
@@ -259,6 +265,7 @@ impl Settings {
             ));
         }
         agent::check(self)?;
+        vendors::check(self)?;
         check_call(&self.call)
     }
 

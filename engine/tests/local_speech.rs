@@ -285,7 +285,7 @@ impl Conversation {
             match action {
                 AgentAction::Expect(expectation) => self.recogniser.expect(&expectation),
                 AgentAction::Record { key, value } => drop(self.recorded.insert(key, value)),
-                AgentAction::Say(_) => {}
+                AgentAction::Say(_) | AgentAction::Switch { .. } => {}
             }
         }
     }

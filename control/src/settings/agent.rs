@@ -148,6 +148,8 @@ pub struct OpenAiSettings {
     pub prompt: String,
     /// What the agent says first, without asking the model. Default [`AGENT_GREETING`].
     pub greeting: String,
+    /// Models that go on in this order when that one fails: the file's `[[fallback_models]]`.
+    pub fallbacks: Vec<FallbackModel>,
     /// What the model may do, beside ending the call: the file's `[[tools]]`.
     pub tools: Vec<ToolSettings>,
 }
@@ -163,9 +165,23 @@ impl Default for OpenAiSettings {
             max_tokens_field: "max_completion_tokens".into(),
             prompt: AGENT_PROMPT.into(),
             greeting: AGENT_GREETING.into(),
+            fallbacks: Vec::new(),
             tools: Vec::new(),
         }
     }
+}
+
+/// `[[fallback_models]]` in the file: a model that goes on when those before it fail. What is not here is as for the first.
+#[derive(Clone, Debug)]
+pub struct FallbackModel {
+    /// Where it is. Default: where the first model is.
+    pub base: Option<BaseUrl>,
+    /// The key for it. Default, where it is at the same place: that of the first model.
+    pub key: Option<Secret>,
+    /// The model.
+    pub model: String,
+    /// How its server calls the bound on tokens: `max_tokens`, or `max_completion_tokens`. Default as for the first.
+    pub max_tokens_field: Option<String>,
 }
 
 /// `[[tools]]` in the file: something that the model may have done over HTTP.
@@ -236,6 +252,7 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<OpenAiSettings, SettingsError>
             .map_or(field, |field| field.0),
         prompt: text("agent_prompt", default.prompt),
         greeting: text("agent_greeting", default.greeting),
+        fallbacks: layers.fallback_models()?,
         tools: layers.tools(),
         base,
     })

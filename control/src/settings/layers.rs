@@ -9,7 +9,7 @@ use offhook_engine::call::CallSettings;
 use serde::Deserialize;
 
 use super::values::{Address, Hosts, Secret};
-use super::{DEFAULT_FILE, Flags, SettingsError, ToolSettings};
+use super::{DEFAULT_FILE, FallbackModel, Flags, SettingsError, ToolSettings};
 
 /// The file, key by key. The text of a value follows the same rule as in the environment.
 #[derive(Debug, Default, Deserialize)]
@@ -32,6 +32,12 @@ pub(super) struct File {
     openai_max_tokens: Option<i64>,
     openai_max_tokens_field: Option<String>,
     speech: Option<String>,
+    ears: Option<String>,
+    voices: Option<String>,
+    voice_first_ms: Option<i64>,
+    voice_next_ms: Option<i64>,
+    voice_dry_ms: Option<i64>,
+    ears_words_ms: Option<i64>,
     noise_suppression: Option<String>,
     media_threads: Option<i64>,
     log: Option<String>,
@@ -53,9 +59,13 @@ pub(super) struct File {
     otlp_endpoint: Option<String>,
     otlp_headers: Option<String>,
     #[serde(default)]
+    fallback_models: Vec<FallbackTable>,
+    #[serde(default)]
     tools: Vec<ToolSettings>,
     #[serde(default)]
     systems: BTreeMap<String, SystemTable>,
+    #[serde(default)]
+    vendors: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) call: Option<CallSettings>,
     #[serde(skip)]
     path: PathBuf,
@@ -67,6 +77,16 @@ pub(super) struct File {
 struct SystemTable {
     listen: Option<String>,
     hosts: Option<Vec<String>>,
+}
+
+/// `[[fallback_models]]` in the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FallbackTable {
+    base_url: Option<String>,
+    api_key: Option<Secret>,
+    model: String,
+    max_tokens_field: Option<String>,
 }
 
 /// Where a system stands, beside its base on the main listener.
@@ -116,8 +136,20 @@ impl File {
             "busy_redirect" => self.busy_redirect.clone(),
             "otlp_endpoint" => self.otlp_endpoint.clone(),
             "otlp_headers" => self.otlp_headers.clone(),
-            _ => self.system_text(name),
+            "ears" => self.ears.clone(),
+            "voices" => self.voices.clone(),
+            "voice_first_ms" => self.voice_first_ms.map(|number| number.to_string()),
+            "voice_next_ms" => self.voice_next_ms.map(|number| number.to_string()),
+            "voice_dry_ms" => self.voice_dry_ms.map(|number| number.to_string()),
+            "ears_words_ms" => self.ears_words_ms.map(|number| number.to_string()),
+            _ => self.vendor_text(name).or_else(|| self.system_text(name)),
         }
+    }
+
+    /// `deepgram_model` is `model` in `[vendors.deepgram]`.
+    fn vendor_text(&self, name: &str) -> Option<String> {
+        let (vendor, key) = name.split_once('_')?;
+        self.vendors.get(vendor)?.get(key).cloned()
     }
 
     /// `callbot_listen` is `listen` in `[systems.callbot]`.
@@ -236,6 +268,47 @@ impl Layers<'_> {
             places.insert((*name).to_owned(), SystemPlace { listen, hosts });
         }
         Ok(places)
+    }
+
+    /// Refuses tables of vendors and options of theirs that nobody knows. `known`: each with its options, beside `base_url` and
+    /// `api_key`.
+    pub(super) fn vendors(&self, known: &[(&str, &[&str])]) -> Result<(), SettingsError> {
+        let refused = |what: String| SettingsError::File { path: self.file.path.clone(), what };
+        for (name, table) in &self.file.vendors {
+            let Some((_, options)) = known.iter().find(|(vendor, _)| vendor == name) else {
+                let all: Vec<_> = known.iter().map(|(vendor, _)| *vendor).collect();
+                return Err(refused(format!("there is no vendor {name:?}; there are: {}", all.join(", "))));
+            };
+            let is_known = |key: &&String| {
+                ["base_url", "api_key"].contains(&key.as_str()) || options.contains(&key.as_str())
+            };
+            if let Some(key) = table.keys().find(|key| !is_known(key)) {
+                return Err(refused(format!(
+                    "[vendors.{name}] knows no {key:?}; it knows: base_url, api_key, {}",
+                    options.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn fallback_models(&self) -> Result<Vec<FallbackModel>, SettingsError> {
+        let read = |table: &FallbackTable| {
+            let base = table.base_url.as_deref().map(str::parse).transpose().map_err(|help| {
+                SettingsError::Value {
+                    place: format!("base_url in [[fallback_models]] of {}", self.file.path.display()),
+                    text: table.base_url.clone().unwrap_or_default(),
+                    help,
+                }
+            })?;
+            Ok(FallbackModel {
+                base,
+                key: table.api_key.clone(),
+                model: table.model.clone(),
+                max_tokens_field: table.max_tokens_field.clone(),
+            })
+        };
+        self.file.fallback_models.iter().map(read).collect()
     }
 
     pub(super) fn tools(&self) -> Vec<ToolSettings> {

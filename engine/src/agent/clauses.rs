@@ -75,6 +75,16 @@ impl Clauses {
         None
     }
 
+    /// What writes the text broke off: takes back the word that it ended with, which may not be whole. How many bytes that is.
+    pub fn cut_word(&mut self) -> usize {
+        let whole = self.text.trim_end_matches(|c: char| !c.is_whitespace()).len();
+        let cut = self.text.len() - whole;
+        self.text.truncate(whole);
+        // Looked at anew from its beginning.
+        (self.seen, self.chars) = (0, 0);
+        cut
+    }
+
     /// The text is complete: what is left of it. To be asked once there is no next piece.
     pub fn rest(&mut self) -> Option<String> {
         let rest = std::mem::take(self).text;
@@ -222,6 +232,18 @@ mod tests {
         ] {
             assert_eq!(pieces(&[text]), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn a_word_that_was_not_finished_is_taken_back_and_can_be_written_anew() {
+        let mut clauses = Clauses::new();
+        clauses.push("Of course I can, at any ti");
+        assert_eq!(clauses.next_piece().as_deref(), Some("Of course I can,"));
+        assert_eq!(clauses.cut_word(), 2);
+        assert_eq!(clauses.cut_word(), 0);
+        clauses.push("time. Really.");
+        assert_eq!(clauses.next_piece().as_deref(), Some(" at any time."));
+        assert_eq!(Clauses::new().cut_word(), 0);
     }
 
     #[test]

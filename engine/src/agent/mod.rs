@@ -12,7 +12,7 @@ pub use clauses::Clauses;
 pub use scenario::{Scenario, ScenarioError};
 pub use scripted::ScriptedAgent;
 
-use crate::call::{Prompt, Then};
+use crate::call::{Failure, Prompt, Then};
 
 /// An agent of one call. Lives on one thread.
 pub trait Agent: Send {
@@ -53,6 +53,15 @@ pub enum AgentAction {
     },
     /// From here on, expect this.
     Expect(Expectation),
+    /// Another service goes on with the answer: for the timeline.
+    Switch {
+        /// Which failed.
+        from: String,
+        /// Which goes on; none if nobody is left.
+        to: Option<String>,
+        /// Why.
+        why: Failure,
+    },
 }
 
 /// What a question may be answered with, for the recogniser. Tight grammars are the ones that work: see

@@ -974,6 +974,7 @@ say = "Goodbye."
                         self.expected = expected;
                         expectations += 1;
                     }
+                    AgentAction::Switch { .. } => panic!("a script asks nobody"),
                 }
             }
             assert_eq!(expectations, 1, "each turn says once what it expects");

@@ -178,10 +178,10 @@ impl Call {
         out.push(Output::UtteranceEnded { utterance, speech_ms });
         if let Some(agent) = self.agent.as_ref().filter(|_| !self.playout.is_stopped()) {
             // It never lasted long enough to take the floor, or the floor is not to be had.
-            let rule = if agent.may_be_interrupted() {
-                Rule { reason: Reason::ShortSound, ..over.rule }
-            } else {
-                Rule::fact(Reason::Goodbye)
+            let rule = match over.rule {
+                _ if !agent.may_be_interrupted() => Rule::fact(Reason::Goodbye),
+                rule if rule.reason == Reason::RecogniserEnds => rule,
+                rule => Rule { reason: Reason::ShortSound, ..rule },
             };
             let sustained = sustained(caller.sustained_ms, &self.settings);
             let seen = self.seen(self.caller.as_ref());

@@ -606,7 +606,7 @@ mod tests {
         assert_eq!(records(first), [&[0, 0, 0, 3, b'M', b'Z', b'1', 1][..], &media].concat());
         let mut block = Vec::new();
         encode_chunk(&records(second), &[Arc::from([1, 2, 3])], &mut block);
-        let payload = [12, 0, 0, 0, 0xC0, 0xB8, 2, 0, 13, 1, 3, 0xD0, 0x86, 3, 3, 1, 1, 2, 3];
+        let payload = [13, 0, 0, 0, 0xC0, 0xB8, 2, 0, 13, 1, 3, 0, 0xD0, 0x86, 3, 3, 1, 1, 2, 3];
         let crc = crc32fast::hash(&payload).to_le_bytes();
         assert_eq!(block, [&[payload.len() as u8, 0, 0, 0][..], &crc, &payload].concat());
     }

@@ -11,7 +11,7 @@ use super::mind::{Mind, Piece, What};
 use super::render::Renderer;
 use super::{SpeechToText, TextToSpeech};
 use crate::agent::AgentAction;
-use crate::call::{Failure, TurnId, UtteranceId};
+use crate::call::{Failure, Part, TurnId, UtteranceId};
 
 /// Requests taken per round, so that one session cannot hold up the others.
 const REQUESTS_PER_ROUND: usize = 32;
@@ -182,6 +182,9 @@ impl Session {
                     Hearing::Here(recogniser) => recogniser.expect(&expectation),
                     Hearing::Apart(ears) => ears.expect(&expectation),
                 },
+                What::Did(AgentAction::Switch { from, to, why }) => {
+                    self.link.send(Answer::Switched(Box::new(Switch { part: Part::Agent, from, to, why })));
+                }
                 What::Done(then) => self.link.send(Answer::Done { turn, then }),
                 What::Failed(why) => self.link.send(Answer::Failed { turn, why }),
             }

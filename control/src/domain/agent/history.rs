@@ -45,6 +45,17 @@ impl History {
         self.draft.push_str(text);
     }
 
+    /// What came of a reply that is not complete.
+    pub(super) fn draft(&self) -> &str {
+        &self.draft
+    }
+
+    /// Its last bytes are taken back.
+    pub(super) fn take_back(&mut self, bytes: usize) {
+        let kept = self.draft.len().saturating_sub(bytes);
+        self.draft.truncate(kept);
+    }
+
     /// The reply will not be completed: what there is of it stands, until it is known what was heard.
     pub(super) fn break_off(&mut self) {
         let text = std::mem::take(&mut self.draft);

@@ -17,11 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use offhook_engine::agent::{Agent, AgentAction, AgentError, Answering, Clauses};
-use offhook_engine::call::{Prompt, Then};
+use offhook_engine::call::{Part, Prompt, Then};
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
+use crate::domain::failover::{Places, ServiceTally, Switch};
 use crate::integrations::openai::chat::Asking;
-use crate::integrations::openai::{Chat, Waits};
+use crate::integrations::openai::{Chat, Reply, Waits};
 use crate::integrations::tools::Tools;
 use crate::integrations::vendor::VendorError;
 use crate::settings::OpenAiSettings;
@@ -29,6 +31,10 @@ use history::History;
 
 /// How often in one turn a model may use tools before it has to answer.
 const ROUNDS: usize = 4;
+
+/// What a model is told that goes on where another one broke off.
+const GO_ON: &str = "[The line broke in the middle of your answer. Go on with the very next word, as if nothing had happened, and \
+    repeat nothing.]";
 
 /// After the agent's turn, the caller may speak, or press keys up to `#` or a pause.
 const LISTEN: Then = Then::Listen { keys_max: 20 };
@@ -39,7 +45,7 @@ const SILENCES_MAX: u32 = 4;
 /// A model with what it is told and may do, shared by all calls.
 #[derive(Debug)]
 pub struct Model {
-    chat: Chat,
+    chats: Places<Chat>,
     tools: Tools,
     prompt: String,
     greeting: String,
@@ -74,7 +80,7 @@ impl Model {
                 base = %settings.base, "the model is asked without TLS: whoever is on the way there can read the key"
             );
         }
-        let chat = Chat::new(Asking {
+        let first = Asking {
             base: settings.base.clone(),
             key: settings.key.clone(),
             model: settings.model.clone(),
@@ -82,9 +88,27 @@ impl Model {
             max_tokens: settings.max_tokens,
             max_tokens_field: settings.max_tokens_field.clone(),
             waits,
-        })?;
+        };
+        let others = settings.fallbacks.iter().map(|fallback| {
+            let is_elsewhere = fallback.base.as_ref().is_some_and(|base| *base != first.base);
+            Asking {
+                base: fallback.base.clone().unwrap_or_else(|| first.base.clone()),
+                // A key is for whom it was given for.
+                key: fallback.key.clone().or_else(|| first.key.clone().filter(|_| !is_elsewhere)),
+                model: fallback.model.clone(),
+                max_tokens_field: fallback
+                    .max_tokens_field
+                    .clone()
+                    .unwrap_or_else(|| first.max_tokens_field.clone()),
+                ..first.clone()
+            }
+        });
+        let chats: Vec<(Arc<str>, Arc<Chat>)> = std::iter::once(first.clone())
+            .chain(others)
+            .map(|asking| Ok((asking.model.as_str().into(), Arc::new(Chat::new(asking)?))))
+            .collect::<Result<_, String>>()?;
         Ok(Self {
-            chat,
+            chats: Places::new(Part::Agent, chats),
             tools: Tools::new(&settings.tools)?,
             prompt: settings.prompt.clone(),
             greeting: settings.greeting.clone(),
@@ -98,9 +122,14 @@ impl Model {
         &self.counts
     }
 
-    /// Looks whether the model's server is there and takes the key; leaves a connection for whoever asks next.
+    /// What each of its models did so far.
+    pub fn tallies(&self) -> impl Iterator<Item = ServiceTally> + '_ {
+        self.chats.tallies()
+    }
+
+    /// Looks whether the first model's server is there and takes the key; leaves a connection for whoever asks next.
     pub fn check(&self) -> impl Future<Output = Result<(), VendorError>> + Send + '_ {
-        self.chat.warm()
+        self.chats.at(0).service.warm()
     }
 
     /// Does that in the background, and warns if it is not.
@@ -123,6 +152,8 @@ impl Model {
 pub struct ModelAgent {
     model: Arc<Model>,
     history: History,
+    /// Who is asked on this call. Only goes up.
+    at: Option<usize>,
     /// Tokens of the latest turn.
     tokens: u64,
 }
@@ -130,7 +161,7 @@ pub struct ModelAgent {
 impl ModelAgent {
     /// An agent at the beginning of a call.
     pub fn new(model: Arc<Model>) -> Self {
-        Self { model, history: History::default(), tokens: 0 }
+        Self { model, history: History::default(), at: None, tokens: 0 }
     }
 
     /// Says it in pieces, and nothing of it asks the model.
@@ -141,23 +172,58 @@ impl ModelAgent {
         self.history.said(text.to_owned());
     }
 
+    /// A reply, of the first model that can give it or go on with it.
+    async fn reply(&mut self, tools: &[Value], mouth: &mut Mouth<'_>) -> Result<Reply, AgentError> {
+        let model = Arc::clone(&self.model);
+        let at = *self.at.get_or_insert_with(|| model.chats.first(|switch| mouth.tell(switch)));
+        let place = model.chats.at(at);
+        if !self.history.draft().is_empty() && !self.history.draft().ends_with(char::is_whitespace) {
+            self.history.more(" ");
+        }
+        let begun = self.history.draft().to_owned();
+        let mut messages = self.history.for_model(&model.prompt);
+        if !begun.is_empty() {
+            messages.push(json!({"role": "assistant", "content": begun}));
+            messages.push(json!({"role": "user", "content": GO_ON}));
+        }
+        place.ask(1);
+        let (history, tokens) = (&mut self.history, &mut self.tokens);
+        let mut on_text = |text: &str| {
+            *tokens += 1;
+            model.counts.written.fetch_add(1, Ordering::Relaxed);
+            // What goes on begins with a word of its own.
+            let goes_on = !begun.is_empty() && history.draft().len() == begun.len();
+            let text = if goes_on { text.trim_start() } else { text };
+            history.more(text);
+            mouth.more(text)
+        };
+        let error = match place.service.reply(&messages, tools, &mut on_text).await {
+            Ok(reply) => {
+                place.worked();
+                let text = if begun.is_empty() { reply.text } else { begun + reply.text.trim_start() };
+                return Ok(Reply { text, ..reply });
+            }
+            Err(error) => error,
+        };
+        let (next, switch) = model.chats.after(at, &error);
+        if model.chats.iter().count() > 1 {
+            mouth.tell(switch);
+        }
+        let Some(next) = next else { return Err(AgentError { why: error.why, detail: error.detail }) };
+        self.at = Some(next);
+        let cut = mouth.cut_word();
+        self.history.take_back(cut);
+        Box::pin(self.reply(tools, mouth)).await
+    }
+
     async fn turn(&mut self, out: &mut dyn Answering) -> Result<Then, AgentError> {
         let model = Arc::clone(&self.model);
         let (mut ends, mut said) = (false, false);
         for round in 0..=ROUNDS {
             // The last time it may only speak.
             let tools = if round < ROUNDS && !ends { model.tools.offered() } else { &[] };
-            let messages = self.history.for_model(&model.prompt);
             let mut mouth = Mouth::new(out);
-            let (history, tokens) = (&mut self.history, &mut self.tokens);
-            let mut on_text = |text: &str| {
-                *tokens += 1;
-                model.counts.written.fetch_add(1, Ordering::Relaxed);
-                history.more(text);
-                mouth.more(text)
-            };
-            let reply = model.chat.reply(&messages, tools, &mut on_text).await;
-            let reply = reply.map_err(|VendorError { why, detail }| AgentError { why, detail })?;
+            let reply = self.reply(tools, &mut mouth).await?;
             mouth.end();
             said |= !reply.text.trim().is_empty();
             if reply.calls.is_empty() || tools.is_empty() {
@@ -263,6 +329,17 @@ impl<'a> Mouth<'a> {
             self.say(&piece)?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// What writes broke off: the word that it ended with is taken back. How many bytes that is.
+    fn cut_word(&mut self) -> usize {
+        self.clauses.cut_word()
+    }
+
+    /// Another model goes on.
+    fn tell(&mut self, Switch { from, to, why, .. }: Switch) {
+        let (from, to) = (from.to_string(), to.map(|to| to.to_string()));
+        let _ = self.out.act(AgentAction::Switch { from, to, why });
     }
 
     fn end(mut self) {

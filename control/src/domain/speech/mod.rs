@@ -14,14 +14,11 @@ use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
 use offhook_engine::speech::{Ears, SpeechToText, TextToSpeech, Voice};
 
-mod breaker;
 pub mod local;
-mod places;
 mod recognisers;
 mod unspoken;
 mod voices;
 
-pub use places::ServiceTally;
 pub use recognisers::Recognisers;
 pub use voices::{VoiceWaits, Voices};
 

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::places::{Places, ServiceTally};
+use crate::domain::failover::{Places, ServiceTally};
 use crate::integrations::vendor::{Caller, Ears, Heard, VendorError};
 
 /// Bytes of an utterance that are kept for the next ears: a minute, twice what a turn may last. What is beyond is not replayed.
@@ -37,7 +37,10 @@ pub struct Recognisers {
 impl Recognisers {
     /// Ears that are asked in this order, on `runtime`. There must be at least one; the last are asked however they did.
     pub fn new(ears: Vec<Arc<dyn Ears>>, runtime: Handle) -> Self {
-        Self { places: Places::new(Part::Ears, ears.into_iter().map(|ears| (ears.name(), ears))), runtime }
+        Self {
+            places: Places::new(Part::Ears, ears.into_iter().map(|ears| (ears.name().into(), ears))),
+            runtime,
+        }
     }
 
     /// The ears of one call.
@@ -115,15 +118,21 @@ enum Ended {
 
 impl Listener {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Caller>) {
-        self.at = self.ears.places.first(&self.reports);
+        self.at = self.ears.places.first(|switch| {
+            self.reports.report(switch.into());
+        });
         loop {
             match self.listen(&mut inbox).await {
                 Ended::CallOver => return,
                 Ended::Idle => {}
-                Ended::Failed(error) => match self.ears.places.after(self.at, &error, &self.reports) {
-                    Some(next) => self.at = next,
-                    None => return self.hear_nothing(inbox).await,
-                },
+                Ended::Failed(error) => {
+                    let (next, switch) = self.ears.places.after(self.at, &error);
+                    self.reports.report(switch.into());
+                    match next {
+                        Some(next) => self.at = next,
+                        None => return self.hear_nothing(inbox).await,
+                    }
+                }
             }
         }
     }

@@ -16,8 +16,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::places::{Places, ServiceTally};
 use super::unspoken::Unspoken;
+use crate::domain::failover::{Places, ServiceTally};
 use crate::integrations::vendor::{CONNECT, Spoken, VendorError, Voice, VoiceLine};
 
 /// Samples of one text, at most: ten minutes. Who gives more has lost its way.
@@ -51,7 +51,7 @@ pub struct Voices {
 impl Voices {
     /// Voices that are asked in this order, on `runtime`. There must be at least one; the last is asked however it did.
     pub fn new(voices: Vec<Arc<dyn Voice>>, waits: VoiceWaits, runtime: Handle) -> Self {
-        let places = Places::new(Part::Voice, voices.into_iter().map(|voice| (voice.name(), voice)));
+        let places = Places::new(Part::Voice, voices.into_iter().map(|voice| (voice.name().into(), voice)));
         Self { places, waits, runtime }
     }
 
@@ -113,7 +113,7 @@ struct Waiting {
 
 impl Speaker {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        self.at = self.voices.places.first(&self.reports);
+        self.at = self.first();
         // Whatever is to be said first needs the connection too.
         if let Ok(Err(error)) = timeout(CONNECT, self.line().warm()).await {
             tracing::debug!(%error, voice = self.voices.places.at(self.at).name(), "no connection ahead of the first word");
@@ -141,6 +141,12 @@ impl Speaker {
         }
     }
 
+    fn first(&self) -> usize {
+        self.voices.places.first(|switch| {
+            self.reports.report(switch.into());
+        })
+    }
+
     fn line(&mut self) -> &mut Box<dyn VoiceLine> {
         let voice = &self.voices.places.at(self.at).service;
         self.line.get_or_insert_with(|| voice.line())
@@ -158,7 +164,9 @@ impl Speaker {
             };
             unspoken.break_off();
             self.line = None;
-            let Some(next) = self.voices.places.after(self.at, &error, &self.reports) else {
+            let (next, switch) = self.voices.places.after(self.at, &error);
+            self.reports.report(switch.into());
+            let Some(next) = next else {
                 self.reports.report(Report::AudioEnd { utterance, failed: true });
                 return;
             };

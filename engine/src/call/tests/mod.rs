@@ -3,6 +3,7 @@
 mod anything;
 mod conversation;
 mod early;
+mod elsewhere;
 mod exact;
 mod table;
 mod trouble;

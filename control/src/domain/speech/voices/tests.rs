@@ -196,7 +196,7 @@ async fn texts_are_spoken_one_after_the_other_by_the_first_voice() {
     assert_eq!(first.asked(), [TEXT; 3]);
     assert_eq!(second.asked(), [""; 0]);
     let tally = house.voices.tallies().next().unwrap();
-    assert_eq!((tally.name, tally.asked, tally.failures), ("first", 3 * TEXT.len() as u64, 0));
+    assert_eq!((&*tally.name, tally.asked, tally.failures), ("first", 3 * TEXT.len() as u64, 0));
 }
 
 /// What goes wrong at the first voice, what the second one has to say, and why it was changed.
