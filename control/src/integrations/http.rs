@@ -106,15 +106,13 @@ impl HttpClient {
     /// One request, and the head of its answer; the body comes as it is asked for. Time and length are the caller's to
     /// watch. To drop this, or the answer before its end, closes the connection: that is how the other side learns of it.
     pub async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, HttpError> {
-        self.client.request(named(request)).await.map_err(|error| {
-            if error.is_connect() { HttpError::Unreachable(told(&error)) } else { broken(&error) }
-        })
+        self.client.request(named(request)).await.map_err(|error| failed(&error))
     }
 
     /// One request, and its whole answer.
     pub async fn send(&self, request: Request<Full<Bytes>>, limits: Limits) -> Result<Answer, HttpError> {
         let exchange = async {
-            let response = self.client.request(named(request)).await.map_err(|error| broken(&error))?;
+            let response = self.client.request(named(request)).await.map_err(|error| failed(&error))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, limits.body_bytes).collect().await.map_err(|error| {
                 if error.is::<LengthLimitError>() {
@@ -134,6 +132,10 @@ fn named(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     let agent = HeaderValue::from_static(concat!("offhook/", env!("CARGO_PKG_VERSION")));
     request.headers_mut().entry(USER_AGENT).or_insert(agent);
     request
+}
+
+fn failed(error: &hyper_util::client::legacy::Error) -> HttpError {
+    if error.is_connect() { HttpError::Unreachable(told(error)) } else { broken(error) }
 }
 
 fn broken(error: &(dyn Error + 'static)) -> HttpError {
@@ -211,11 +213,13 @@ mod tests {
     #[tokio::test]
     async fn a_closed_port_is_told_as_such() {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let error = get(&format!("http://{closed}/"), LIMITS).await.unwrap_err().to_string();
+        let error = get(&format!("http://{closed}/"), LIMITS).await.unwrap_err();
+        assert!(matches!(error, HttpError::Unreachable(_)), "{error:?}");
+        let error = error.to_string();
         assert!(error.to_lowercase().contains("connection refused"), "{error}");
         let (url, _) = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let error = get(&url.replace("http://", "https://"), LIMITS).await.unwrap_err();
-        assert!(matches!(error, HttpError::Broken(_)), "plain HTTP where TLS is expected: {error}");
+        assert!(matches!(error, HttpError::Unreachable(_)), "plain HTTP where TLS is expected: {error}");
     }
 
     #[tokio::test]

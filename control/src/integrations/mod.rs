@@ -6,7 +6,12 @@ pub mod dial;
 pub mod http;
 pub mod openai;
 pub mod otlp;
+mod refusal;
+#[cfg(test)]
+mod testing;
 pub mod tools;
 pub mod twilio;
 pub mod vendor;
+mod wav;
 pub mod wire;
+mod words;

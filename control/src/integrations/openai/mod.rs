@@ -6,6 +6,7 @@
 pub mod chat;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod speech;
 mod sse;
 mod tool_calls;
 

@@ -1,0 +1,66 @@
+//! What the tests of all voices do: have a text spoken, and look at what came.
+
+use std::time::Duration;
+
+use offhook_codecs::g711;
+use offhook_engine::call::WordStart;
+
+use super::vendor::{Spoken, VendorError, VoiceLine};
+
+/// No test takes longer.
+const LONG: Duration = Duration::from_secs(30);
+
+/// What came of one text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Came {
+    pub(super) ended: Result<(), VendorError>,
+    pub(super) ulaw: Vec<u8>,
+    pub(super) words: Vec<WordStart>,
+    pub(super) pieces: usize,
+}
+
+impl Came {
+    pub(super) fn samples(&self) -> Vec<i16> {
+        self.ulaw.iter().map(|&code| g711::ulaw_to_linear(code)).collect()
+    }
+
+    /// The words that were placed, and their samples.
+    pub(super) fn placed<'a>(&self, text: &'a str) -> Vec<(&'a str, u32)> {
+        let word = |word: &WordStart| {
+            let rest = &text[word.text_offset as usize..];
+            (rest.split_whitespace().next().unwrap_or_default(), word.sample)
+        };
+        self.words.iter().map(word).collect()
+    }
+}
+
+/// Has a text spoken to its end.
+pub(super) async fn speak(line: &mut dyn VoiceLine, text: &str) -> Came {
+    let mut came = Came { ended: Ok(()), ulaw: Vec::new(), words: Vec::new(), pieces: 0 };
+    let mut spoken = |piece: Spoken| {
+        came.ulaw.extend(piece.ulaw);
+        came.words.extend(piece.words);
+        came.pieces += 1;
+    };
+    let ended = tokio::time::timeout(LONG, line.speak(text, &mut spoken)).await.expect("it has an end");
+    Came { ended, ..came }
+}
+
+/// Has a text spoken, and drops that: once the first audio is there, or, without audio, after 200 ms.
+pub(super) async fn cancelled(line: &mut dyn VoiceLine, text: &str, with_audio: bool) {
+    let (give, mut first) = tokio::sync::mpsc::unbounded_channel();
+    let mut spoken = |_: Spoken| {
+        let _ = give.send(());
+    };
+    let wanted = async {
+        if with_audio {
+            tokio::time::timeout(LONG, first.recv()).await.expect("some audio").expect("some audio");
+        } else {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::select! {
+        ended = line.speak(text, &mut spoken) => panic!("ended before it was dropped: {ended:?}"),
+        () = wanted => {}
+    }
+}
