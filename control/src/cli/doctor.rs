@@ -1,23 +1,31 @@
 //! `offhook doctor`: checks what a server needs, and says what is missing and what to do about it.
 
+use std::future::Future;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use offhook_engine::call::Failure;
 use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
 
 use crate::domain::agent::Model;
-use crate::domain::speech::load_scenario;
+use crate::domain::speech::{LOCAL, load_scenario, vendors};
 use crate::integrations::openai::Waits;
+use crate::integrations::vendor::{Spoken, VendorError, Voice};
 use crate::settings::{AgentChoice, Environment, Flags, MediaAuth, Settings, Speech};
 use crate::store;
+
+/// How long one vendor may take to say that it is there, and to speak a word.
+const VENDOR: Duration = Duration::from_secs(10);
 
 /// What the command is told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each line is one check: `ok` works, `note` works but may surprise, `FAIL` stops `offhook serve`.
+Vendors that are configured are asked; each voice speaks one word, which costs what a word costs.
 The exit status is 0 unless something failed. Secrets are named, never printed.
 
 Examples:
@@ -104,10 +112,9 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         agent(settings),
         voice(),
         recogniser(settings),
-        limits(settings),
-        traces(settings),
-        open_files(),
     ]);
+    findings.extend(vendors(settings));
+    findings.extend([limits(settings), traces(settings), open_files()]);
     findings
 }
 
@@ -238,6 +245,106 @@ fn agent(settings: &Settings) -> Finding {
         Ok(Err(error)) => Finding::note(
             "agent",
             format!("{base}: {error}. Calls will fail; look at OPENAI_API_KEY and OFFHOOK_OPENAI_BASE_URL."),
+        ),
+    }
+}
+
+/// Asks the ears and voices that calls ask in turn.
+fn vendors(settings: &Settings) -> Vec<Finding> {
+    if settings.speech == Speech::Canned {
+        return Vec::new();
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![Finding::fail("vendors", error.to_string())],
+    };
+    runtime.block_on(async {
+        let ears = vendors::ears(settings);
+        let voices = match Flite::new() {
+            Ok(local) => vendors::voices(settings, Arc::new(local)),
+            // Told on its own line.
+            Err(_) => Ok(Vec::new()),
+        };
+        let mut findings = Vec::new();
+        match ears {
+            Err(error) => findings.push(Finding::fail("ears", error)),
+            Ok(ears) => {
+                for (place, ears) in ears.iter().enumerate() {
+                    findings.push(
+                        asked("ears", place, ears.name(), settings, async {
+                            ears.check().await.map(|()| None)
+                        })
+                        .await,
+                    );
+                }
+            }
+        }
+        match voices {
+            Err(error) => findings.push(Finding::fail("voices", error)),
+            Ok(voices) => {
+                for (place, voice) in voices.iter().enumerate() {
+                    let spoken = async {
+                        voice.check().await?;
+                        first_audio(&**voice).await.map(Some)
+                    };
+                    findings.push(asked("voices", place, voice.name(), settings, spoken).await);
+                }
+            }
+        }
+        findings
+    })
+}
+
+/// How long a voice takes to the first audio of a word, on a connection that is there.
+async fn first_audio(voice: &dyn Voice) -> Result<Duration, VendorError> {
+    let mut line = voice.line();
+    line.warm().await?;
+    let begun = Instant::now();
+    let mut first = None;
+    let mut spoken = |piece: Spoken| {
+        if !piece.ulaw.is_empty() {
+            first.get_or_insert_with(|| begun.elapsed());
+        }
+    };
+    line.speak("Hello.", &mut spoken).await?;
+    first.ok_or_else(|| VendorError::new(Failure::Malformed, "no audio for a word"))
+}
+
+/// What came of asking one service. `asking`: gives the time to its first audio, if it speaks.
+async fn asked(
+    what: &'static str,
+    place: usize,
+    name: &str,
+    settings: &Settings,
+    asking: impl Future<Output = Result<Option<Duration>, VendorError>>,
+) -> Finding {
+    if name == LOCAL {
+        return Finding::ok(what, format!("{}: local, on this machine", place + 1));
+    }
+    let vendor = settings.vendors.named(name);
+    let (base, key) = vendor.map_or((String::new(), "no key"), |vendor| {
+        (format!(" at {}", vendor.base), if vendor.key.is_some() { "key accepted" } else { "no key" })
+    });
+    let begun = Instant::now();
+    let came = tokio::time::timeout(VENDOR, asking).await;
+    let took = begun.elapsed().as_millis();
+    let place = place + 1;
+    match came {
+        Ok(Ok(None)) => Finding::ok(what, format!("{place}: {name}{base}: {key}, answered after {took} ms")),
+        Ok(Ok(Some(first))) => Finding::ok(
+            what,
+            format!("{place}: {name}{base}: {key}, first audio after {} ms", first.as_millis()),
+        ),
+        Ok(Err(error)) => Finding::note(
+            what,
+            format!("{place}: {name}{base}: {}: {error}. Calls will ask the next one.", error.why.as_str()),
+        ),
+        Err(_) => Finding::note(
+            what,
+            format!(
+                "{place}: {name}{base}: nothing within {} s. Calls will ask the next one.",
+                VENDOR.as_secs()
+            ),
         ),
     }
 }

@@ -79,8 +79,7 @@ pub(super) async fn body_of(body: Incoming) -> Bytes {
 /// The value of a header that holds a key.
 pub(super) fn sensitive(value: &str) -> Result<HeaderValue, String> {
     let value = HeaderValue::try_from(value);
-    let mut value =
-        value.map_err(|_| "the key holds characters that no key has; copy it anew".to_owned())?;
+    let mut value = value.map_err(|_| "the key holds characters that no key has; copy it anew".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -163,19 +162,14 @@ mod tests {
     #[test]
     fn a_status_and_a_close_have_their_meaning() {
         let of = |status| of_status(StatusCode::from_u16(status).unwrap());
-        assert_eq!([401, 402, 429, 500, 404].map(of), [
-            Failure::Unauthorised,
-            Failure::Unpaid,
-            Failure::Busy,
-            Failure::Faulty,
-            Failure::Refused
-        ]);
-        assert_eq!([1008, 1011, 1013, 1006].map(of_close), [
-            Failure::Refused,
-            Failure::Faulty,
-            Failure::Busy,
-            Failure::BrokenOff
-        ]);
+        assert_eq!(
+            [401, 402, 429, 500, 404].map(of),
+            [Failure::Unauthorised, Failure::Unpaid, Failure::Busy, Failure::Faulty, Failure::Refused]
+        );
+        assert_eq!(
+            [1008, 1011, 1013, 1006].map(of_close),
+            [Failure::Refused, Failure::Faulty, Failure::Busy, Failure::BrokenOff]
+        );
     }
 
     #[test]

@@ -62,8 +62,7 @@ pub(super) fn beginning(bytes: &[u8]) -> Result<Beginning, VendorError> {
                 let Some(fields) = bytes.get(at..at + 16) else { return Ok(Beginning::Unknown) };
                 let two = |at: usize| u16::from_le_bytes([fields[at], fields[at + 1]]);
                 let rate_hz = u32::from_le_bytes([fields[4], fields[5], fields[6], fields[7]]);
-                format =
-                    Some(Head { tag: two(0), channels: two(2), rate_hz, bits: two(14), samples_at: 0 });
+                format = Some(Head { tag: two(0), channels: two(2), rate_hz, bits: two(14), samples_at: 0 });
             }
             _ => {}
         }

@@ -15,6 +15,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode, header};
 use axum::response::IntoResponse;
+use offhook_engine::call::Part;
 use offhook_engine::measure::{Counted, Distribution, Lateness, Measures, MediaThreadMeasures};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -22,6 +23,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{App, logs};
+use crate::domain::failover::ServiceTally;
 use crate::systems::error::ApiError;
 use process::Process;
 
@@ -83,6 +85,8 @@ struct Scrape {
     log_lines_dropped: u64,
     /// Spans that were exported and dropped, where traces are configured.
     spans: Option<(u64, u64)>,
+    /// Ears, voices and models that calls ask in turn.
+    services: Vec<ServiceTally>,
     /// Tokens that a model wrote and that nobody heard, where one answers.
     tokens: Option<(u64, u64)>,
     process: Process,
@@ -104,6 +108,7 @@ impl Scrape {
                 .tracing
                 .as_ref()
                 .map(|tracing| (tracing.exporter.exported(), tracing.exporter.dropped())),
+            services: app.answering.tallies(),
             tokens: app.answering.tokens().map(|tokens| (tokens.written(), tokens.wasted())),
             process: Process::now(),
         }
@@ -169,11 +174,49 @@ impl Collector for Scrape {
                 wasted,
             )?;
         }
+        self.services(&mut page)?;
         self.process(&mut page)
     }
 }
 
 impl Scrape {
+    /// What outside services, and those of this machine that stand among them, were asked for.
+    fn services(&self, page: &mut Page<'_>) -> fmt::Result {
+        if self.services.is_empty() {
+            return Ok(());
+        }
+        let of = |part: Part| self.services.iter().filter(move |tally| tally.part == part);
+        for (part, name, help) in [
+            (
+                Part::Ears,
+                "offhook_ears_bytes",
+                "Bytes of 8 kHz µ-law that ears were given, what is told again included.",
+            ),
+            (Part::Voice, "offhook_voice_characters", "Characters that voices were given to speak."),
+            (Part::Agent, "offhook_agent_replies", "Replies that models were asked for."),
+        ] {
+            if of(part).next().is_some() {
+                page.counters(name, help, "service", of(part).map(|tally| (&*tally.name, tally.asked)))?;
+            }
+        }
+        let help = "How often a service failed a call, so that the next one was asked.";
+        let mut metric = page.metric("offhook_service_failures", help, None, MetricType::Counter)?;
+        for tally in &self.services {
+            metric
+                .encode_family(&[("part", tally.part.as_str()), ("service", &tally.name)])?
+                .encode_counter::<NoLabelSet, _, u64>(&tally.failures, None)?;
+        }
+        let help =
+            "1 while no call asks a service, because it failed several in a row or does not accept the key.";
+        let mut metric = page.metric("offhook_service_kept_out", help, None, MetricType::Gauge)?;
+        for tally in &self.services {
+            metric
+                .encode_family(&[("part", tally.part.as_str()), ("service", &tally.name)])?
+                .encode_gauge(&i64::from(tally.kept_out.is_some()))?;
+        }
+        Ok(())
+    }
+
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {
         page.histograms(
             "offhook_store_commit",

@@ -174,6 +174,20 @@ pub struct SpeechVendors {
     pub ears_words: Option<Duration>,
 }
 
+impl SpeechVendors {
+    /// The vendor whose service has this name: both of Deepgram's are Deepgram's.
+    pub fn named(&self, service: &str) -> Option<&VendorSettings> {
+        match service {
+            "deepgram" | "flux" => Some(&self.deepgram),
+            "elevenlabs" => Some(&self.elevenlabs),
+            "cartesia" => Some(&self.cartesia),
+            "google" => Some(&self.google),
+            "openai" => Some(&self.openai),
+            _ => None,
+        }
+    }
+}
+
 impl Default for SpeechVendors {
     fn default() -> Self {
         let vendor = |vendor: &Vendor| VendorSettings {

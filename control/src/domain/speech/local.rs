@@ -15,18 +15,18 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::integrations::vendor::{Caller, Ears, Heard, Spoken, VendorError, Voice, VoiceLine};
 
 /// The name of both.
-const NAME: &str = "local";
+pub const LOCAL: &str = "local";
 
 /// Samples that are passed on at once: 100 ms.
 const PIECE: usize = 800;
 
 /// A voice of this machine.
 #[derive(Clone)]
-pub struct LocalVoice(pub Arc<dyn TextToSpeech>);
+pub(super) struct LocalVoice(pub(super) Arc<dyn TextToSpeech>);
 
 impl Voice for LocalVoice {
     fn name(&self) -> &'static str {
-        NAME
+        LOCAL
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), VendorError>> {
@@ -97,11 +97,11 @@ fn panicked(error: &JoinError) -> VendorError {
 }
 
 /// A recogniser of this machine, made anew for each call.
-pub struct LocalEars(pub Box<dyn Fn() -> Box<dyn SpeechToText> + Send + Sync>);
+pub(super) struct LocalEars(pub(super) Box<dyn Fn() -> Box<dyn SpeechToText> + Send + Sync>);
 
 impl Ears for LocalEars {
     fn name(&self) -> &'static str {
-        NAME
+        LOCAL
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), VendorError>> {

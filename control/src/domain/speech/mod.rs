@@ -14,22 +14,26 @@ use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
 use offhook_engine::speech::{Ears, SpeechToText, TextToSpeech, Voice};
 
-pub mod local;
+mod local;
 mod recognisers;
 mod unspoken;
+pub mod vendors;
 mod voices;
 
+pub use local::LOCAL;
 pub use recognisers::Recognisers;
 pub use voices::{VoiceWaits, Voices};
 
 use super::agent::{Model, ModelAgent, TokenCounts};
+use super::failover::ServiceTally;
 use crate::integrations::openai::Waits;
-use crate::settings::{AgentChoice, Settings, Speech};
+use crate::settings::{AgentChoice, Settings, Speech, SpeechVendors};
+use tokio::runtime::Handle;
 
 /// What answers calls.
 pub struct Answering {
     ears: Listeners,
-    voice: Arc<dyn TextToSpeech>,
+    voice: Speakers,
     minds: Minds,
 }
 
@@ -41,6 +45,14 @@ enum Listeners {
         suppress_noise: bool,
     },
     Canned,
+    /// Several, in turn.
+    InTurn(Arc<Recognisers>),
+}
+
+enum Speakers {
+    Here(Arc<dyn TextToSpeech>),
+    /// Several, in turn.
+    InTurn(Arc<Voices>),
 }
 
 enum Minds {
@@ -64,7 +76,8 @@ impl Answering {
     /// else that is missing is an error, which says what to do.
     pub fn from_settings(settings: &Settings) -> Result<Self, String> {
         if settings.speech == Speech::Canned {
-            return Ok(Self { ears: Listeners::Canned, voice: Arc::new(CannedVoice), minds: Minds::Canned });
+            let voice = Speakers::Here(Arc::new(CannedVoice));
+            return Ok(Self { ears: Listeners::Canned, voice, minds: Minds::Canned });
         }
         let configured = load_scenario(&settings.scenario)?;
         let shipped = Scenario::shipped_names().filter_map(Scenario::shipped);
@@ -72,8 +85,20 @@ impl Answering {
         let mut scenarios: BTreeMap<Arc<str>, Arc<Scenario>> =
             shipped.map(|scenario| (scenario.name().into(), Arc::new(scenario))).collect();
         scenarios.insert(name.clone(), Arc::new(configured));
-        let voice = Flite::new().map_err(|error| error.to_string())?;
+        let voice = Arc::new(Flite::new().map_err(|error| error.to_string())?);
+        let others = vendors::voices(settings, voice.clone())?;
+        let voice = if others.is_empty() {
+            Speakers::Here(voice)
+        } else {
+            let SpeechVendors { voice_first: first, voice_next: next, voice_dry: dry, .. } = settings.vendors;
+            Speakers::InTurn(Arc::new(Voices::new(others, VoiceWaits { first, next, dry }, runtime()?)))
+        };
+        let others = vendors::ears(settings)?;
         let ears = match settings.speech {
+            _ if !others.is_empty() => {
+                let words_wait = settings.vendors.ears_words;
+                Listeners::InTurn(Arc::new(Recognisers::new(others, words_wait, runtime()?)))
+            }
             Speech::Local => match Pocketsphinx::load() {
                 Ok(recogniser) => Listeners::Local { recogniser, suppress_noise: settings.noise_suppression },
                 Err(error) => {
@@ -86,14 +111,16 @@ impl Answering {
         let minds = match settings.agent {
             AgentChoice::Scenario => Minds::Scripted { scenarios, configured: name },
             AgentChoice::OpenAi => {
-                tracing::warn!(
-                    "the local recogniser knows only what a scenario expects: with OFFHOOK_AGENT=openai, callers are \
-                     understood by keypad alone"
-                );
+                if !matches!(ears, Listeners::InTurn(_)) {
+                    tracing::warn!(
+                        "the local recogniser knows only what a scenario expects: with OFFHOOK_AGENT=openai, callers are \
+                         understood by keypad alone; OFFHOOK_EARS names ears that understand anything"
+                    );
+                }
                 Minds::Model(model(settings)?)
             }
         };
-        Ok(Self { ears, voice: Arc::new(voice), minds })
+        Ok(Self { ears, voice, minds })
     }
 
     /// The name of a scenario that is there, or of the configured one if none is asked for. Canned speech goes through none,
@@ -125,14 +152,34 @@ impl Answering {
         }
     }
 
+    /// What each of the services did so far that calls ask in turn.
+    pub fn tallies(&self) -> Vec<ServiceTally> {
+        let mut tallies = Vec::new();
+        if let Listeners::InTurn(ears) = &self.ears {
+            tallies.extend(ears.tallies());
+        }
+        if let Speakers::InTurn(voices) = &self.voice {
+            tallies.extend(voices.tallies());
+        }
+        if let Minds::Model(model) = &self.minds {
+            tallies.extend(model.tallies());
+        }
+        tallies
+    }
+
     /// Ears, voice and mind for one call.
     pub fn for_a_call(&self, scenario: &str) -> (Ears, Voice, Box<dyn Agent>) {
-        let ears: Box<dyn SpeechToText> = match &self.ears {
-            Listeners::None => Box::new(NoRecogniser),
+        let ears = match &self.ears {
+            Listeners::None => Ears::Here(Box::new(NoRecogniser)),
             Listeners::Local { recogniser, suppress_noise } => {
-                hearing(Box::new(recogniser.recogniser()), *suppress_noise)
+                Ears::Here(hearing(Box::new(recogniser.recogniser()), *suppress_noise))
             }
-            Listeners::Canned => Box::new(CannedEars),
+            Listeners::Canned => Ears::Here(Box::new(CannedEars)),
+            Listeners::InTurn(ears) => ears.for_a_call(),
+        };
+        let voice = match &self.voice {
+            Speakers::Here(voice) => Voice::Here(Arc::clone(voice)),
+            Speakers::InTurn(voices) => voices.for_a_call(),
         };
         let mind: Box<dyn Agent> = match &self.minds {
             Minds::Scripted { scenarios, configured } => {
@@ -142,16 +189,20 @@ impl Answering {
             Minds::Model(model) => Box::new(ModelAgent::new(Arc::clone(model))),
             Minds::Canned => Box::new(CannedAgent),
         };
-        (Ears::Here(ears), Voice::Here(self.voice.clone()), mind)
+        (ears, voice, mind)
     }
 }
 
 /// The model that the settings name. Whether it can be asked, the log tells soon.
 fn model(settings: &Settings) -> Result<Arc<Model>, String> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(|error| error.to_string())?;
-    let model = Arc::new(Model::new(&settings.openai, Waits::default(), runtime)?);
+    let model = Arc::new(Model::new(&settings.openai, Waits::default(), runtime()?)?);
     model.check_soon();
     Ok(model)
+}
+
+/// Where what waits for vendors runs.
+fn runtime() -> Result<Handle, String> {
+    Handle::try_current().map_err(|error| error.to_string())
 }
 
 /// The recogniser as it is, or with less noise before it.

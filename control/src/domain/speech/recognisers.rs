@@ -31,13 +31,17 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// The ears of all calls, in the order in which they are asked.
 pub struct Recognisers {
     places: Places<dyn Ears>,
+    /// How long final words may take, whoever owes them.
+    words_wait: Option<Duration>,
     runtime: Handle,
 }
 
 impl Recognisers {
     /// Ears that are asked in this order, on `runtime`. There must be at least one; the last are asked however they did.
-    pub fn new(ears: Vec<Arc<dyn Ears>>, runtime: Handle) -> Self {
+    /// `words_wait`: how long final words may take; none: as long as each of them usually needs.
+    pub fn new(ears: Vec<Arc<dyn Ears>>, words_wait: Option<Duration>, runtime: Handle) -> Self {
         Self {
+            words_wait,
             places: Places::new(Part::Ears, ears.into_iter().map(|ears| (ears.name().into(), ears))),
             runtime,
         }
@@ -57,11 +61,6 @@ impl Recognisers {
     /// What each did so far.
     pub fn tallies(&self) -> impl Iterator<Item = ServiceTally> + '_ {
         self.places.tallies()
-    }
-
-    /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Ears>> {
-        self.places.iter().map(|place| &place.service)
     }
 }
 
@@ -141,7 +140,8 @@ impl Listener {
     async fn listen(&mut self, inbox: &mut mpsc::UnboundedReceiver<Caller>) -> Ended {
         let ears = Arc::clone(&self.ears.places.at(self.at).service);
         let (tell, mut told) = mpsc::channel(UNTAKEN_MAX);
-        self.replay(&tell, ears.words_wait());
+        let words_wait = self.ears.words_wait.unwrap_or_else(|| ears.words_wait());
+        self.replay(&tell, words_wait);
         let (give, mut came) = mpsc::unbounded_channel();
         let mut heard = |words: Heard| {
             let _ = give.send(words);
@@ -163,7 +163,7 @@ impl Listener {
                         return Ended::CallOver;
                     }
                     Some(did) => {
-                        if self.note(&did, ears.words_wait()) && tell.try_send(did).is_err() {
+                        if self.note(&did, words_wait) && tell.try_send(did).is_err() {
                             break VendorError::new(Failure::Slow, "it does not take the caller's audio");
                         }
                     }
@@ -179,7 +179,7 @@ impl Listener {
                     };
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    let wait_s = ears.words_wait().as_secs_f32();
+                    let wait_s = words_wait.as_secs_f32();
                     break VendorError::new(Failure::Slow, format!("no final words within {wait_s} s"));
                 }
             }

@@ -70,11 +70,6 @@ impl Voices {
     pub fn tallies(&self) -> impl Iterator<Item = ServiceTally> + '_ {
         self.places.tallies()
     }
-
-    /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Voice>> {
-        self.places.iter().map(|place| &place.service)
-    }
 }
 
 /// What a call's voice is told.

@@ -111,11 +111,7 @@ impl Client {
         Err(self.refused(answer.status, &answer.headers, &answer.body))
     }
 
-    async fn speak(
-        &self,
-        text: &str,
-        spoken: &mut (dyn FnMut(Spoken) + Send),
-    ) -> Result<(), VendorError> {
+    async fn speak(&self, text: &str, spoken: &mut (dyn FnMut(Spoken) + Send)) -> Result<(), VendorError> {
         let Options { base, model, voice, instructions, speed, .. } = &self.options;
         let mut body = json!({"model": model, "input": text, "voice": voice, "response_format": "pcm"});
         if let Some(instructions) = instructions {
@@ -124,8 +120,7 @@ impl Client {
         if let Some(speed) = speed {
             body["speed"] = (*speed).into();
         }
-        let builder =
-            Request::post(base.of("/v1/audio/speech")).header(CONTENT_TYPE, "application/json");
+        let builder = Request::post(base.of("/v1/audio/speech")).header(CONTENT_TYPE, "application/json");
         let request = self.request(builder, body.to_string().into());
         let response = self.http.open(request).await.map_err(|error| of_http(&error))?;
         if !response.status().is_success() {
@@ -177,7 +172,8 @@ impl Client {
 /// Whether an answer of that type holds no samples for sure.
 fn is_no_pcm(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
-    let others = ["text/", "application/json", "audio/mpeg", "audio/ogg", "audio/opus", "audio/aac", "audio/flac"];
+    let others =
+        ["text/", "application/json", "audio/mpeg", "audio/ogg", "audio/opus", "audio/aac", "audio/flac"];
     others.iter().any(|other| kind.starts_with(other))
 }
 

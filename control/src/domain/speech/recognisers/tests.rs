@@ -111,7 +111,7 @@ struct House {
 impl House {
     fn new(ears: &[&Arc<Double>]) -> Self {
         let ears = ears.iter().map(|ears| Arc::new(Arc::clone(ears)) as Arc<dyn Ears>).collect();
-        Self::call(&Arc::new(Recognisers::new(ears, Handle::current())))
+        Self::call(&Arc::new(Recognisers::new(ears, None, Handle::current())))
     }
 
     fn call(ears: &Arc<Recognisers>) -> Self {
@@ -232,7 +232,7 @@ async fn if_nobody_hears_every_utterance_is_without_words_at_once() {
 #[tokio::test(start_paused = true)]
 async fn words_of_an_utterance_that_is_over_are_passed_over() {
     let (to_here, reports) = Reports::unattended();
-    let ears = Arc::new(Recognisers::new(vec![Arc::new(Double::new("first", &[]))], Handle::current()));
+    let ears = Arc::new(Recognisers::new(vec![Arc::new(Double::new("first", &[]))], None, Handle::current()));
     let open = Open { utterance: UtteranceId(2), audio: Vec::new(), speech_ms: None, due: None };
     let mut listener = Listener { ears, reports: to_here, at: 0, expected: None, open: Some(open) };
     let heard =

@@ -90,14 +90,19 @@ async fn each_refusal_has_its_reason() {
     ] {
         let error = under(&format!("status={status}")).await.ended.unwrap_err();
         assert_eq!(error.why, why, "{error}");
-        assert!(error.detail.contains(&status.to_string()) && error.detail.contains("request req_"), "{error}");
+        assert!(
+            error.detail.contains(&status.to_string()) && error.detail.contains("request req_"),
+            "{error}"
+        );
     }
     let fakes = FakeVendors::start().await;
     let client = Speech::new(options(&fakes, KEY)).unwrap();
-    let body = json!({"error": {"code": "insufficient_quota", "message": format!("{KEY} is empty")}}).to_string();
+    let body =
+        json!({"error": {"code": "insufficient_quota", "message": format!("{KEY} is empty")}}).to_string();
     let error = client.0.refused(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), body.as_bytes());
     assert_eq!((error.why, &*error.detail), (Failure::Unpaid, "status 429, insufficient_quota: … is empty"));
-    let flat = client.0.refused(StatusCode::BAD_REQUEST, &HeaderMap::new(), br#"{"message":"flat","code":400}"#);
+    let flat =
+        client.0.refused(StatusCode::BAD_REQUEST, &HeaderMap::new(), br#"{"message":"flat","code":400}"#);
     assert_eq!(flat.detail, "status 400: flat");
 }
 
@@ -155,7 +160,9 @@ fn any_split_of_the_bytes_gives_the_same_samples_with_a_head_or_without() {
 
 #[test]
 fn what_is_no_samples_is_not_played() {
-    for bytes in [&b"<html><body>Bad gateway</body></html>"[..], b"{\"error\": 5}", b"ID3\x04\0\0\0\0\0\0\0\0"] {
+    for bytes in
+        [&b"<html><body>Bad gateway</body></html>"[..], b"{\"error\": 5}", b"ID3\x04\0\0\0\0\0\0\0\0"]
+    {
         let mut pcm = Pcm::default();
         let taken = pcm.take(bytes).and_then(|_| pcm.finish());
         assert_eq!(taken.unwrap_err().why, Failure::Malformed, "{bytes:?}");

@@ -1,0 +1,94 @@
+//! The ears and voices that the settings name, in their order.
+
+use std::sync::Arc;
+
+use offhook_engine::speech::TextToSpeech;
+use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
+
+use super::hearing;
+use super::local::{LocalEars, LocalVoice};
+use crate::integrations::deepgram::{self, Deepgram};
+use crate::integrations::openai::speech::{self, Speech};
+use crate::integrations::vendor::{Ears, Voice};
+use crate::settings::{EarsChoice, Secret, Settings, VendorSettings, VoiceChoice};
+
+/// The model that speaks by OpenAI's protocol, where none is named.
+const OPENAI_SPEECH: &str = "gpt-4o-mini-tts";
+/// The voice that speaks by OpenAI's protocol, where none is named.
+const OPENAI_VOICE: &str = "alloy";
+
+/// Who listens, in order; none if the settings name nobody. A recogniser of this machine that is not installed is done without.
+/// An error says what to do.
+pub fn ears(settings: &Settings) -> Result<Vec<Arc<dyn Ears>>, String> {
+    let vendors = &settings.vendors;
+    let mut ears: Vec<Arc<dyn Ears>> = Vec::new();
+    for choice in &vendors.ears {
+        ears.push(match choice {
+            EarsChoice::Deepgram => Arc::new(nova(&vendors.deepgram)?),
+            EarsChoice::Flux | EarsChoice::OpenAi => return Err("not yet".into()),
+            EarsChoice::Local => {
+                let recogniser = match Pocketsphinx::load() {
+                    Ok(recogniser) => recogniser,
+                    Err(error) => {
+                        tracing::warn!(%error, "no recogniser on this machine: the others stand alone");
+                        continue;
+                    }
+                };
+                let suppress_noise = settings.noise_suppression;
+                Arc::new(LocalEars(Box::new(move || {
+                    hearing(Box::new(recogniser.recogniser()), suppress_noise)
+                })))
+            }
+        });
+    }
+    Ok(ears)
+}
+
+/// Who speaks, in order; none if the settings name nobody. `local` is the last in any case.
+pub fn voices(settings: &Settings, local: Arc<dyn TextToSpeech>) -> Result<Vec<Arc<dyn Voice>>, String> {
+    let vendors = &settings.vendors;
+    let mut voices: Vec<Arc<dyn Voice>> = Vec::new();
+    // Nobody is asked after the one that is always there.
+    for choice in vendors.voices.iter().take_while(|choice| **choice != VoiceChoice::Local) {
+        voices.push(match choice {
+            VoiceChoice::OpenAi => Arc::new(openai_speech(&vendors.openai)?),
+            VoiceChoice::ElevenLabs | VoiceChoice::Cartesia | VoiceChoice::Google => {
+                return Err("not yet".into());
+            }
+            VoiceChoice::Local => break,
+        });
+    }
+    if !voices.is_empty() {
+        voices.push(Arc::new(LocalVoice(local)));
+    }
+    Ok(voices)
+}
+
+/// The key, or what stands for one with a server that wants none.
+fn key(vendor: &VendorSettings) -> Secret {
+    vendor.key.clone().unwrap_or_else(|| Secret::new("none"))
+}
+
+fn option(vendor: &VendorSettings, name: &str, default: &str) -> String {
+    vendor.option(name).unwrap_or(default).to_owned()
+}
+
+fn nova(vendor: &VendorSettings) -> Result<Deepgram, String> {
+    let default = deepgram::Options::new(vendor.base.clone(), key(vendor));
+    Deepgram::new(deepgram::Options {
+        model: option(vendor, "model", &default.model),
+        language: option(vendor, "language", &default.language),
+        ..default
+    })
+}
+
+fn openai_speech(vendor: &VendorSettings) -> Result<Speech, String> {
+    Speech::new(speech::Options {
+        base: vendor.base.clone(),
+        key: vendor.key.clone(),
+        model: option(vendor, "speech_model", OPENAI_SPEECH),
+        voice: option(vendor, "voice", OPENAI_VOICE),
+        instructions: None,
+        speed: None,
+    })
+}
