@@ -6,6 +6,7 @@
 mod agent;
 mod layers;
 mod otlp;
+mod transfers;
 mod values;
 mod vendors;
 
@@ -24,6 +25,7 @@ pub use agent::{
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
 pub use otlp::{OtlpEndpoint, OtlpHeaders};
+pub use transfers::{PhoneNumber, Transfer, TransferSettings};
 use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
 pub use vendors::{EarsChoice, SpeechVendors, VendorSettings, VoiceChoice};
@@ -54,6 +56,8 @@ pub struct Settings {
     pub speech: Speech,
     /// Who listens and speaks beside this machine, and what they need.
     pub vendors: SpeechVendors,
+    /// Who can go on with a call on the telephone.
+    pub transfers: TransferSettings,
     /// Whether noise is taken out of what the recogniser hears. Default false: it helps in steady noise, and costs elsewhere.
     pub noise_suppression: bool,
     /// How many media threads; none for one per core. Default none.
@@ -138,6 +142,7 @@ impl Settings {
             openai: OpenAiSettings::default(),
             speech: Speech::Local,
             vendors: SpeechVendors::default(),
+            transfers: TransferSettings::default(),
             noise_suppression: false,
             media_threads: None,
             log: LogLevel::Info,
@@ -197,6 +202,7 @@ impl Settings {
             openai: agent::read(&layers)?,
             speech: layers.read("speech", flags.speech.as_deref())?.unwrap_or(Speech::Local),
             vendors: vendors::read(&layers)?,
+            transfers: transfers::read(&layers)?,
             noise_suppression: layers.read::<Switch>("noise_suppression", None)?.is_some_and(|s| s.0),
             media_threads: layers.read::<Threads>("media_threads", None)?.map(|threads| threads.0),
             log: layers.read("log", flags.log.as_deref())?.unwrap_or(LogLevel::Info),
@@ -266,6 +272,7 @@ impl Settings {
         }
         agent::check(self)?;
         vendors::check(self)?;
+        transfers::check(self)?;
         check_call(&self.call)
     }
 

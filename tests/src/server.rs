@@ -31,6 +31,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the API is asked again for what is not there yet.
 const POLL: Duration = Duration::from_millis(25);
 
+/// Variables that a server reads begin so: a test sets its own.
+const SETTINGS: [&str; 8] =
+    ["OFFHOOK_", "TWILIO_", "OTEL_", "OPENAI_", "DEEPGRAM_", "ELEVENLABS_", "CARTESIA_", "GOOGLE_"];
+
 /// How many of the last lines of a server's log are shown when a test fails.
 const LOG_LINES: usize = 40;
 
@@ -99,7 +103,7 @@ fn all_of(file: &mut File) -> Vec<u8> {
 
 fn command(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary());
-    let ours = |name: &str| ["OFFHOOK_", "TWILIO_", "OTEL_"].iter().any(|prefix| name.starts_with(prefix));
+    let ours = |name: &str| SETTINGS.iter().any(|prefix| name.starts_with(prefix));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(ours) {
             command.env_remove(name);
@@ -222,6 +226,11 @@ impl Server {
     /// True while it runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it is ours").is_none()
+    }
+
+    /// What it logged so far, line by line.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("nobody panics with the log").clone()
     }
 
     /// The number of its process.

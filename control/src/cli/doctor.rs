@@ -228,7 +228,7 @@ fn agent(settings: &Settings) -> Finding {
     let asked = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        let model = Model::new(openai, Waits::default(), runtime.handle().clone())?;
+        let model = Model::new(openai, &settings.transfers.to, Waits::default(), runtime.handle().clone())?;
         let begun = Instant::now();
         Ok::<_, String>(runtime.block_on(model.check()).map(|()| begun.elapsed()))
     };

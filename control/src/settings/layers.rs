@@ -8,6 +8,7 @@ use std::str::FromStr;
 use offhook_engine::call::CallSettings;
 use serde::Deserialize;
 
+use super::transfers::TransferTable;
 use super::values::{Address, Hosts, Secret};
 use super::{DEFAULT_FILE, FallbackModel, Flags, SettingsError, ToolSettings};
 
@@ -58,6 +59,9 @@ pub(super) struct File {
     busy_redirect: Option<String>,
     otlp_endpoint: Option<String>,
     otlp_headers: Option<String>,
+    fallback_number: Option<String>,
+    #[serde(default)]
+    transfers: Vec<TransferTable>,
     #[serde(default)]
     fallback_models: Vec<FallbackTable>,
     #[serde(default)]
@@ -136,6 +140,7 @@ impl File {
             "busy_redirect" => self.busy_redirect.clone(),
             "otlp_endpoint" => self.otlp_endpoint.clone(),
             "otlp_headers" => self.otlp_headers.clone(),
+            "fallback_number" => self.fallback_number.clone(),
             "ears" => self.ears.clone(),
             "voices" => self.voices.clone(),
             "voice_first_ms" => self.voice_first_ms.map(|number| number.to_string()),
@@ -309,6 +314,15 @@ impl Layers<'_> {
             })
         };
         self.file.fallback_models.iter().map(read).collect()
+    }
+
+    pub(super) fn transfers(&self) -> &[TransferTable] {
+        &self.file.transfers
+    }
+
+    /// What errors call the file.
+    pub(super) fn file_name(&self) -> impl std::fmt::Display + '_ {
+        self.file.path.display()
     }
 
     pub(super) fn tools(&self) -> Vec<ToolSettings> {

@@ -26,7 +26,7 @@ use crate::integrations::openai::chat::Asking;
 use crate::integrations::openai::{Chat, Reply, Waits};
 use crate::integrations::tools::Tools;
 use crate::integrations::vendor::VendorError;
-use crate::settings::OpenAiSettings;
+use crate::settings::{OpenAiSettings, Transfer};
 use history::History;
 
 /// How often in one turn a model may use tools before it has to answer.
@@ -35,6 +35,9 @@ const ROUNDS: usize = 4;
 /// What a model is told that goes on where another one broke off.
 const GO_ON: &str = "[The line broke in the middle of your answer. Go on with the very next word, as if nothing had happened, and \
     repeat nothing.]";
+
+/// What is written down of a call that is put through: to whom.
+pub const TRANSFERRED_TO: &str = "transferred_to";
 
 /// After the agent's turn, the caller may speak, or press keys up to `#` or a pause.
 const LISTEN: Then = Then::Listen { keys_max: 20 };
@@ -74,7 +77,13 @@ impl TokenCounts {
 
 impl Model {
     /// A model by the settings, which is asked on `runtime`. An error says what to do.
-    pub fn new(settings: &OpenAiSettings, waits: Waits, runtime: Handle) -> Result<Self, String> {
+    /// `transfers`: whom it may put calls through to.
+    pub fn new(
+        settings: &OpenAiSettings,
+        transfers: &[Transfer],
+        waits: Waits,
+        runtime: Handle,
+    ) -> Result<Self, String> {
         if settings.base.is_exposed() && settings.key.is_some() {
             tracing::warn!(
                 base = %settings.base, "the model is asked without TLS: whoever is on the way there can read the key"
@@ -109,7 +118,7 @@ impl Model {
             .collect::<Result<_, String>>()?;
         Ok(Self {
             chats: Places::new(Part::Agent, chats),
-            tools: Tools::new(&settings.tools)?,
+            tools: Tools::new(&settings.tools, transfers)?,
             prompt: settings.prompt.clone(),
             greeting: settings.greeting.clone(),
             runtime,
@@ -236,6 +245,10 @@ impl ModelAgent {
                 let outcome = model.tools.call(call).await;
                 self.history.answered(count - 1 - place, outcome.text);
                 ends |= outcome.ends_call;
+                if let Some(value) = outcome.transfers_to {
+                    // Whatever the caller hears of it: it is what was decided.
+                    let _ = out.act(AgentAction::Record { key: TRANSFERRED_TO.into(), value });
+                }
             }
             if ends && said {
                 break;

@@ -21,7 +21,7 @@ fn model(fake: &Fake, change: impl FnOnce(&mut OpenAiSettings)) -> Arc<Model> {
     };
     change(&mut settings);
     let waits = Waits { connect: LONG, first: LONG, next: LONG };
-    Arc::new(Model::new(&settings, waits, Handle::current()).unwrap())
+    Arc::new(Model::new(&settings, &[], waits, Handle::current()).unwrap())
 }
 
 /// Passes on what is said.

@@ -195,7 +195,7 @@ impl Answering {
 
 /// The model that the settings name. Whether it can be asked, the log tells soon.
 fn model(settings: &Settings) -> Result<Arc<Model>, String> {
-    let model = Arc::new(Model::new(&settings.openai, Waits::default(), runtime()?)?);
+    let model = Arc::new(Model::new(&settings.openai, &settings.transfers.to, Waits::default(), runtime()?)?);
     model.check_soon();
     Ok(model)
 }

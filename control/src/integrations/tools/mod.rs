@@ -1,4 +1,4 @@
-//! What a model may do: end the call, and what the operator declared.
+//! What a model may do: end the call, put it through to somebody, and what the operator declared.
 //!
 //! A model's arguments are checked against the tool's schema before anything is done with them. Whatever goes wrong is told to
 //! the model, which can say so to the caller or try otherwise.
@@ -13,12 +13,14 @@ use serde_json::{Value, json};
 
 use super::http::{HttpClient, Limits};
 use super::openai::ToolCall;
-use crate::settings::{ToolMethod, ToolSettings};
+use crate::settings::{ToolMethod, ToolSettings, Transfer};
 
 /// Bytes of a tool's answer: what a model can make use of in a conversation.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// How long a tool may take at most: longer than that nobody waits in silence.
 const TIMEOUT_MS_MAX: u32 = 10_000;
+/// The tool that puts the call through.
+const TRANSFER: &str = "transfer_call";
 /// The tool that ends the call.
 const END_CALL: &str = "end_call";
 
@@ -27,6 +29,8 @@ const END_CALL: &str = "end_call";
 pub struct Tools {
     client: HttpClient,
     declared: Vec<Declared>,
+    /// The names of those whom a call may be put through to.
+    transfers: Vec<String>,
     offered: Vec<Value>,
 }
 
@@ -43,17 +47,30 @@ pub struct Outcome {
     pub text: String,
     /// True if the call is to end after this turn.
     pub ends_call: bool,
+    /// Whom it is to be put through to then.
+    pub transfers_to: Option<String>,
 }
 
 impl Tools {
     /// Checks what was declared. An error names the tool and what is wrong with it.
-    pub fn new(declared: &[ToolSettings]) -> Result<Self, String> {
+    pub fn new(declared: &[ToolSettings], transfers: &[Transfer]) -> Result<Self, String> {
         let client = HttpClient::new().map_err(|error| error.to_string())?;
         let mut offered = vec![described(
             END_CALL,
             "Ends the telephone call. Say goodbye in the same turn.",
             &json!({"type": "object", "properties": {}}),
         )];
+        if !transfers.is_empty() {
+            let names: Vec<_> = transfers.iter().map(|transfer| transfer.name.as_str()).collect();
+            let who =
+                transfers.iter().map(|transfer| format!(" {}: {}", transfer.name, transfer.description));
+            let text = format!(
+                "Puts the caller through to somebody on the telephone. Say so in the same turn.{}",
+                who.collect::<String>()
+            );
+            let to = json!({"type": "object", "properties": {"to": {"type": "string", "enum": names}}, "required": ["to"]});
+            offered.push(described(TRANSFER, &text, &to));
+        }
         let mut tools = Vec::new();
         for settings in declared {
             let fault = |what: String| format!("the tool {:?} cannot be used: {what}", settings.name);
@@ -85,7 +102,8 @@ impl Tools {
             offered.push(described(&settings.name, &settings.description, &settings.parameters));
             tools.push(Declared { settings: settings.clone(), headers });
         }
-        Ok(Self { client, declared: tools, offered })
+        let transfers = transfers.iter().map(|transfer| transfer.name.clone()).collect();
+        Ok(Self { client, declared: tools, transfers, offered })
     }
 
     /// As a model is told of them.
@@ -97,7 +115,10 @@ impl Tools {
     pub async fn call(&self, call: &ToolCall) -> Outcome {
         if call.name == END_CALL {
             let text = "The call ends once the caller has heard what you said and say.".into();
-            return Outcome { text, ends_call: true };
+            return Outcome { text, ends_call: true, transfers_to: None };
+        }
+        if call.name == TRANSFER && !self.transfers.is_empty() {
+            return self.transfer(&call.arguments);
         }
         let answer = match self.declared.iter().find(|tool| tool.settings.name == call.name) {
             Some(tool) => self.ask(tool, &call.arguments).await,
@@ -107,7 +128,21 @@ impl Tools {
             tracing::warn!(tool = %call.name, %error, "a tool of the agent failed");
             json!({ "error": error }).to_string()
         });
-        Outcome { text, ends_call: false }
+        Outcome { text, ends_call: false, transfers_to: None }
+    }
+
+    fn transfer(&self, arguments: &str) -> Outcome {
+        let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
+        match arguments["to"].as_str().filter(|to| self.transfers.iter().any(|name| name == to)) {
+            Some(to) => {
+                let text = "The caller is put through once they have heard what you said and say.".into();
+                Outcome { text, ends_call: true, transfers_to: Some(to.to_owned()) }
+            }
+            None => {
+                let error = format!("to must be one of: {}", self.transfers.join(", "));
+                Outcome { text: json!({ "error": error }).to_string(), ends_call: false, transfers_to: None }
+            }
+        }
     }
 
     async fn ask(&self, tool: &Declared, arguments: &str) -> Result<String, String> {
@@ -177,7 +212,7 @@ mod tests {
             ("name = 'a'\nurl = 'http://a/'\nheaders = { 'a b' = 'c' }", "header"),
             ("name = 'a'\nurl = 'http://a/'\nparameters = { oneOf = [] }", "parameters.oneOf"),
         ] {
-            let text = Tools::new(&[tool(toml)]).unwrap_err();
+            let text = Tools::new(&[tool(toml)], &[]).unwrap_err();
             assert!(text.contains(wanted), "{text}");
         }
     }
@@ -186,7 +221,7 @@ mod tests {
     async fn arguments_that_do_not_fit_reach_nobody_and_the_model_is_told() {
         let tools = Tools::new(&[tool(
             "name = 'book'\nurl = 'http://127.0.0.1:1/'\nparameters = { type = 'object', required = ['day'] }",
-        )])
+        )], &[])
         .unwrap();
         let call = |name: &str, arguments: &str| ToolCall {
             id: "1".into(),
@@ -204,6 +239,34 @@ mod tests {
             assert!(outcome.text.contains(wanted) && !outcome.ends_call, "{}", outcome.text);
         }
         assert!(tools.call(&call("end_call", "{}")).await.ends_call);
+    }
+
+    #[tokio::test]
+    async fn a_call_is_put_through_only_to_whom_the_operator_named() {
+        let sales = Transfer {
+            name: "sales".into(),
+            description: "Whoever wants to buy.".into(),
+            number: "+15005550006".parse().unwrap(),
+        };
+        let tools = Tools::new(&[], &[sales]).unwrap();
+        let offered = tools.offered()[1]["function"].to_string();
+        assert!(
+            offered.contains("sales: Whoever wants to buy.") && !offered.contains("5550006"),
+            "{offered}"
+        );
+        let call = |arguments: &str| ToolCall {
+            id: "1".into(),
+            name: "transfer_call".into(),
+            arguments: arguments.into(),
+        };
+        let outcome = tools.call(&call("{\"to\": \"sales\"}")).await;
+        assert_eq!((outcome.ends_call, outcome.transfers_to.as_deref()), (true, Some("sales")));
+        for bad in ["{\"to\": \"+15005550099\"}", "{}", "to sales"] {
+            let outcome = tools.call(&call(bad)).await;
+            assert!(!outcome.ends_call && outcome.transfers_to.is_none());
+            assert!(outcome.text.contains("one of: sales"), "{}", outcome.text);
+        }
+        assert_eq!(Tools::new(&[], &[]).unwrap().offered().len(), 1);
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::systems::twiml;
 /// Where the call's audio goes, below the system's base.
 const STREAM_PATH: &str = "/api/callbot/audio-stream";
 
+/// Where the carrier asks what to do once that is over, below the system's base.
+const AFTER_PATH: &str = "/api/callbot/after-stream";
+
 /// A call comes in
 ///
 /// The carrier's webhook: answered with TwiML that streams the call to the media socket, with a token that opens it. A call
@@ -77,7 +80,12 @@ pub(super) async fn handle(
     })?;
     tracing::info!(call_id = %call, carrier_call_id, "call announced");
     let url = webhook.seen.socket(&format!("{}{STREAM_PATH}", arrival.base));
-    Ok(xml(twiml::stream(&url, &[("token", &token)])))
+    let after = app
+        .settings
+        .transfers
+        .is_any()
+        .then(|| webhook.seen.origin(&format!("{}{AFTER_PATH}", arrival.base)));
+    Ok(xml(twiml::stream(&url, after.as_deref(), &[("token", &token)])))
 }
 
 fn xml(text: String) -> impl IntoResponse {

@@ -1,5 +1,6 @@
 //! Callbot, the system at the root: a carrier's webhooks, its media socket, the log, health and status.
 
+mod after_stream;
 mod audio_stream;
 mod call_status;
 mod health;
@@ -105,6 +106,7 @@ fn open(app: &Arc<App>) -> Routes {
     let webhooks = OpenApiRouter::new()
         .routes(routes!(incoming_call::handle))
         .routes(routes!(call_status::handle))
+        .routes(routes!(after_stream::handle))
         .route_layer(middleware::from_fn_with_state(app.clone(), webhook::check));
     OpenApiRouter::with_openapi(MediaMessages::openapi())
         .merge(webhooks)

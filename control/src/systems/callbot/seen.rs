@@ -57,11 +57,21 @@ impl Seen {
     /// The URL of a media socket at `path`. Where nothing tells, it is asked for as `wss`, but on this machine itself, which
     /// has no certificate.
     pub(super) fn socket(&self, path: &str) -> String {
+        let scheme = if self.is_secure() { "wss" } else { "ws" };
+        format!("{scheme}://{}{path}", self.authority)
+    }
+
+    /// The URL of a webhook at `path`, likewise.
+    pub(super) fn origin(&self, path: &str) -> String {
+        let scheme = if self.is_secure() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.authority)
+    }
+
+    fn is_secure(&self) -> bool {
         let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, port)| {
             if port.contains(']') { self.authority.as_str() } else { host }
         });
         let loopback = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-        let scheme = if self.tls.unwrap_or(!loopback) { "wss" } else { "ws" };
-        format!("{scheme}://{}{path}", self.authority)
+        self.tls.unwrap_or(!loopback)
     }
 }

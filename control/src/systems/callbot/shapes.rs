@@ -67,6 +67,19 @@ pub struct CallStatusForm {
     pub sequence_number: u32,
 }
 
+/// A call's stream is over.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(examples(json!({ "CallSid": "CA00000000000000000000000000000001", "CallStatus": "in-progress" })))]
+pub struct AfterStreamForm {
+    /// The carrier's name for the call: at most 256 characters.
+    #[schema(max_length = 256)]
+    pub call_sid: String,
+    /// `in-progress`; other words are passed over.
+    #[schema(required = false, max_length = 256)]
+    pub call_status: String,
+}
+
 /// The schemas of the media socket's messages: no request or answer has them as its body.
 #[derive(Debug, OpenApi)]
 #[openapi(components(schemas(CarrierMessage, BotMessage)))]
