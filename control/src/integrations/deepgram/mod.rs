@@ -7,6 +7,7 @@
 //! <https://developers.deepgram.com/reference>, by deepgram-sdk 7.17.0, the API description of 2026-07 and the Rust SDK 0.9.1,
 //! read 2026-11.
 
+mod flux;
 mod line;
 mod listen;
 mod results;
@@ -34,6 +35,7 @@ use super::vendor::{CONNECT, VendorError};
 use crate::settings::{BaseUrl, Secret};
 use line::Line;
 
+pub use flux::{Flux, Options as FluxOptions};
 pub use listen::{Deepgram, Options};
 
 /// Bytes of 8 kHz µ-law in one second.

@@ -11,7 +11,7 @@
 use serde::Deserialize;
 
 /// Vendors count audio in frames of their own: two ends that are so near are the same, in seconds.
-const NEAR: f64 = 0.05;
+pub(super) const NEAR: f64 = 0.05;
 
 /// What a message is.
 #[derive(Debug, PartialEq)]

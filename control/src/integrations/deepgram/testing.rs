@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use offhook_codecs::g711;
 use offhook_engine::call::UtteranceId;
+use offhook_fixtures::vendors::{Asked, FakeVendors};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -31,6 +32,18 @@ pub(super) fn ulaw(stretches: &[(bool, usize)]) -> Vec<u8> {
         audio.extend((0..ms * 8).map(|n| g711::linear_to_ulaw(((n as f32 * step).sin() * amplitude) as i16)));
     }
     audio
+}
+
+/// The only request, once its socket has ended.
+pub(super) async fn only_request(fakes: &FakeVendors) -> Asked {
+    for _ in 0..500 {
+        let mut all = fakes.requests();
+        if all.len() == 1 && all[0].ended.is_some() {
+            return all.remove(0);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the socket did not end: {:?}", fakes.requests());
 }
 
 /// A call that is listened to.

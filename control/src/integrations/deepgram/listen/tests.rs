@@ -1,8 +1,8 @@
 use offhook_fixtures::vendors::faults::Fault;
-use offhook_fixtures::vendors::{Asked, BAD_KEY, FakeVendors, Limits, Message, Vendor};
+use offhook_fixtures::vendors::{BAD_KEY, FakeVendors, Limits, Message, Vendor};
 use serde_json::{Value, json};
 
-use super::super::testing::{Call, Server};
+use super::super::testing::{Call, Server, only_request, ulaw};
 use super::*;
 
 const KEY: &str = "0123456789abcdef";
@@ -21,18 +21,6 @@ fn options(fakes: &FakeVendors) -> Options {
 
 fn call(options: Options) -> Call {
     Call::begin(Deepgram::new(options).unwrap())
-}
-
-/// The only request, once its socket has ended.
-async fn only_request(fakes: &FakeVendors) -> Asked {
-    for _ in 0..500 {
-        let mut all = fakes.requests();
-        if all.len() == 1 && all[0].ended.is_some() {
-            return all.remove(0);
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the socket did not end: {:?}", fakes.requests());
 }
 
 #[tokio::test]
@@ -85,7 +73,7 @@ async fn a_replay_is_sent_in_messages_of_100_ms() {
     let fakes = fakes().await;
     let mut call = call(options(&fakes));
     call.starts(1).await;
-    call.did(Caller::Audio(super::super::testing::ulaw(&[(true, 1_000), (false, 100)]))).await;
+    call.did(Caller::Audio(ulaw(&[(true, 1_000), (false, 100)]))).await;
     call.ends(1).await;
     assert_eq!(call.last_words_of(1).await, "one two");
     call.hang_up().await.unwrap();
