@@ -16,6 +16,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+/// Who asks.
+pub(super) const AGENT: &str = concat!("offhook/", env!("CARGO_PKG_VERSION"));
+
 /// How long a connection may wait for its next request.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -129,8 +132,7 @@ impl HttpClient {
 
 /// With the name of who asks, unless it has one.
 fn named(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
-    let agent = HeaderValue::from_static(concat!("offhook/", env!("CARGO_PKG_VERSION")));
-    request.headers_mut().entry(USER_AGENT).or_insert(agent);
+    request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
     request
 }
 

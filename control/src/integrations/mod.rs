@@ -1,8 +1,10 @@
 //! Outside services that the control plane asks: one file or folder per service, one HTTP client and one way to open a
 //! WebSocket for all of them.
 
+mod contexts;
 pub mod deepgram;
 pub mod dial;
+pub mod elevenlabs;
 pub mod http;
 pub mod openai;
 pub mod otlp;

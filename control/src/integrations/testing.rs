@@ -1,9 +1,11 @@
 //! What the tests of all voices do: have a text spoken, and look at what came.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use offhook_codecs::g711;
 use offhook_engine::call::WordStart;
+use offhook_fixtures::vendors::{Asked, FakeVendors, Limits};
 
 use super::vendor::{Spoken, VendorError, VoiceLine};
 
@@ -63,4 +65,28 @@ pub(super) async fn cancelled(line: &mut dyn VoiceLine, text: &str, with_audio: 
         ended = line.speak(text, &mut spoken) => panic!("ended before it was dropped: {ended:?}"),
         () = wanted => {}
     }
+}
+
+/// All requests of the fakes, once each of them has ended.
+pub(super) async fn ended(fakes: &FakeVendors) -> Vec<Asked> {
+    for _ in 0..1_000 {
+        let requests = fakes.requests();
+        if requests.iter().all(|asked| asked.ended.is_some()) {
+            return requests;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not all have ended: {:?}", fakes.requests());
+}
+
+/// The fakes once more, at an address where some have just been dropped.
+pub(super) async fn again(address: SocketAddr) -> FakeVendors {
+    for _ in 0..1_000 {
+        match FakeVendors::listen(address, Limits::default()).await {
+            Ok(fakes) => return fakes,
+            // The port is free once their task has ended.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    panic!("{address} does not become free");
 }
