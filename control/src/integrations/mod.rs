@@ -1,6 +1,7 @@
 //! Outside services that the control plane asks: one file or folder per service, one HTTP client and one way to open a
 //! WebSocket for all of them.
 
+pub mod cartesia;
 mod contexts;
 pub mod deepgram;
 pub mod dial;
