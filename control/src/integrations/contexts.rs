@@ -237,9 +237,8 @@ impl Drop for Cancelling {
 /// Opens a socket; also what it is called.
 pub(super) async fn open<D: Dialect>(dialect: &D) -> Result<(Socket, Option<String>), VendorError> {
     let tls = TlsConnector::from(Arc::new(TLS.clone()));
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MESSAGE_MAX))
-        .max_frame_size(Some(MESSAGE_MAX));
+    let config =
+        WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
     let dialled = timeout(CONNECT, dial(dialect.handshake()?, &tls, config)).await;
     match dialled.map_err(|_| no_connection())? {
         Ok((socket, headers)) => {

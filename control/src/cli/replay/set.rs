@@ -138,6 +138,7 @@ mod tests {
         for (key, value) in &table {
             let value = match value {
                 Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+                Value::String(text) => text.clone(),
                 value => value.to_string(),
             };
             assert_eq!(set(&[&format!("{key}={value}")]), Ok(CallSettings::default()), "{key}");

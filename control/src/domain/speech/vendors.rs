@@ -7,13 +7,19 @@ use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 
 use super::hearing;
 use super::local::{LocalEars, LocalVoice};
-use crate::integrations::deepgram::{self, Deepgram};
+use crate::integrations::cartesia::{self, Cartesia};
+use crate::integrations::deepgram::{self, Deepgram, Flux, FluxOptions};
+use crate::integrations::elevenlabs::{self, ElevenLabs, Transport};
 use crate::integrations::openai::speech::{self, Speech};
 use crate::integrations::vendor::{Ears, Voice};
 use crate::settings::{EarsChoice, Secret, Settings, VendorSettings, VoiceChoice};
 
 /// The model that speaks by OpenAI's protocol, where none is named.
 const OPENAI_SPEECH: &str = "gpt-4o-mini-tts";
+/// The model of ElevenLabs that speaks where none is named: the one that begins soonest.
+const ELEVENLABS_MODEL: &str = "eleven_flash_v2_5";
+/// The model of Cartesia that speaks where none is named.
+const CARTESIA_MODEL: &str = "sonic-3";
 /// The voice that speaks by OpenAI's protocol, where none is named.
 const OPENAI_VOICE: &str = "alloy";
 
@@ -25,7 +31,8 @@ pub fn ears(settings: &Settings) -> Result<Vec<Arc<dyn Ears>>, String> {
     for choice in &vendors.ears {
         ears.push(match choice {
             EarsChoice::Deepgram => Arc::new(nova(&vendors.deepgram)?),
-            EarsChoice::Flux | EarsChoice::OpenAi => return Err("not yet".into()),
+            EarsChoice::Flux => Arc::new(flux(&vendors.deepgram)?),
+            EarsChoice::OpenAi => return Err("not yet".into()),
             EarsChoice::Local => {
                 let recogniser = match Pocketsphinx::load() {
                     Ok(recogniser) => recogniser,
@@ -52,9 +59,9 @@ pub fn voices(settings: &Settings, local: Arc<dyn TextToSpeech>) -> Result<Vec<A
     for choice in vendors.voices.iter().take_while(|choice| **choice != VoiceChoice::Local) {
         voices.push(match choice {
             VoiceChoice::OpenAi => Arc::new(openai_speech(&vendors.openai)?),
-            VoiceChoice::ElevenLabs | VoiceChoice::Cartesia | VoiceChoice::Google => {
-                return Err("not yet".into());
-            }
+            VoiceChoice::ElevenLabs => Arc::new(elevenlabs(&vendors.elevenlabs)?),
+            VoiceChoice::Cartesia => Arc::new(cartesia(&vendors.cartesia)?),
+            VoiceChoice::Google => return Err("not yet".into()),
             VoiceChoice::Local => break,
         });
     }
@@ -79,6 +86,46 @@ fn nova(vendor: &VendorSettings) -> Result<Deepgram, String> {
         model: option(vendor, "model", &default.model),
         language: option(vendor, "language", &default.language),
         ..default
+    })
+}
+
+fn flux(vendor: &VendorSettings) -> Result<Flux, String> {
+    let default = FluxOptions::new(vendor.base.clone(), key(vendor));
+    let language = vendor.option("language").map(str::to_owned);
+    let model = option(vendor, "flux_model", &default.model);
+    // Only the model of many languages takes hints.
+    let language_hints = language.filter(|_| model.ends_with("multi")).into_iter().collect();
+    Flux::new(FluxOptions { model, language_hints, ..default })
+}
+
+fn elevenlabs(vendor: &VendorSettings) -> Result<ElevenLabs, String> {
+    let transport = match vendor.option("transport") {
+        None | Some("socket") => Transport::Socket,
+        Some("http") => Transport::Http,
+        Some(other) => {
+            return Err(format!("OFFHOOK_ELEVENLABS_TRANSPORT is {other:?}: write socket, or http"));
+        }
+    };
+    ElevenLabs::new(elevenlabs::Options {
+        base: vendor.base.clone(),
+        key: key(vendor),
+        voice: option(vendor, "voice", ""),
+        model: option(vendor, "model", ELEVENLABS_MODEL),
+        language: vendor.option("language").map(str::to_owned),
+        speed: None,
+        transport,
+    })
+}
+
+fn cartesia(vendor: &VendorSettings) -> Result<Cartesia, String> {
+    Cartesia::new(cartesia::Options {
+        base: vendor.base.clone(),
+        key: key(vendor),
+        version: option(vendor, "version", cartesia::VERSION),
+        voice: option(vendor, "voice", ""),
+        model: option(vendor, "model", CARTESIA_MODEL),
+        language: vendor.option("language").map(str::to_owned),
+        speed: None,
     })
 }
 

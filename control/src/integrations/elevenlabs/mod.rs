@@ -77,7 +77,8 @@ struct Client {
 impl ElevenLabs {
     /// A voice with connections of its own. An error says what to do.
     pub fn new(options: Options) -> Result<Self, String> {
-        let is_id = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let is_id =
+            |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if !is_id(&options.voice) {
             return Err("the voice is not an id, such as 21m00Tcm4TlvDq8ikWAM".into());
         }
@@ -108,7 +109,8 @@ impl Client {
     /// A key may be for speech alone, and not see its own account: what any key may see is the models.
     async fn check(&self) -> Result<(), VendorError> {
         let request = Request::get(self.options.base.of("/v1/models")).header(KEY, self.key.clone());
-        let request = request.body(Full::new(Bytes::new())).expect("a checked base and a fixed path are a URL");
+        let request =
+            request.body(Full::new(Bytes::new())).expect("a checked base and a fixed path are a URL");
         let answer = self.http.send(request, CHECK).await.map_err(|error| of_http(&error))?;
         match answer.status.is_success() {
             true => Ok(()),
@@ -140,16 +142,25 @@ impl Client {
 /// What a code means, whatever the status: of an empty account, the status was 401 for long.
 fn of_code(code: &str) -> Option<Failure> {
     Some(match code {
-        "quota_exceeded" | "insufficient_credits" | "payment_required" | "subscription_required" => Failure::Unpaid,
-        "invalid_api_key" | "missing_api_key" | "unauthorized" | "authentication_error"
-        | "insufficient_permissions" | "detected_unusual_activity" => Failure::Unauthorised,
+        "quota_exceeded" | "insufficient_credits" | "payment_required" | "subscription_required" => {
+            Failure::Unpaid
+        }
+        "invalid_api_key"
+        | "missing_api_key"
+        | "unauthorized"
+        | "authentication_error"
+        | "insufficient_permissions"
+        | "detected_unusual_activity" => Failure::Unauthorised,
         "rate_limit_exceeded"
         | "concurrent_limit_exceeded"
         | "too_many_concurrent_requests"
         | "system_busy"
         | "max_active_conversations" => Failure::Busy,
         "internal_error" | "service_unavailable" | "maintenance" => Failure::Faulty,
-        "voice_access_denied" | "model_access_denied" | "feature_not_available" | "voice_not_found"
+        "voice_access_denied"
+        | "model_access_denied"
+        | "feature_not_available"
+        | "voice_not_found"
         | "model_not_found" => Failure::Refused,
         "input_timeout_exceeded" => Failure::BrokenOff,
         _ => return None,

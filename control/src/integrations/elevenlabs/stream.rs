@@ -42,11 +42,7 @@ impl VoiceLine for Line {
 }
 
 impl Client {
-    async fn stream(
-        &self,
-        text: &str,
-        spoken: &mut (dyn FnMut(Spoken) + Send),
-    ) -> Result<(), VendorError> {
+    async fn stream(&self, text: &str, spoken: &mut (dyn FnMut(Spoken) + Send)) -> Result<(), VendorError> {
         let options = &self.options;
         let mut body = json!({"text": text, "model_id": options.model});
         if let Some(language) = &options.language {
@@ -135,7 +131,8 @@ impl Places<'_> {
         let starts = alignment["character_start_times_seconds"].as_array();
         let mut words: Vec<WordStart> = Vec::new();
         if let (Some(characters), Some(starts)) = (characters, starts) {
-            let starts: Vec<u32> = starts.iter().map(|start| samples(start.as_f64().unwrap_or(0.0))).collect();
+            let starts: Vec<u32> =
+                starts.iter().map(|start| samples(start.as_f64().unwrap_or(0.0))).collect();
             // From the beginning of the audio, or, where they begin anew, of this piece.
             let begin_anew = starts.first().is_some_and(|&first| first < self.latest);
             let base = if begin_anew { self.samples } else { 0 };
@@ -181,7 +178,8 @@ mod tests {
             let first = places.place(&piece(&["a", " "], &[0.0, 0.1])).unwrap();
             let second = places.place(&piece(&["b", " "], &starts)).unwrap();
             let words = [first.words, second.words].concat();
-            let places = [WordStart { text_offset: 0, sample: 0 }, WordStart { text_offset: 2, sample: 1_600 }];
+            let places =
+                [WordStart { text_offset: 0, sample: 0 }, WordStart { text_offset: 2, sample: 1_600 }];
             assert_eq!(words, places, "{starts:?}");
         }
     }

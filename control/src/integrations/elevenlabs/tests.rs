@@ -73,11 +73,14 @@ async fn a_text_has_a_context_with_the_settings_which_is_flushed_and_closed() {
     let asked = &fakes.requests()[0];
     let texts = asked.texts();
     let context = &texts[0]["context_id"];
-    assert_eq!(texts, [
-        &json!({"text": " ", "context_id": context, "voice_settings": {"speed": 1.1}}),
-        &json!({"text": "Yes. ", "context_id": context, "flush": true}),
-        &json!({"context_id": context, "close_context": true}),
-    ]);
+    assert_eq!(
+        texts,
+        [
+            &json!({"text": " ", "context_id": context, "voice_settings": {"speed": 1.1}}),
+            &json!({"text": "Yes. ", "context_id": context, "flush": true}),
+            &json!({"context_id": context, "close_context": true}),
+        ]
+    );
     assert_eq!(
         (asked.parameter("model_id"), asked.parameter("language_code")),
         (Some("eleven_flash_v2_5"), Some("en"))
@@ -174,15 +177,31 @@ fn a_code_says_more_than_a_status() {
     });
     let client = client.unwrap().0;
     for (status, body, why, detail) in [
-        (401, json!({"detail": {"status": "quota_exceeded", "message": "Empty."}}), Failure::Unpaid,
-            "status 401, quota_exceeded: Empty."),
-        (402, json!({"detail": {"type": "payment_required", "code": "insufficient_credits", "request_id": "r"}}),
-            Failure::Unpaid, "status 402, insufficient_credits (request r)"),
-        (422, json!({"detail": [{"loc": ["body"], "msg": "missing", "type": "value_error"}]}), Failure::Refused,
-            "status 422, value_error: missing"),
+        (
+            401,
+            json!({"detail": {"status": "quota_exceeded", "message": "Empty."}}),
+            Failure::Unpaid,
+            "status 401, quota_exceeded: Empty.",
+        ),
+        (
+            402,
+            json!({"detail": {"type": "payment_required", "code": "insufficient_credits", "request_id": "r"}}),
+            Failure::Unpaid,
+            "status 402, insufficient_credits (request r)",
+        ),
+        (
+            422,
+            json!({"detail": [{"loc": ["body"], "msg": "missing", "type": "value_error"}]}),
+            Failure::Refused,
+            "status 422, value_error: missing",
+        ),
         (500, json!({"detail": format!("{SECRET} broke")}), Failure::Faulty, "status 500: … broke"),
-        (403, json!({"detail": {"code": "voice_access_denied"}}), Failure::Refused,
-            "status 403, voice_access_denied"),
+        (
+            403,
+            json!({"detail": {"code": "voice_access_denied"}}),
+            Failure::Refused,
+            "status 403, voice_access_denied",
+        ),
         (502, json!("<html>"), Failure::Faulty, "status 502"),
     ] {
         let status = StatusCode::from_u16(status).unwrap();
@@ -210,15 +229,19 @@ fn both_spellings_of_every_field_are_read() {
     let alignment = json!({"chars": ["H", "i"], "charStartTimesMs": [0, 40], "charsDurationsMs": [40, 60]});
     for (context, last) in [("contextId", "isFinal"), ("context_id", "is_final")] {
         let said = client.read(&json!({"audio": "/w==", context: "c", last: true, "alignment": alignment}));
-        let [Said::Piece { piece: Piece { ulaw, marks: Marks::Characters(marks) }, .. }, Said::Ended { context }] =
-            &said.unwrap()[..]
+        let [
+            Said::Piece { piece: Piece { ulaw, marks: Marks::Characters(marks) }, .. },
+            Said::Ended { context },
+        ] = &said.unwrap()[..]
         else {
             panic!("audio and an end were said")
         };
         assert_eq!((&ulaw[..], &marks[1], &**context), (&[0xff][..], &("i".to_owned(), 320), "c"));
     }
     // What says nothing of a context, nothing new, or what nobody knows yet, does not matter.
-    for nothing in [json!({}), json!({"type": "news", "contextId": "c"}), json!({"audio": null, "contextId": "c"})] {
+    for nothing in
+        [json!({}), json!({"type": "news", "contextId": "c"}), json!({"audio": null, "contextId": "c"})]
+    {
         assert!(client.read(&nothing).unwrap().is_empty(), "{nothing}");
     }
     let bare = client.read(&json!({"audio": "", "alignment": null, "contextId": "c"})).unwrap();
@@ -230,7 +253,10 @@ fn both_spellings_of_every_field_are_read() {
 async fn what_breaks_off_gives_what_there_was_and_the_next_text_has_another_connection() {
     for transport in BOTH {
         for (fault, why) in [
-            ("close=1011@3000", if transport == Transport::Socket { Failure::Faulty } else { Failure::BrokenOff }),
+            (
+                "close=1011@3000",
+                if transport == Transport::Socket { Failure::Faulty } else { Failure::BrokenOff },
+            ),
             ("malformed@3000", Failure::Malformed),
         ] {
             let fakes = FakeVendors::start().await;

@@ -216,7 +216,7 @@ async fn whatever_goes_wrong_the_next_voice_goes_on_with_the_first_word_that_is_
         ("stalls in the middle", &[Words(4), Hang], from_four, Failure::Slow),
         (
             "is slower than speech",
-            &[Words(2), Wait(400), Words(1), Wait(550), Words(1), Wait(1_000), Words(1)],
+            &[Words(2), Wait(400), Words(1), Wait(350), Words(1), Wait(1_000), Words(1)],
             from_four,
             Failure::Slow,
         ),

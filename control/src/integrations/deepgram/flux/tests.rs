@@ -188,7 +188,8 @@ async fn words_of_a_turn_that_went_on_are_not_those_of_the_next_utterance() {
 async fn where_nobody_speaks_a_little_silence_keeps_the_connection() {
     let server = Server::start();
     let base = server.url.parse().unwrap();
-    let call = call(Options { keep_alive: Duration::from_millis(50), ..Options::new(base, Secret::new(KEY)) });
+    let call =
+        call(Options { keep_alive: Duration::from_millis(50), ..Options::new(base, Secret::new(KEY)) });
     let mut peer = server.accept().await;
     peer.send(connected()).await;
     peer.audio(3 * 640).await;
