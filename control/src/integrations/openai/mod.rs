@@ -9,6 +9,7 @@ pub(crate) mod fake;
 pub mod speech;
 mod sse;
 mod tool_calls;
+pub mod transcription;
 
 pub use chat::{Chat, Reply, Waits};
 pub use tool_calls::ToolCall;

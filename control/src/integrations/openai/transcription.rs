@@ -1,0 +1,274 @@
+//! Transcription of OpenAI's, and of servers that speak its protocol: of whole utterances, one request each.
+//!
+//! In: an utterance of 8 kHz µ-law. Out: its words, once, after it has ended; there are none before. To drop the future closes
+//! the connection. A connection is there before it is needed: one is opened at the beginning, and when an utterance begins
+//! after a long silence.
+//!
+//! <https://platform.openai.com/docs/api-reference/audio/createTranscription>, by the official SDK 3.54.0, read 2026-11.
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::http::request::Builder;
+use hyper::{Request, StatusCode};
+use offhook_codecs::g711;
+use offhook_codecs::wav::Writer;
+use offhook_engine::call::{Failure, UtteranceId};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::integrations::http::{HttpClient, Limits};
+use crate::integrations::refusal::{Told, header, of_http, of_status, sensitive};
+use crate::integrations::vendor::{CONNECT, Caller, Ears, Heard, VendorError};
+use crate::settings::{BaseUrl, Secret};
+
+/// The rate of all audio here, in Hz.
+const RATE_HZ: u32 = 8_000;
+/// Bytes of an utterance that are sent: two minutes, four times what a turn may last.
+const AUDIO_MAX: usize = 120 * RATE_HZ as usize;
+/// What is shorter is refused, so that it is filled up with silence to this length: 200 ms.
+const AUDIO_MIN: usize = RATE_HZ as usize / 5;
+/// µ-law of silence.
+const SILENCE: u8 = 0xff;
+/// Bytes of an answer: an hour of words.
+const ANSWER_MAX: usize = 256 * 1024;
+/// What a look at the key may cost. Some servers list hundreds of models.
+const CHECK: Limits = Limits { time: Duration::from_secs(4), body_bytes: 4 * 1024 * 1024 };
+/// After so long, a connection may be gone.
+const KEPT: Duration = Duration::from_secs(20);
+/// What is allowed beside [`Options::answer_within`], before other ears are asked.
+const MARGIN: Duration = Duration::from_millis(200);
+
+/// Which model, where, and how it is asked.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The server.
+    pub base: BaseUrl,
+    /// Its key, where it wants one.
+    pub key: Option<Secret>,
+    /// The model, such as `gpt-transcribe`.
+    pub model: String,
+    /// The language, as in ISO 639-1; none: the model finds out.
+    pub language: Option<String>,
+    /// Words and names that are likely.
+    pub prompt: Option<String>,
+    /// How long the words may take, from the end of the utterance on.
+    pub answer_within: Duration,
+}
+
+/// Ears that are a model's.
+#[derive(Debug)]
+pub struct Transcription {
+    client: HttpClient,
+    options: Options,
+    authorization: Option<HeaderValue>,
+}
+
+impl Transcription {
+    /// Ears for all calls. An error says what to do.
+    pub fn new(options: Options) -> Result<Self, String> {
+        let client = HttpClient::for_streams(CONNECT).map_err(|error| error.to_string())?;
+        let key = options.key.as_ref();
+        let authorization = key.map(|key| sensitive(&format!("Bearer {}", key.reveal()))).transpose()?;
+        Ok(Self { client, options, authorization })
+    }
+
+    async fn look(&self) -> Result<(), VendorError> {
+        let request = self.request(Request::get(self.options.base.of("/v1/models")), Bytes::new());
+        let answer = self.client.send(request, CHECK).await.map_err(|error| of_http(&error))?;
+        // A server without such a list is there all the same.
+        if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        Err(self.refused(answer.status, &answer.headers, &answer.body))
+    }
+
+    async fn hear(
+        &self,
+        caller: &mut mpsc::Receiver<Caller>,
+        heard: &mut (dyn FnMut(Heard) + Send),
+    ) -> Result<(), VendorError> {
+        let mut warming = Some(self.look().boxed());
+        let mut asked_at = Instant::now();
+        let mut open: Option<(UtteranceId, Vec<u8>)> = None;
+        let mut asking: Option<(UtteranceId, BoxFuture<'_, Result<String, VendorError>>)> = None;
+        loop {
+            tokio::select! {
+                biased;
+                (utterance, text) = asked(&mut asking) => {
+                    asking = None;
+                    heard(Heard { utterance, text: text?, is_final: true });
+                }
+                warm = warmed(&mut warming) => {
+                    warming = None;
+                    warm?;
+                }
+                did = caller.recv() => match did {
+                    None => return Ok(()),
+                    Some(Caller::Starts(utterance)) => {
+                        open = Some((utterance, Vec::new()));
+                        if asking.is_none() && warming.is_none() && asked_at.elapsed() > KEPT {
+                            asked_at = Instant::now();
+                            warming = Some(self.look().boxed());
+                        }
+                    }
+                    Some(Caller::Audio(ulaw)) => {
+                        if let Some((_, audio)) = &mut open {
+                            let room = AUDIO_MAX.saturating_sub(audio.len());
+                            audio.extend_from_slice(&ulaw[..ulaw.len().min(room)]);
+                        }
+                    }
+                    Some(Caller::Ends { utterance, .. }) => {
+                        let Some((_, audio)) = open.take_if(|(id, _)| *id == utterance) else { continue };
+                        if audio.is_empty() {
+                            heard(Heard { utterance, text: String::new(), is_final: true });
+                            continue;
+                        }
+                        if let Some((unanswered, _)) = asking.take() {
+                            // Nobody waits any more for the words of the one before.
+                            heard(Heard { utterance: unanswered, text: String::new(), is_final: true });
+                        }
+                        asked_at = Instant::now();
+                        asking = Some((utterance, self.transcribe(audio).boxed()));
+                    }
+                    Some(Caller::Expected(_)) => {}
+                },
+            }
+        }
+    }
+
+    async fn transcribe(&self, ulaw: Vec<u8>) -> Result<String, VendorError> {
+        #[derive(Deserialize)]
+        struct Words {
+            text: String,
+        }
+        let edge = format!("offhook-{}", uuid::Uuid::new_v4().simple());
+        let body = self.form(ulaw, &edge);
+        let builder = Request::post(self.options.base.of("/v1/audio/transcriptions"))
+            .header(CONTENT_TYPE, format!("multipart/form-data; boundary={edge}"));
+        let limits = Limits { time: self.options.answer_within, body_bytes: ANSWER_MAX };
+        let answer = self.client.send(self.request(builder, body.into()), limits).await;
+        let answer = answer.map_err(|error| of_http(&error))?;
+        if !answer.status.is_success() {
+            return Err(self.refused(answer.status, &answer.headers, &answer.body));
+        }
+        let words: Words = serde_json::from_slice(&answer.body).map_err(|_| {
+            let request = header(&answer.headers, "x-request-id");
+            let told = Told { status: None, code: "", message: "an answer without a text", request };
+            told.error(Failure::Malformed, self.options.key.as_ref())
+        })?;
+        Ok(words.text.trim().to_owned())
+    }
+
+    /// A form (RFC 7578) with the utterance as a file, between edges that are in none of it.
+    fn form(&self, ulaw: Vec<u8>, edge: &str) -> Vec<u8> {
+        let Options { model, language, prompt, .. } = &self.options;
+        let mut form = Vec::with_capacity(2 * ulaw.len() + 1_024);
+        let fields = [
+            ("model", Some(model.as_str())),
+            ("response_format", Some("json")),
+            ("language", language.as_deref()),
+            ("prompt", prompt.as_deref()),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                let head = format!("--{edge}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+                form.extend_from_slice(head.as_bytes());
+                form.extend_from_slice(value.as_bytes());
+                form.extend_from_slice(b"\r\n");
+            }
+        }
+        let head = format!(
+            "--{edge}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"utterance.wav\"\r\n\
+             Content-Type: audio/wav\r\n\r\n"
+        );
+        form.extend_from_slice(head.as_bytes());
+        form.extend_from_slice(&wav(ulaw));
+        form.extend_from_slice(format!("\r\n--{edge}--\r\n").as_bytes());
+        form
+    }
+
+    fn request(&self, mut builder: Builder, body: Bytes) -> Request<Full<Bytes>> {
+        if let Some(authorization) = &self.authorization {
+            builder = builder.header(AUTHORIZATION, authorization.clone());
+        }
+        builder.body(Full::new(body)).expect("a checked base and a fixed path are a URL")
+    }
+
+    fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> VendorError {
+        let said: Value = serde_json::from_slice(body).unwrap_or_default();
+        // Most nest it, some do not; a code may be a number, which says no more than the status.
+        let error = if said["error"].is_object() { &said["error"] } else { &said };
+        let code = error["code"].as_str().or(error["type"].as_str()).unwrap_or_default();
+        let message = error["message"].as_str().or(said["error"].as_str()).unwrap_or_default();
+        let why = match code {
+            "insufficient_quota" => Failure::Unpaid,
+            _ => of_status(status),
+        };
+        let told = Told { status: Some(status), code, message, request: header(headers, "x-request-id") };
+        told.error(why, self.options.key.as_ref())
+    }
+}
+
+impl Ears for Transcription {
+    fn name(&self) -> &'static str {
+        "openai"
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), VendorError>> {
+        self.look().boxed()
+    }
+
+    fn words_wait(&self) -> Duration {
+        self.options.answer_within + MARGIN
+    }
+
+    fn listen<'a>(
+        &'a self,
+        caller: &'a mut mpsc::Receiver<Caller>,
+        heard: &'a mut (dyn FnMut(Heard) + Send),
+    ) -> BoxFuture<'a, Result<(), VendorError>> {
+        self.hear(caller, heard).boxed()
+    }
+}
+
+/// The words that were asked for; never, if none were.
+async fn asked(
+    asking: &mut Option<(UtteranceId, BoxFuture<'_, Result<String, VendorError>>)>,
+) -> (UtteranceId, Result<String, VendorError>) {
+    match asking {
+        Some((utterance, words)) => (*utterance, words.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a connection could be made; never, if none is being made.
+async fn warmed(warming: &mut Option<BoxFuture<'_, Result<(), VendorError>>>) -> Result<(), VendorError> {
+    match warming {
+        Some(warm) => warm.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A file of 16-bit samples.
+fn wav(mut ulaw: Vec<u8>) -> Vec<u8> {
+    ulaw.resize(ulaw.len().max(AUDIO_MIN), SILENCE);
+    let mut samples = vec![0; ulaw.len()];
+    g711::decode_ulaw(&ulaw, &mut samples);
+    let write = || {
+        let mut writer = Writer::mono(Cursor::new(Vec::new()), RATE_HZ)?;
+        writer.write(&samples)?;
+        writer.finish()
+    };
+    write().expect("memory takes two minutes").into_inner()
+}
+
+#[cfg(test)]
+mod tests;
