@@ -6,6 +6,7 @@ mod contexts;
 pub mod deepgram;
 pub mod dial;
 pub mod elevenlabs;
+pub mod google;
 pub mod http;
 pub mod openai;
 pub mod otlp;

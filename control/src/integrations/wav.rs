@@ -1,6 +1,6 @@
 //! The head of a WAV file that a vendor sends as a stream: found while its bytes come, and not to be played.
 //!
-//! Lengths are not believed: who writes while it speaks does not know them.
+//! Who writes while it speaks does not know how long that will be.
 
 use offhook_engine::call::Failure;
 
@@ -8,6 +8,9 @@ use super::vendor::VendorError;
 
 /// A head is no longer than this.
 const HEAD_MAX: usize = 64 * 1024;
+
+/// A length from here on says that nobody knows it.
+const UNKNOWN: usize = 0x7fff_0000;
 
 /// What the samples behind a head are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub(super) struct Head {
     pub(super) bits: u16,
     /// Where the samples begin, in bytes.
     pub(super) samples_at: usize,
+    /// How many there are, in bytes; none if whoever wrote it did not know.
+    pub(super) samples_bytes: Option<usize>,
 }
 
 /// What a stream begins with.
@@ -56,13 +61,15 @@ pub(super) fn beginning(bytes: &[u8]) -> Result<Beginning, VendorError> {
         match &chunk[..4] {
             b"data" => {
                 let format: Head = format.ok_or_else(|| malformed("audio without a format"))?;
-                return Ok(Beginning::Wav(Head { samples_at: at, ..format }));
+                let samples_bytes = (length > 0 && length < UNKNOWN).then_some(length);
+                return Ok(Beginning::Wav(Head { samples_at: at, samples_bytes, ..format }));
             }
             b"fmt " => {
                 let Some(fields) = bytes.get(at..at + 16) else { return Ok(Beginning::Unknown) };
                 let two = |at: usize| u16::from_le_bytes([fields[at], fields[at + 1]]);
                 let rate_hz = u32::from_le_bytes([fields[4], fields[5], fields[6], fields[7]]);
-                format = Some(Head { tag: two(0), channels: two(2), rate_hz, bits: two(14), samples_at: 0 });
+                let (tag, channels, bits) = (two(0), two(2), two(14));
+                format = Some(Head { tag, channels, rate_hz, bits, samples_at: 0, samples_bytes: None });
             }
             _ => {}
         }
@@ -101,7 +108,14 @@ pub(super) mod tests {
         for split in 0..bytes.len() {
             assert_eq!(beginning(&bytes[..split]).unwrap(), Beginning::Unknown, "{split}");
         }
-        let wanted = Head { tag: 7, channels: 1, rate_hz: 8_000, bits: 8, samples_at: bytes.len() };
+        let wanted = Head {
+            tag: 7,
+            channels: 1,
+            rate_hz: 8_000,
+            bits: 8,
+            samples_at: bytes.len(),
+            samples_bytes: None,
+        };
         assert_eq!(beginning(&bytes).unwrap(), Beginning::Wav(wanted));
     }
 

@@ -1,0 +1,43 @@
+//! Google Cloud's speech services, and who may use them: whoever has an API key, or a service account.
+
+mod account;
+mod synthesize;
+
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+
+use super::refusal::sensitive;
+use super::vendor::VendorError;
+use crate::settings::Secret;
+pub use account::ServiceAccount;
+pub use synthesize::{API, Google, Options};
+
+/// In whose name a request is made.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// An API key.
+    Key(Secret),
+    /// A service account.
+    Account(ServiceAccount),
+}
+
+impl Credentials {
+    /// The header that says so. `audience`: the service that is asked.
+    fn header(&self, audience: &str) -> Result<(HeaderName, HeaderValue), VendorError> {
+        match self {
+            Self::Key(key) => {
+                let value = sensitive(key.reveal()).map_err(account::unusable)?;
+                Ok((HeaderName::from_static("x-goog-api-key"), value))
+            }
+            Self::Account(account) => Ok((AUTHORIZATION, account.bearer(audience)?)),
+        }
+    }
+
+    /// What must not be told.
+    fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Key(key) => Some(key),
+            // Its key never leaves; what is signed with it is short-lived, and in no answer.
+            Self::Account(_) => None,
+        }
+    }
+}
