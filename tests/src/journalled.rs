@@ -122,7 +122,7 @@ impl Line {
 
     fn speak(&mut self, utterance: UtteranceId) {
         let audio = Arc::clone(&self.voice);
-        self.give(Input::AgentAudio { utterance, audio: &audio });
+        self.give(Input::AgentAudio { utterance, audio: &audio, words: &[] });
         self.give(Input::AgentAudioEnd { utterance, failed: false, words: &[] });
     }
 }

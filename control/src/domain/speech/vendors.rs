@@ -1,6 +1,7 @@
 //! The ears and voices that the settings name, in their order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use offhook_engine::speech::TextToSpeech;
 use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
@@ -10,12 +11,20 @@ use super::local::{LocalEars, LocalVoice};
 use crate::integrations::cartesia::{self, Cartesia};
 use crate::integrations::deepgram::{self, Deepgram, Flux, FluxOptions};
 use crate::integrations::elevenlabs::{self, ElevenLabs, Transport};
+use crate::integrations::google::{self, Credentials, Google, ServiceAccount};
 use crate::integrations::openai::speech::{self, Speech};
+use crate::integrations::openai::transcription::{self, Transcription};
 use crate::integrations::vendor::{Ears, Voice};
 use crate::settings::{EarsChoice, Secret, Settings, VendorSettings, VoiceChoice};
 
 /// The model that speaks by OpenAI's protocol, where none is named.
 const OPENAI_SPEECH: &str = "gpt-4o-mini-tts";
+/// The model that transcribes by OpenAI's protocol, where none is named.
+const OPENAI_TRANSCRIPTION: &str = "gpt-4o-mini-transcribe";
+/// How long it may take: less than a call waits for final words.
+const TRANSCRIBED_WITHIN: Duration = Duration::from_millis(2_200);
+/// The language that Google speaks where none is named.
+const GOOGLE_LANGUAGE: &str = "en-US";
 /// The model of ElevenLabs that speaks where none is named: the one that begins soonest.
 const ELEVENLABS_MODEL: &str = "eleven_flash_v2_5";
 /// The model of Cartesia that speaks where none is named.
@@ -32,7 +41,7 @@ pub fn ears(settings: &Settings) -> Result<Vec<Arc<dyn Ears>>, String> {
         ears.push(match choice {
             EarsChoice::Deepgram => Arc::new(nova(&vendors.deepgram)?),
             EarsChoice::Flux => Arc::new(flux(&vendors.deepgram)?),
-            EarsChoice::OpenAi => return Err("not yet".into()),
+            EarsChoice::OpenAi => Arc::new(transcription(&vendors.openai)?),
             EarsChoice::Local => {
                 let recogniser = match Pocketsphinx::load() {
                     Ok(recogniser) => recogniser,
@@ -61,7 +70,7 @@ pub fn voices(settings: &Settings, local: Arc<dyn TextToSpeech>) -> Result<Vec<A
             VoiceChoice::OpenAi => Arc::new(openai_speech(&vendors.openai)?),
             VoiceChoice::ElevenLabs => Arc::new(elevenlabs(&vendors.elevenlabs)?),
             VoiceChoice::Cartesia => Arc::new(cartesia(&vendors.cartesia)?),
-            VoiceChoice::Google => return Err("not yet".into()),
+            VoiceChoice::Google => Arc::new(google(&vendors.google)?),
             VoiceChoice::Local => break,
         });
     }
@@ -125,6 +134,34 @@ fn cartesia(vendor: &VendorSettings) -> Result<Cartesia, String> {
         voice: option(vendor, "voice", ""),
         model: option(vendor, "model", CARTESIA_MODEL),
         language: vendor.option("language").map(str::to_owned),
+        speed: None,
+    })
+}
+
+fn transcription(vendor: &VendorSettings) -> Result<Transcription, String> {
+    Transcription::new(transcription::Options {
+        base: vendor.base.clone(),
+        key: vendor.key.clone(),
+        model: option(vendor, "transcription_model", OPENAI_TRANSCRIPTION),
+        language: vendor.option("language").map(str::to_owned),
+        prompt: None,
+        answer_within: TRANSCRIBED_WITHIN,
+    })
+}
+
+/// A key is what an operator pasted: that of an API, or the JSON file of a service account.
+fn google(vendor: &VendorSettings) -> Result<Google, String> {
+    let key = key(vendor);
+    let credentials = if key.reveal().trim_start().starts_with('{') {
+        Credentials::Account(ServiceAccount::from_json(key.reveal())?)
+    } else {
+        Credentials::Key(key)
+    };
+    Google::new(google::Options {
+        base: vendor.base.clone(),
+        credentials,
+        language: option(vendor, "language", GOOGLE_LANGUAGE),
+        voice: vendor.option("voice").map(str::to_owned),
         speed: None,
     })
 }
