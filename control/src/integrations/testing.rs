@@ -19,6 +19,8 @@ pub(super) struct Came {
     pub(super) ulaw: Vec<u8>,
     pub(super) words: Vec<WordStart>,
     pub(super) pieces: usize,
+    /// Words that were placed before their audio came.
+    pub(super) early: usize,
 }
 
 impl Came {
@@ -38,9 +40,10 @@ impl Came {
 
 /// Has a text spoken to its end.
 pub(super) async fn speak(line: &mut dyn VoiceLine, text: &str) -> Came {
-    let mut came = Came { ended: Ok(()), ulaw: Vec::new(), words: Vec::new(), pieces: 0 };
+    let mut came = Came { ended: Ok(()), ulaw: Vec::new(), words: Vec::new(), pieces: 0, early: 0 };
     let mut spoken = |piece: Spoken| {
         came.ulaw.extend(piece.ulaw);
+        came.early += piece.words.iter().filter(|word| word.sample as usize >= came.ulaw.len()).count();
         came.words.extend(piece.words);
         came.pieces += 1;
     };
@@ -81,8 +84,9 @@ pub(super) async fn ended(fakes: &FakeVendors) -> Vec<Asked> {
 
 /// The fakes once more, at an address where some have just been dropped.
 pub(super) async fn again(address: SocketAddr) -> FakeVendors {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
     for _ in 0..1_000 {
-        match FakeVendors::listen(address, Limits::default()).await {
+        match FakeVendors::listen(address, free, Limits::default()).await {
             Ok(fakes) => return fakes,
             // The port is free once their task has ended.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
