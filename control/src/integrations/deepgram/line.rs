@@ -9,8 +9,9 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::{Account, with_id};
+use super::Account;
 use crate::integrations::dial::Socket;
+use crate::integrations::refusal::of_close;
 use crate::integrations::vendor::VendorError;
 
 /// How long the reason of a broken connection is looked for.
@@ -114,7 +115,7 @@ impl<'a> Line<'a> {
 
     /// An error on this connection.
     pub(super) fn error(&self, why: Failure, detail: impl Into<String>) -> VendorError {
-        VendorError::new(why, with_id(detail.into(), &self.request_id))
+        VendorError::new(why, format!("{} (request {})", detail.into(), self.request_id))
     }
 
     /// A text of Deepgram's as it may stand in a log.
@@ -136,16 +137,9 @@ impl<'a> Line<'a> {
 
 /// What a close says, and whether it is ordinary.
 fn ending(code: u16, reason: &str) -> (Failure, bool) {
-    match code {
-        // What came is no audio.
-        1008 => (Failure::Refused, false),
-        // Nothing came.
-        1011 if reason.starts_with("NET-0001") => (Failure::BrokenOff, true),
-        1011 => (Failure::Faulty, false),
-        // It restarts, or there is too much for it to do.
-        1012 | 1013 => (Failure::Busy, false),
-        _ => (Failure::BrokenOff, false),
-    }
+    // Nothing came for too long.
+    let is_ordinary = code == 1011 && reason.starts_with("NET-0001");
+    (if is_ordinary { Failure::BrokenOff } else { of_close(code) }, is_ordinary)
 }
 
 #[cfg(test)]

@@ -30,7 +30,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::dial::{DialError, TLS, dial};
-use super::http::{HttpClient, HttpError, Limits};
+use super::http::{AGENT, HttpClient, Limits};
+use super::refusal::{Told, header, no_connection, of_dial, of_http, of_status, sensitive, shown};
 use super::vendor::{CONNECT, VendorError};
 use crate::settings::{BaseUrl, Secret};
 use line::Line;
@@ -50,8 +51,6 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 const PROJECTS_BYTES_MAX: usize = 256 * 1024;
 /// How long a look at the key may take.
 const CHECK: Duration = Duration::from_secs(4);
-/// Characters of what Deepgram says of an error that go to the log.
-const ERROR_CHARS: usize = 200;
 
 /// Seconds of so much audio.
 fn seconds(bytes: u64) -> f64 {
@@ -71,9 +70,7 @@ struct Account {
 impl Account {
     /// An error says what to do.
     fn new(base: BaseUrl, key: Secret) -> Result<Self, String> {
-        let mut authorization = HeaderValue::try_from(format!("Token {}", key.reveal()))
-            .map_err(|_| "the key holds characters that no key has; copy it anew".to_owned())?;
-        authorization.set_sensitive(true);
+        let authorization = sensitive(&format!("Token {}", key.reveal()))?;
         let client = HttpClient::new().map_err(|error| error.to_string())?;
         Ok(Self { base, key, authorization, client, tls: Arc::new(TLS.clone()) })
     }
@@ -88,15 +85,7 @@ impl Account {
         match self.client.send(request, limits).await {
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err(self.refused(answer.status, &answer.headers, &answer.body)),
-            Err(error) => {
-                let why = match &error {
-                    HttpError::Unreachable(_) | HttpError::Tls(_) => Failure::Unreachable,
-                    HttpError::Slow(_) => Failure::Slow,
-                    HttpError::Large(_) => Failure::Malformed,
-                    HttpError::Broken(_) => Failure::BrokenOff,
-                };
-                Err(VendorError::new(why, error.to_string()))
-            }
+            Err(error) => Err(of_http(&error)),
         }
     }
 
@@ -109,83 +98,54 @@ impl Account {
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, self.authorization.clone());
         // There are firewalls before it that refuse who has no name.
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("offhook/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX));
         let tls = TlsConnector::from(self.tls.clone());
-        let dialled = timeout(CONNECT, dial(request, &tls, config)).await.map_err(|_| {
-            VendorError::new(Failure::Slow, format!("no connection within {} s", CONNECT.as_secs_f32()))
+        let dialled = timeout(CONNECT, dial(request, &tls, config)).await.map_err(|_| no_connection())?;
+        let (socket, headers) = dialled.map_err(|error| match &error {
+            DialError::Refused { status, headers, body } => self.refused(*status, headers, body),
+            _ => of_dial(&error),
         })?;
-        let (socket, headers) = dialled.map_err(|error| match error {
-            DialError::Url(_) => VendorError::new(Failure::Refused, error.to_string()),
-            DialError::Unreachable(_) | DialError::Tls(_) => {
-                VendorError::new(Failure::Unreachable, error.to_string())
-            }
-            DialError::Refused { status, headers, body } => self.refused(status, &headers, &body),
-            DialError::Broken(_) => VendorError::new(Failure::BrokenOff, error.to_string()),
-        })?;
-        let request_id = self.request_id(&headers);
+        let request_id = self.shown(header(&headers, "dg-request-id").unwrap_or_default());
         tracing::debug!(request_id, "Deepgram listens");
         Ok(Line::new(self, socket, request_id, send_within))
-    }
-
-    fn request_id(&self, headers: &HeaderMap) -> String {
-        let id = headers.get("dg-request-id").and_then(|id| id.to_str().ok());
-        self.shown(id.unwrap_or_default())
     }
 
     /// What a status says that is no success. The reason is in a header, and in the body in one of two forms.
     fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> VendorError {
         #[derive(Default, Deserialize)]
         #[serde(default)]
-        struct Told {
+        struct Said {
             err_code: String,
             err_msg: String,
             category: String,
             message: String,
             request_id: String,
         }
-        let told: Told = serde_json::from_slice(body).unwrap_or_default();
-        let why = match status.as_u16() {
-            401 | 403 => Failure::Unauthorised,
-            402 => Failure::Unpaid,
-            408 | 429 => Failure::Busy,
-            500.. => Failure::Faulty,
-            _ => Failure::Refused,
+        let said: Said = serde_json::from_slice(body).unwrap_or_default();
+        let reason = header(headers, "dg-error").or(first([&said.err_msg, &said.message]));
+        let told = Told {
+            status: Some(status),
+            code: first([&said.err_code, &said.category]).unwrap_or_default(),
+            message: reason.unwrap_or_default(),
+            request: header(headers, "dg-request-id").or(first([&said.request_id, ""])),
         };
-        let first = |texts: [&str; 3]| {
-            self.shown(texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default())
-        };
-        let reason = headers.get("dg-error").and_then(|reason| reason.to_str().ok()).unwrap_or_default();
-        let mut detail = format!("status {}", status.as_u16());
-        for (before, text) in [
-            (", ", first([&told.err_code, &told.category, ""])),
-            (": ", first([reason, &told.err_msg, &told.message])),
-        ] {
-            if !text.is_empty() {
-                detail = format!("{detail}{before}{text}");
-            }
-        }
-        let mut id = self.request_id(headers);
-        if id.is_empty() {
-            id = self.shown(&told.request_id);
-        }
-        VendorError::new(why, with_id(detail, &id))
+        told.error(of_status(status), Some(&self.key))
     }
 
-    /// A text from outside as it may stand in a log: short, on one line, without the key.
+    /// A text of Deepgram's as it may stand in a log.
     fn shown(&self, text: &str) -> String {
-        let text = text.replace(self.key.reveal(), "…");
-        text.chars().take(ERROR_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+        shown(text, Some(&self.key))
     }
 }
 
-/// A detail, and what Deepgram's support asks for.
-fn with_id(detail: String, request_id: &str) -> String {
-    if request_id.is_empty() { detail } else { format!("{detail} (dg-request-id {request_id})") }
+/// The first that is not empty.
+fn first(texts: [&str; 2]) -> Option<&str> {
+    texts.into_iter().find(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -225,22 +185,22 @@ mod tests {
         let error = refused(
             400,
             &[("dg-error", "Bad model."), ("dg-request-id", "id-1")],
-            r#"{"err_code": "Bad Request", "err_msg": "Bad model, says the body.", "request_id": "id-2"}"#,
+            r#"{"err_code": "INVALID_QUERY_PARAMETER", "err_msg": "Bad model, says the body.", "request_id": "id-2"}"#,
         );
-        assert_eq!(error.detail, "status 400, Bad Request: Bad model. (dg-request-id id-1)");
+        assert_eq!(error.detail, "status 400, INVALID_QUERY_PARAMETER: Bad model. (request id-1)");
         let other_form = refused(
             400,
             &[],
             r#"{"category": "INVALID", "message": "No.", "details": "", "request_id": "id-2"}"#,
         );
-        assert_eq!(other_form.detail, "status 400, INVALID: No. (dg-request-id id-2)");
+        assert_eq!(other_form.detail, "status 400, INVALID: No. (request id-2)");
         assert_eq!(refused(502, &[], "<html>").detail, "status 502");
     }
 
     #[test]
     fn a_key_is_in_no_error_and_no_debug_text() {
-        let error = refused(401, &[("dg-error", "No key 0123456789abcdef here.")], "");
-        assert_eq!(error.detail, "status 401: No key … here.");
+        let error = refused(400, &[("dg-error", "No key 0123456789abcdef here.")], "");
+        assert_eq!(error.detail, "status 400: No key … here.");
         assert!(!format!("{:?}", account()).contains(KEY));
         assert!(Account::new("https://x.example".parse().unwrap(), Secret::new("a\nb")).is_err());
     }

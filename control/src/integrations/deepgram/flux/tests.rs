@@ -97,7 +97,7 @@ async fn each_fault_has_its_name() {
         ("status=402", Failure::Unpaid),
         ("status=429", Failure::Busy),
         ("status=500", Failure::Faulty),
-        ("latency=3s", Failure::Slow),
+        ("latency=3s", Failure::Unreachable),
         ("stall_after=1600", Failure::Slow),
         ("slow=0.1", Failure::Slow),
         ("close=1000@3200", Failure::BrokenOff),
@@ -235,7 +235,7 @@ async fn without_a_welcome_it_is_slow_and_an_error_is_told_for_the_log() {
         peer.send(json!({"type": "Error", "sequence_id": 0, "code": code, "description": description})).await;
         let error = call.failed().await;
         assert_eq!(error.why, why);
-        let detail = format!("an error in the stream, {code}: not … (dg-request-id id-of-the-test)");
+        let detail = format!("an error in the stream, {code}: not … (request id-of-the-test)");
         assert_eq!(error.detail, detail);
     }
 }
