@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use offhook_codecs::wav::Reader;
 use offhook_fixtures::vendors::faults::Fault;
 use offhook_fixtures::vendors::{BAD_KEY, FakeVendors, Vendor};
@@ -8,20 +6,38 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::integrations::openai::fake::{Fake, Step};
+use crate::integrations::testing::again;
 
 const KEY: &str = "sk-0123456789abcdef";
 /// Nothing here takes longer, unless it hangs.
 const LONG: Duration = Duration::from_secs(20);
 
 fn options(fakes: &FakeVendors) -> Options {
+    options_at(&fakes.base_url(Vendor::OpenAi))
+}
+
+fn options_at(url: &str) -> Options {
     Options {
-        base: fakes.base_url(Vendor::OpenAi).parse().unwrap(),
+        base: url.parse().unwrap(),
         key: Some(Secret::new(KEY)),
         model: "whisper-1".into(),
         language: Some("en".into()),
         prompt: None,
         answer_within: LONG,
     }
+}
+
+/// Waits until a request came to a path that ends so, and was answered if that is asked for.
+async fn came(fakes: &FakeVendors, end: &str, is_answered: bool) {
+    for _ in 0..2_000 {
+        let mut requests = fakes.requests().into_iter();
+        if requests.any(|asked| asked.path.ends_with(end) && (asked.status.is_some() || !is_answered)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody asked for {end}: {:?}", fakes.requests());
 }
 
 struct Call {
@@ -77,9 +93,7 @@ async fn each_utterance_is_asked_for_once_on_a_connection_that_was_there_before(
     let fakes = FakeVendors::start().await;
     fakes.transcribe(["Book a table.", " Thank you.\n"]);
     let mut call = call(options(&fakes));
-    while fakes.requests().iter().all(|asked| asked.status.is_none()) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    came(&fakes, "models", true).await;
     call.says(1, vec![0x10; 8_000]).await;
     assert_eq!(call.next().await, (1, "Book a table.".into()));
     call.says(2, vec![0x10; 80]).await;
@@ -138,34 +152,15 @@ async fn a_wrong_key_is_told_before_anybody_speaks() {
     assert_eq!(Transcription::new(options).unwrap().check().await.unwrap_err().why, Failure::Unauthorised);
     let url = fakes.base_url(Vendor::OpenAi);
     drop(fakes);
-    let options = Options {
-        base: url.parse().unwrap(),
-        key: None,
-        model: "m".into(),
-        language: None,
-        prompt: None,
-        answer_within: LONG,
-    };
+    let options = options_at(&url);
     assert_eq!(call(options).failed().await.why, Failure::Unreachable);
 }
 
 #[tokio::test]
 async fn an_answer_without_a_text_is_malformed() {
     for body in ["{", "[]", "{\"words\": \"hello\"}"] {
-        let answers = [(200, body)];
-        let mut fake = crate::integrations::openai::fake::Fake::new(answers.map(|(status, body)| {
-            vec![crate::integrations::openai::fake::Step::Answer(status, "", body.into())]
-        }))
-        .await;
-        let options = Options {
-            base: fake.url.parse().unwrap(),
-            key: None,
-            model: "m".into(),
-            language: None,
-            prompt: Some("Offhook".into()),
-            answer_within: LONG,
-        };
-        let call = call(options);
+        let mut fake = Fake::new([vec![Step::Answer(200, "", body.into())]]).await;
+        let call = call(Options { prompt: Some("Offhook".into()), ..options_at(&fake.url) });
         call.says(1, vec![0x10; 8_000]).await;
         assert_eq!(call.failed().await.why, Failure::Malformed, "{body}");
         let asked = fake.next_asked().await;
@@ -180,9 +175,7 @@ async fn to_want_no_more_ends_the_request_and_a_new_utterance_ends_the_one_befor
     fakes.transcribe(["Stop."]);
     let mut call = call(options(&fakes));
     call.says(1, vec![0x10; 8_000]).await;
-    while fakes.requests().iter().all(|asked| !asked.path.ends_with("transcriptions")) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    came(&fakes, "transcriptions", false).await;
     call.says(2, vec![0x10; 8_000]).await;
     assert_eq!(call.next().await, (1, String::new()));
     assert_eq!(call.next().await, (2, "Stop.".into()));
@@ -194,34 +187,12 @@ async fn to_want_no_more_ends_the_request_and_a_new_utterance_ends_the_one_befor
 async fn a_connection_that_broke_is_replaced_for_the_next_utterance() {
     let fakes = FakeVendors::start().await;
     let address = fakes.url().trim_start_matches("http://").parse().unwrap();
-    let ears = Arc::new(Transcription::new(options(&fakes)).unwrap());
-    let (tell, mut told) = mpsc::channel(64);
-    let (give, mut heard) = mpsc::unbounded_channel();
-    let listening = tokio::spawn({
-        let ears = ears.clone();
-        async move { ears.listen(&mut told, &mut |words| give.send(words).unwrap()).await }
-    });
-    let fakes = {
-        let call = |utterance| {
-            [
-                Caller::Starts(UtteranceId(utterance)),
-                Caller::Audio(vec![0x10; 8_000]),
-                Caller::Ends { utterance: UtteranceId(utterance), speech_ms: 1_000 },
-            ]
-        };
-        for did in call(1) {
-            tell.send(did).await.unwrap();
-        }
-        assert_eq!(timeout(LONG, heard.recv()).await.unwrap().unwrap().text, "hello");
-        drop(fakes);
-        let fakes = crate::integrations::testing::again(address).await;
-        for did in call(2) {
-            tell.send(did).await.unwrap();
-        }
-        fakes
-    };
-    assert_eq!(timeout(LONG, heard.recv()).await.unwrap().unwrap().text, "hello");
-    drop(tell);
-    listening.await.unwrap().unwrap();
+    let mut call = call(options(&fakes));
+    call.says(1, vec![0x10; 8_000]).await;
+    assert_eq!(call.next().await, (1, "hello".into()));
     drop(fakes);
+    let _fakes = again(address).await;
+    call.says(2, vec![0x10; 8_000]).await;
+    assert_eq!(call.next().await, (2, "hello".into()));
+    call.ended().await.unwrap();
 }
