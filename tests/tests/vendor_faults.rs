@@ -111,24 +111,24 @@ async fn spoken(first: &str, second: &str, fault: Fault) -> (Option<Failure>, Ve
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_at_a_voice_the_next_one_says_the_rest() {
-    // By vendor: a fault, and as what it is known; none: it is overcome.
+    // A fault, and as what it is known; none: the connection is there before the first word, so that nobody notices.
     let table = [
-        ("status=401", Failure::Unauthorised),
-        ("status=402", Failure::Unpaid),
-        ("status=429", Failure::Busy),
-        ("status=500", Failure::Faulty),
-        ("latency=1500ms", Failure::Slow),
-        ("stall_after=4000", Failure::Slow),
-        ("close=1011@4000", Failure::Faulty),
-        ("malformed@4000", Failure::Malformed),
-        ("slow=0.3", Failure::Slow),
+        ("status=401", Some(Failure::Unauthorised)),
+        ("status=402", Some(Failure::Unpaid)),
+        ("status=429", Some(Failure::Busy)),
+        ("status=500", Some(Failure::Faulty)),
+        ("latency=1500ms", None),
+        ("stall_after=4000", Some(Failure::Slow)),
+        ("close=1011@4000", Some(Failure::Faulty)),
+        ("malformed@4000", Some(Failure::Malformed)),
+        ("slow=0.3", Some(Failure::Slow)),
     ];
     let rows = [("elevenlabs", "cartesia"), ("cartesia", "elevenlabs")]
         .into_iter()
         .flat_map(|(first, second)| table.map(|(text, why)| (first, second, text, why)));
     let rows = rows.map(|(first, second, text, wanted)| async move {
         let (why, placed) = spoken(first, second, fault(text)).await;
-        assert_eq!(why, Some(wanted), "{first}: {text}");
+        assert_eq!(why, wanted, "{first}: {text}");
         assert_eq!(placed, starts(), "{first}: {text}");
     });
     join_all(rows).await;
@@ -143,7 +143,8 @@ async fn heard(first: &str, second: &str, fault: Fault) -> (Option<Failure>, Str
         _ => "/openai/v1/audio/transcriptions",
     };
     fakes.fail(path, 1, fault);
-    fakes.deepgram(["I would like to book a table."]);
+    // Ears that stall have taken what they were to hear.
+    fakes.deepgram(["I would like to book a table."; 2]);
     let settings = settings(&fakes, &format!("ears = '{first},{second}'"));
     let chosen = ears(&settings).unwrap();
     let ears = Arc::new(Recognisers::new(chosen, None, Handle::current()));
@@ -154,7 +155,8 @@ async fn heard(first: &str, second: &str, fault: Fault) -> (Option<Failure>, Str
     let step = 400.0 * std::f32::consts::TAU / 8_000.0;
     let tone: Vec<u8> =
         (0..8_000).map(|n| g711::linear_to_ulaw(((n as f32 * step).sin() * 6_000.0) as i16)).collect();
-    for frame in tone.chunks(160) {
+    // And the silence that ends a turn.
+    for frame in tone.chunks(160).chain([&[0xFF_u8; 160][..]; 35]) {
         call.audio(frame);
         sleep(Duration::from_millis(20)).await;
     }

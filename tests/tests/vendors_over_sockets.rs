@@ -78,7 +78,7 @@ async fn a_conversation_with_vendors_is_what_was_said_and_no_key_is_in_the_log()
         .answer(&json!({"content": "Goodbye.", "tool_calls": [{"name": "end_call", "arguments": {}}]}))
         .unwrap();
     let (server, _config) = server(&fakes, "deepgram", "openai", "").await;
-    let report = call(&server, &["I would like to book a table.", "Thank you, goodbye."]).await;
+    let report = call(&server, &["I would like to book a table.", "Goodbye."]).await;
     assert_eq!((&report.ended_by, report.unsaid), (&EndedBy::Server, 0));
     let record = server.record(&report.call_sid).await;
     assert_eq!(
@@ -142,7 +142,7 @@ async fn a_conversation_goes_on_without_a_lost_or_repeated_word_whoever_fails_in
         .unwrap();
     let file = "[[fallback_models]]\nmodel = 'second'";
     let (server, _config) = server(&fakes, "deepgram,flux", "elevenlabs,cartesia", file).await;
-    let report = call(&server, &["I would like to book a table.", "Thank you, goodbye."]).await;
+    let report = call(&server, &["I would like to book a table.", "Goodbye."]).await;
     assert_eq!((&report.ended_by, report.unsaid), (&EndedBy::Server, 0));
     let record = server.record(&report.call_sid).await;
     assert_eq!(

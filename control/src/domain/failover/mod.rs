@@ -133,10 +133,6 @@ impl<S: ?Sized> std::fmt::Debug for Places<S> {
 }
 
 impl<S: ?Sized> Place<S> {
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// It is asked for so much: a voice for characters, ears for bytes.
     pub(super) fn ask(&self, amount: usize) {
         self.asked.fetch_add(amount as u64, Ordering::Relaxed);

@@ -109,10 +109,7 @@ struct Waiting {
 impl Speaker {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         self.at = self.first();
-        // Whatever is to be said first needs the connection too.
-        if let Ok(Err(error)) = timeout(CONNECT, self.line().warm()).await {
-            tracing::debug!(%error, voice = self.voices.places.at(self.at).name(), "no connection ahead of the first word");
-        }
+        self.warm().await;
         let mut queue: VecDeque<Waiting> = VecDeque::new();
         loop {
             while queue.is_empty() {
@@ -134,6 +131,26 @@ impl Speaker {
                 }
             }
         }
+    }
+
+    /// Has a voice be there before the first word, whoever can. What is to be said waits for the connection in any case.
+    async fn warm(&mut self) {
+        while let Ok(Err(error)) = timeout(CONNECT, self.line().warm()).await {
+            if !self.change(&error) {
+                return;
+            }
+        }
+    }
+
+    /// Another voice goes on; false if there is none.
+    fn change(&mut self, error: &VendorError) -> bool {
+        self.line = None;
+        let (next, switch) = self.voices.places.after(self.at, error);
+        self.reports.report(switch.into());
+        if let Some(next) = next {
+            self.at = next;
+        }
+        next.is_some()
     }
 
     fn first(&self) -> usize {
@@ -158,14 +175,10 @@ impl Speaker {
                 return;
             };
             unspoken.break_off();
-            self.line = None;
-            let (next, switch) = self.voices.places.after(self.at, &error);
-            self.reports.report(switch.into());
-            let Some(next) = next else {
+            if !self.change(&error) {
                 self.reports.report(Report::AudioEnd { utterance, failed: true });
                 return;
-            };
-            self.at = next;
+            }
         }
     }
 

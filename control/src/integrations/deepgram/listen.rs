@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use offhook_codecs::g711;
 use offhook_engine::call::{Failure, UtteranceId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -29,8 +30,11 @@ const MESSAGE_MIN: usize = 320;
 const MESSAGE_MAX: usize = 800;
 /// 20 ms of silence, so that there is some audio where nobody speaks for long.
 const FIRST_AUDIO: [u8; 160] = [SILENCE; 160];
-/// Interims come about once a second of audio; who is further behind than this, in seconds, is not keeping up.
-const BEHIND_MAX: f64 = 1.5;
+/// Interims come about once a second of audio, and an utterance ends with silence: who has said nothing of more speech than this,
+/// in seconds, is not keeping up, and words would be lost.
+const BEHIND_MAX: f64 = 0.4;
+/// What is louder counts as speech for that: −32 dBFS, which quiet speech on a telephone is.
+const LOUD: u16 = 800;
 /// What is allowed for a network beside [`Options::finalize_wait`], before other ears are asked.
 const NETWORK: Duration = Duration::from_millis(500);
 
@@ -192,6 +196,8 @@ struct Utterance {
     id: UtteranceId,
     /// Where it begins, in bytes of the audio.
     from: u64,
+    /// Where its last loud sample is, likewise.
+    loud_until: u64,
     words: Words,
     /// What was last told of it.
     told: String,
@@ -258,6 +264,7 @@ impl<'a> Session<'a> {
                 self.open = Some(Utterance {
                     id,
                     from: self.sent,
+                    loud_until: self.sent,
                     words: Words::default(),
                     told: String::new(),
                     is_answered: false,
@@ -268,6 +275,11 @@ impl<'a> Session<'a> {
             // It has its final words already.
             Caller::Audio(_) if self.open.is_none() => Ok(()),
             Caller::Audio(ulaw) => {
+                let at = self.sent + self.waiting.len() as u64;
+                let is_loud = |&code: &u8| g711::ulaw_to_linear(code).unsigned_abs() > LOUD;
+                if let (Some(last), Some(open)) = (ulaw.iter().rposition(is_loud), &mut self.open) {
+                    open.loud_until = at + last as u64;
+                }
                 self.waiting.extend_from_slice(&ulaw);
                 self.send(MESSAGE_MIN).await
             }
@@ -381,7 +393,7 @@ impl<'a> Session<'a> {
     fn on_due(&mut self, heard: &mut (dyn FnMut(Heard) + Send)) -> Result<(), VendorError> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let Some(ended) = &mut open.ended else { return Ok(()) };
-        let behind = seconds(ended.at) - self.covered.max(seconds(open.from));
+        let behind = seconds(open.loud_until) - self.covered.max(seconds(open.from));
         if behind > BEHIND_MAX || self.was_silent && !open.is_answered {
             if self.covered > ended.covered {
                 // It is on its way; whoever waits for the words knows how long that makes sense.
@@ -389,7 +401,7 @@ impl<'a> Session<'a> {
                 ended.due = Instant::now() + self.options.finalize_wait;
                 return Ok(());
             }
-            let detail = format!("it is {behind:.1} s of audio behind, and no longer says anything");
+            let detail = format!("it is {behind:.1} s of speech behind, and no longer says anything");
             return Err(self.line.error(Failure::Slow, detail));
         }
         self.was_silent = !open.is_answered;

@@ -285,7 +285,7 @@ async fn without_an_answer_the_words_so_far_are_the_last() {
     call.starts(2).await;
     call.speaks(&[(true, 1_000)]).await;
     peer.audio(8_000).await;
-    peer.send(result(0.4, 0.9, "hello", json!({}))).await;
+    peer.send(result(0.4, 1.2, "hello", json!({}))).await;
     assert_eq!(call.next().await.text, "hello");
     call.ends(2).await;
     assert_eq!(call.last_words_of(2).await, "hello");
