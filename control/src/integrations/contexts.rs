@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::{HeaderMap, Request, StatusCode};
-use offhook_engine::call::Failure;
+use offhook_engine::call::{Failure, WordStart};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -190,26 +190,32 @@ impl<D: Dialect> VoiceLine for ContextLine<D> {
             // To drop this is to cancel.
             let mut cancelling = Cancelling { orders, number: Some(number) };
             let mut words = Words::of(text);
+            // Some vendors place all words before any audio. How far a voice is, only those tell that have begun.
+            let mut ahead: VecDeque<WordStart> = VecDeque::new();
             let mut samples = 0;
             while let Some(event) = came.recv().await {
                 let Piece { ulaw, marks } = match event {
                     Event::Piece(piece) => piece,
                     Event::End(ended) => {
                         cancelling.number = None;
+                        if !ahead.is_empty() && ended.is_ok() {
+                            spoken(Spoken { ulaw: Vec::new(), words: ahead.into() });
+                        }
                         return ended;
                     }
                 };
-                let words = match marks {
-                    Marks::None => Vec::new(),
+                match marks {
+                    Marks::None => {}
                     Marks::Characters(marks) => {
-                        let placed = marks.iter().filter_map(|(c, at)| words.character(c, samples + at));
-                        placed.collect()
+                        ahead.extend(marks.iter().filter_map(|(c, at)| words.character(c, samples + at)));
                     }
                     Marks::Words(marks) => {
-                        marks.iter().filter_map(|(word, at)| words.word(word, *at)).collect()
+                        ahead.extend(marks.iter().filter_map(|(word, at)| words.word(word, *at)));
                     }
-                };
+                }
                 samples += ulaw.len() as u32;
+                let begun = ahead.iter().take_while(|word| word.sample < samples).count();
+                let words: Vec<WordStart> = ahead.drain(..begun).collect();
                 if !ulaw.is_empty() || !words.is_empty() {
                     spoken(Spoken { ulaw, words });
                 }

@@ -51,22 +51,34 @@ pub(super) async fn speak(line: &mut dyn VoiceLine, text: &str) -> Came {
     Came { ended, ..came }
 }
 
-/// Has a text spoken, and drops that: once the first audio is there, or, without audio, after 200 ms.
-pub(super) async fn cancelled(line: &mut dyn VoiceLine, text: &str, with_audio: bool) {
+/// Has a text spoken, and drops that once the first audio is there.
+pub(super) async fn cancelled(line: &mut dyn VoiceLine, text: &str) {
     let (give, mut first) = tokio::sync::mpsc::unbounded_channel();
     let mut spoken = |_: Spoken| {
         let _ = give.send(());
     };
-    let wanted = async {
-        if with_audio {
-            tokio::time::timeout(LONG, first.recv()).await.expect("some audio").expect("some audio");
-        } else {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
+    let first =
+        async { tokio::time::timeout(LONG, first.recv()).await.expect("some audio").expect("some audio") };
     tokio::select! {
+        biased;
+        () = first => {}
         ended = line.speak(text, &mut spoken) => panic!("ended before it was dropped: {ended:?}"),
-        () = wanted => {}
+    }
+}
+
+/// Has a text spoken, and drops that once the fakes were asked for something and a little time has passed.
+pub(super) async fn cancelled_once_asked(line: &mut dyn VoiceLine, text: &str, fakes: &FakeVendors) {
+    let asked = async {
+        while fakes.requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let mut spoken = |piece: Spoken| panic!("{piece:?} came before it was dropped");
+    tokio::select! {
+        biased;
+        () = asked => {}
+        ended = line.speak(text, &mut spoken) => panic!("ended before it was dropped: {ended:?}"),
     }
 }
 

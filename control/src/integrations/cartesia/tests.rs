@@ -56,6 +56,7 @@ async fn speech_comes_as_it_is_and_every_word_has_its_place() {
     assert_eq!(came.ended, Ok(()));
     assert_eq!((came.ulaw.len(), count_words(&came.samples(), 8_000)), (length(TEXT.len()), 8));
     assert!(came.pieces > 3, "as it comes: {}", came.pieces);
+    assert_eq!(came.early, 0, "what is placed has begun");
     let at = |word: &str| length(TEXT.find(word).unwrap()) as u32;
     let placed = came.placed(TEXT);
     assert_eq!(placed.len(), 8);
@@ -195,7 +196,7 @@ async fn to_drop_a_text_cancels_its_context_and_nothing_of_it_is_in_the_next_one
     let fakes = FakeVendors::with(Limits { voice_speed: 2.0, ..Limits::default() }).await;
     let mut line = line(&fakes);
     for _ in 0..3 {
-        cancelled(&mut *line, TEXT, true).await;
+        cancelled(&mut *line, TEXT).await;
     }
     let came = speak(&mut *line, "No.").await;
     assert_eq!((came.ulaw.len(), came.words.len(), came.ended), (length(3), 1, Ok(())));
@@ -212,14 +213,14 @@ async fn a_stalled_text_can_be_dropped() {
     let fakes = FakeVendors::start().await;
     fakes.fail(PATH, 1, Fault::parse("stall_after=3000").unwrap());
     let mut line = line(&fakes);
-    cancelled(&mut *line, TEXT, true).await;
+    cancelled(&mut *line, TEXT).await;
     drop(line);
     assert_eq!(ended(&fakes).await[0].texts()[1]["cancel"], true);
 }
 
 #[tokio::test]
 async fn a_line_whose_socket_went_away_opens_another_one_for_the_next_text() {
-    let limits = Limits { cartesia_idle: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { cartesia_idle: Duration::from_secs(1), ..Limits::default() };
     let fakes = FakeVendors::with(limits).await;
     let mut line = line(&fakes);
     assert_eq!(speak(&mut *line, "Yes.").await.ended, Ok(()));
@@ -245,6 +246,17 @@ async fn a_socket_that_was_idle_for_too_long_is_opened_anew_before_it_is_needed(
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("it stays closed: {:?}", fakes.requests());
+}
+
+#[tokio::test]
+async fn a_server_that_answers_pings_is_kept() {
+    let fakes = FakeVendors::start().await;
+    let mut line = line_with(&fakes, Times { ping: Duration::from_millis(100), ..Times::default() });
+    for _ in 0..2 {
+        assert_eq!(speak(&mut *line, TEXT).await.ended, Ok(()));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(fakes.requests().len(), 1);
 }
 
 #[tokio::test]

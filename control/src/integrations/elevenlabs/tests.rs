@@ -5,7 +5,7 @@ use offhook_fixtures::vendors::{BAD_KEY, CHARACTER_MS, FakeVendors, Limits as Ti
 
 use super::*;
 use crate::integrations::contexts::{Dialect, Marks, Piece, Said};
-use crate::integrations::testing::{Came, again, cancelled, ended, speak};
+use crate::integrations::testing::{Came, again, cancelled, cancelled_once_asked, ended, speak};
 
 const TEXT: &str = "We open at nine, and close at five.";
 const SECRET: &str = "xi-very-secret-0123456789";
@@ -53,6 +53,7 @@ async fn speech_comes_as_it_is_and_every_word_has_its_place() {
         assert_eq!(came.ulaw.len(), length(TEXT.len() + spaces));
         assert_eq!(count_words(&came.samples(), 8_000), 8);
         assert!(came.pieces > 3, "as it comes: {}", came.pieces);
+        assert_eq!(came.early, 0, "what is placed has begun");
         let at = |word: &str| (TEXT.find(word).unwrap() * CHARACTER_MS * 8) as u32;
         let placed = came.placed(TEXT);
         assert_eq!(placed.len(), 8);
@@ -285,7 +286,7 @@ async fn latency_and_slow_audio_are_for_others_to_judge() {
 async fn to_drop_a_text_closes_its_context_and_nothing_of_it_is_in_the_next_one() {
     let fakes = FakeVendors::with(Times { voice_speed: 2.0, ..Times::default() }).await;
     let mut line = line(&fakes, Transport::Socket);
-    cancelled(&mut *line, TEXT, true).await;
+    cancelled(&mut *line, TEXT).await;
     let came = speak(&mut *line, "No.").await;
     assert_eq!((came.ulaw.len(), came.ended), (length(4), Ok(())));
     assert_eq!(came.words.len(), 1);
@@ -299,12 +300,25 @@ async fn to_drop_a_text_closes_its_context_and_nothing_of_it_is_in_the_next_one(
 }
 
 #[tokio::test]
+async fn a_stalled_text_can_be_dropped() {
+    let fakes = FakeVendors::start().await;
+    fakes.fail(PATH, 1, Fault::parse("stall_after=3000").unwrap());
+    let mut line = line(&fakes, Transport::Socket);
+    cancelled(&mut *line, TEXT).await;
+    drop(line);
+    assert_eq!(ended(&fakes).await[0].texts()[3]["close_context"], true);
+}
+
+#[tokio::test]
 async fn to_drop_a_request_closes_its_connection() {
-    for fault in ["stall_after=4000", "latency=600ms"] {
+    for fault in ["stall_after=4000", "latency=1500ms"] {
         let fakes = FakeVendors::start().await;
         fakes.fail(PATH, 1, Fault::parse(fault).unwrap());
         let mut line = line(&fakes, Transport::Http);
-        cancelled(&mut *line, TEXT, fault.starts_with("stall")).await;
+        match fault.starts_with("latency") {
+            true => cancelled_once_asked(&mut *line, TEXT, &fakes).await,
+            false => cancelled(&mut *line, TEXT).await,
+        }
         let came = speak(&mut *line, "No.").await;
         assert_eq!((came.ulaw.len(), came.ended), (length(3), Ok(())), "{fault}");
         let requests = fakes.requests();
@@ -315,9 +329,9 @@ async fn to_drop_a_request_closes_its_connection() {
 #[tokio::test]
 async fn a_text_may_be_dropped_before_there_is_a_socket() {
     let fakes = FakeVendors::start().await;
-    fakes.fail(PATH, 1, Fault::parse("latency=500ms").unwrap());
+    fakes.fail(PATH, 1, Fault::parse("latency=1500ms").unwrap());
     let mut line = line(&fakes, Transport::Socket);
-    cancelled(&mut *line, TEXT, false).await;
+    cancelled_once_asked(&mut *line, TEXT, &fakes).await;
     assert_eq!(speak(&mut *line, "No.").await.ulaw.len(), length(4));
     let requests = fakes.requests();
     assert_eq!((requests.len(), requests[0].texts().len()), (1, 3), "the dropped text never left");
@@ -329,7 +343,7 @@ async fn a_sixth_context_is_opened_on_another_socket() {
     let mut line = line(&fakes, Transport::Socket);
     let long = TEXT.repeat(20);
     for _ in 0..6 {
-        cancelled(&mut *line, &long, true).await;
+        cancelled(&mut *line, &long).await;
     }
     let came = speak(&mut *line, "No.").await;
     assert_eq!((came.ulaw.len(), came.ended), (length(4), Ok(())));

@@ -6,7 +6,7 @@ use offhook_fixtures::vendors::{BAD_KEY, CHARACTER_MS, FakeVendors, Vendor, coun
 use super::super::ServiceAccount;
 use super::super::account::tests::json as account;
 use super::*;
-use crate::integrations::testing::{Came, cancelled, speak};
+use crate::integrations::testing::{Came, cancelled_once_asked, speak};
 use crate::integrations::wav::tests::head;
 use crate::settings::Secret;
 
@@ -146,11 +146,11 @@ async fn latency_and_slow_audio_are_for_others_to_judge() {
 
 #[tokio::test]
 async fn to_drop_a_text_closes_its_connection_and_the_next_one_is_clean() {
-    for fault in ["stall_after=2000", "latency=600ms", "slow=0.5"] {
+    for fault in ["stall_after=2000", "latency=1500ms", "slow=0.5"] {
         let fakes = FakeVendors::start().await;
         fakes.fail(PATH, 1, Fault::parse(fault).unwrap());
         let mut line = line(&fakes);
-        cancelled(&mut *line, TEXT, false).await;
+        cancelled_once_asked(&mut *line, TEXT, &fakes).await;
         let came = speak(&mut *line, "No.").await;
         assert_eq!((came.ulaw.len(), came.ended), (3 * CHARACTER_MS * 8, Ok(())), "{fault}");
         let requests = fakes.requests();

@@ -5,7 +5,7 @@ use offhook_fixtures::vendors::faults::Fault;
 use offhook_fixtures::vendors::{BAD_KEY, CHARACTER_MS, FakeVendors, Vendor, count_words};
 
 use super::*;
-use crate::integrations::testing::{Came, cancelled, speak};
+use crate::integrations::testing::{Came, cancelled, cancelled_once_asked, speak};
 use crate::integrations::wav;
 
 const TEXT: &str = "We open at nine, and close at five.";
@@ -124,11 +124,14 @@ async fn latency_and_slow_audio_are_for_others_to_judge() {
 
 #[tokio::test]
 async fn to_drop_a_text_closes_its_connection_and_the_next_one_is_clean() {
-    for fault in ["stall_after=4000", "latency=600ms", "slow=0.5"] {
+    for fault in ["stall_after=4000", "latency=1500ms", "slow=0.5"] {
         let fakes = FakeVendors::start().await;
         fakes.fail(PATH, 1, Fault::parse(fault).unwrap());
         let mut line = line(&fakes);
-        cancelled(&mut *line, TEXT, !fault.starts_with("latency")).await;
+        match fault.starts_with("latency") {
+            true => cancelled_once_asked(&mut *line, TEXT, &fakes).await,
+            false => cancelled(&mut *line, TEXT).await,
+        }
         let came = speak(&mut *line, "No.").await;
         assert_eq!((count_words(&came.samples(), 8_000), came.ended), (1, Ok(())), "{fault}");
         let requests = fakes.requests();
