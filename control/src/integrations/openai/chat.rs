@@ -19,16 +19,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::sse::Events;
 use super::tool_calls::{Calls, ToolCall};
-use crate::integrations::http::{HttpClient, HttpError, Limits, told};
+use crate::integrations::http::{HttpClient, Limits, told};
+use crate::integrations::refusal::{self, of_http};
 use crate::integrations::vendor::VendorError;
 use crate::settings::{BaseUrl, Secret};
 
 /// Bytes of text in one reply: an hour of speech.
 const TEXT_MAX: usize = 64 * 1024;
-/// Bytes of an error's answer that are read.
-const ERROR_BYTES_MAX: usize = 64 * 1024;
-/// Characters of what a service says of an error that go to the log.
-const ERROR_CHARS: usize = 200;
 /// A list of models, which some have hundreds of.
 const MODELS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -110,7 +107,7 @@ impl Chat {
             // A server without such a list is there all the same.
             Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => Ok(()),
             Ok(answer) => Err(self.refused(answer.status, &answer.headers, &answer.body)),
-            Err(error) => Err(of_http(error)),
+            Err(error) => Err(of_http(&error)),
         }
     }
 
@@ -173,7 +170,7 @@ impl Chat {
             .header(ACCEPT, "text/event-stream");
         let request = self.request(builder, body);
         let response = timeout_at(first_by, self.client.open(request)).await.map_err(|_| slow())?;
-        let response = response.map_err(of_http)?;
+        let response = response.map_err(|error| of_http(&error))?;
         if !response.status().is_success() {
             return Err(self.told_by(response).await);
         }
@@ -241,10 +238,8 @@ impl Chat {
 
     /// The error that a refusal tells.
     async fn told_by(&self, response: Response<Incoming>) -> VendorError {
-        let (head, body) = response.into_parts();
-        let body = timeout(Duration::from_secs(1), Limited::new(body, ERROR_BYTES_MAX).collect()).await;
-        let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-        self.refused(head.status, &head.headers, &body)
+        let (status, headers, body) = refusal::refusal(response).await;
+        self.refused(status, &headers, &body)
     }
 
     fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> VendorError {
@@ -293,13 +288,9 @@ impl Chat {
         self.shown(nested.or(said["message"].as_str()).unwrap_or_default())
     }
 
-    /// A text from outside as it may stand in a log: short, on one line, without the key.
+    /// A text from outside as it may stand in a log.
     fn shown(&self, text: &str) -> String {
-        let text = match &self.asking.key {
-            Some(key) => text.replace(key.reveal(), "…"),
-            None => text.to_owned(),
-        };
-        text.chars().take(ERROR_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+        refusal::shown(text, self.asking.key.as_ref())
     }
 }
 
@@ -317,16 +308,6 @@ fn code(said: &Value) -> String {
 
 fn error(why: Failure, detail: impl Into<String>) -> VendorError {
     VendorError::new(why, detail)
-}
-
-fn of_http(failed: HttpError) -> VendorError {
-    let why = match &failed {
-        HttpError::Unreachable(_) | HttpError::Tls(_) => Failure::Unreachable,
-        HttpError::Slow(_) => Failure::Slow,
-        HttpError::Large(_) => Failure::Malformed,
-        HttpError::Broken(_) => Failure::BrokenOff,
-    };
-    error(why, failed.to_string())
 }
 
 /// A reply in the making.
