@@ -390,6 +390,8 @@ fn trouble(page: &mut Page<'_>, measures: &Measures) -> fmt::Result {
             ("voice", counted.voice_failures),
         ],
     )?;
+    let help = "Characters of the agent's that no caller heard, because it was cut off.";
+    page.counter("offhook_voice_characters_unheard", help, counted.characters_unheard)?;
     let help =
         "How often a carrier read so slowly that its socket did not take all that was to be sent to it.";
     page.counter("offhook_sends_held_up", help, all(|thread| thread.sends_held_up))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::histogram::{Distribution, Histogram};
-use crate::call::{Decision, EndReason, EventKind, Fault, Reason, Spender, Stage};
+use crate::call::{Decision, EndReason, EventKind, Fault, Reason, Speaker, Spender, Stage};
 
 /// Counts of a whole engine. The journal's writer counts what events tell, so that no media thread does; the rest are
 /// rare and added where they happen.
@@ -26,6 +26,7 @@ pub struct Counts {
     recogniser_timeouts: AtomicU64,
     agent_failures: AtomicU64,
     voice_failures: AtomicU64,
+    characters_unheard: AtomicU64,
     pub(crate) speech_panics: AtomicU64,
     pub(crate) journal_refused_chunks: AtomicU64,
     pub(crate) journal_lost_records: AtomicU64,
@@ -67,6 +68,8 @@ pub struct Counted {
     pub agent_failures: u64,
     /// Sentences for which the voice failed, or took too long.
     pub voice_failures: u64,
+    /// Characters of the agent's that were to be spoken and that no caller heard, as the agent was cut off.
+    pub characters_unheard: u64,
     /// Panics of recognisers, voices and agents.
     pub speech_panics: u64,
     /// How often the way to the journal's writer was full: the chunk waited with its media thread.
@@ -109,6 +112,9 @@ impl Counts {
             EventKind::MarkMissing { .. } => bump(&self.marks_missing, 1),
             EventKind::AgentFailed { .. } => bump(&self.agent_failures, 1),
             EventKind::VoiceFailed { .. } => bump(&self.voice_failures, 1),
+            EventKind::Turn(ref turn) if turn.speaker == Speaker::Agent => {
+                bump(&self.characters_unheard, turn.unheard.chars().count() as u64);
+            }
             _ => {}
         }
     }
@@ -155,6 +161,7 @@ impl Counts {
             recogniser_timeouts: of(&self.recogniser_timeouts),
             agent_failures: of(&self.agent_failures),
             voice_failures: of(&self.voice_failures),
+            characters_unheard: of(&self.characters_unheard),
             speech_panics: of(&self.speech_panics),
             journal_refused_chunks: of(&self.journal_refused_chunks),
             journal_lost_records: of(&self.journal_lost_records),
@@ -242,6 +249,18 @@ mod tests {
         }
         sim.input(Input::Stop);
         assert_eq!(of(&sim).underruns, 5, "the first one was not late");
+    }
+
+    #[test]
+    fn what_no_caller_heard_is_counted_in_characters() {
+        let mut sim = Sim::answered([Reply::say("One two three four five six seven."), Reply::say("Yes?")]);
+        sim.run_for(ms(900));
+        assert_eq!(of(&sim).characters_unheard, 0);
+        sim.caller_says("stop", ms(600));
+        sim.run_until_idle();
+        let unheard: usize = sim.turn_records().iter().map(|turn| turn.unheard.chars().count()).sum();
+        assert!((5..34).contains(&unheard), "{unheard}");
+        assert_eq!(of(&sim).characters_unheard, unheard as u64);
     }
 
     #[test]

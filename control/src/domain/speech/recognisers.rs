@@ -4,6 +4,7 @@
 //! or owe the final words too long, are left for the next ones in the order of the settings, for the rest of the call; the
 //! next hear that utterance from its beginning.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,10 @@ use crate::integrations::vendor::{Caller, Ears, Heard, VendorError};
 const KEPT_MAX: usize = 60 * 8_000;
 /// How much of a kept utterance is told at once: 100 ms.
 const PIECE: usize = 800;
-/// What ears may not have taken yet: room for a kept utterance, and for a second of speech beside it.
-const UNTAKEN_MAX: usize = KEPT_MAX / PIECE + 64;
+/// What ears may not have taken yet: room for all that is kept, and for a second of speech beside it.
+const UNTAKEN_MAX: usize = OPEN_MAX * (KEPT_MAX / PIECE + 2) + 64;
+/// So many utterances may wait for their final words.
+const OPEN_MAX: usize = 4;
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -53,7 +56,8 @@ impl Recognisers {
         OfTheCall::Apart(Box::new(move |reports| {
             let (tell, inbox) = mpsc::unbounded_channel();
             let runtime = ears.runtime.clone();
-            runtime.spawn(Listener { ears, reports, at: 0, expected: None, open: None }.run(inbox));
+            runtime
+                .spawn(Listener { ears, reports, at: 0, expected: None, open: VecDeque::new() }.run(inbox));
             Box::new(Tells(tell))
         }))
     }
@@ -94,7 +98,8 @@ struct Listener {
     /// Who listens on this call. Only goes up.
     at: usize,
     expected: Option<Expectation>,
-    open: Option<Open>,
+    /// Utterances without final words, in order: all but the last have ended.
+    open: VecDeque<Open>,
 }
 
 /// An utterance without final words.
@@ -149,7 +154,7 @@ impl Listener {
         let mut has_worked = false;
         let mut listening = pin!(ears.listen(&mut told, &mut heard));
         let error = loop {
-            let due = self.open.as_ref().and_then(|open| open.due);
+            let due = self.open.iter().filter_map(|open| open.due).min();
             tokio::select! {
                 biased;
                 Some(words) = came.recv() => {
@@ -184,7 +189,7 @@ impl Listener {
                 }
             }
         };
-        if self.open.is_none() && has_worked { Ended::Idle } else { Ended::Failed(error) }
+        if self.open.is_empty() && has_worked { Ended::Idle } else { Ended::Failed(error) }
     }
 
     /// Tells new ears what they missed.
@@ -192,12 +197,15 @@ impl Listener {
         let place = self.ears.places.at(self.at);
         let expected = self.expected.clone().map(Caller::Expected);
         let mut all: Vec<Caller> = expected.into_iter().collect();
-        if let Some(open) = &mut self.open {
+        let mut replayed = Duration::ZERO;
+        for open in &mut self.open {
             all.push(Caller::Starts(open.utterance));
             all.extend(open.audio.chunks(PIECE).map(|piece| Caller::Audio(piece.to_vec())));
+            // Some take speech hardly faster than it is spoken.
+            replayed += Duration::from_micros(open.audio.len() as u64 * 100);
             if let Some(speech_ms) = open.speech_ms {
                 all.push(Caller::Ends { utterance: open.utterance, speech_ms });
-                open.due = Some(Instant::now() + wait);
+                open.due = Some(Instant::now() + wait + replayed);
             }
             place.ask(open.audio.len());
         }
@@ -209,34 +217,46 @@ impl Listener {
 
     /// Keeps what the caller does. False if ears need not hear of it: the utterance has its final words.
     fn note(&mut self, did: &Caller, wait: Duration) -> bool {
-        match (did, &mut self.open) {
-            (Caller::Expected(expectation), _) => self.expected = Some(expectation.clone()),
-            (Caller::Starts(utterance), open) => {
-                *open = Some(Open { utterance: *utterance, audio: Vec::new(), speech_ms: None, due: None });
+        match did {
+            Caller::Expected(expectation) => self.expected = Some(expectation.clone()),
+            Caller::Starts(utterance) => {
+                // One that has not ended is forgotten; one that has may still get its words.
+                self.open.retain(|open| open.speech_ms.is_some());
+                if self.open.len() == OPEN_MAX {
+                    self.open.pop_front();
+                }
+                let (audio, utterance) = (Vec::new(), *utterance);
+                self.open.push_back(Open { utterance, audio, speech_ms: None, due: None });
             }
-            (Caller::Audio(ulaw), Some(open)) => {
-                self.ears.places.at(self.at).ask(ulaw.len());
+            Caller::Audio(ulaw) => {
+                let Some(open) = self.speaking() else { return false };
                 let room = KEPT_MAX.saturating_sub(open.audio.len());
                 open.audio.extend_from_slice(&ulaw[..ulaw.len().min(room)]);
+                self.ears.places.at(self.at).ask(ulaw.len());
             }
-            (Caller::Ends { utterance, speech_ms }, Some(open)) if open.utterance == *utterance => {
+            Caller::Ends { utterance, speech_ms } => {
+                let Some(open) = self.speaking().filter(|open| open.utterance == *utterance) else {
+                    return false;
+                };
                 open.speech_ms = Some(*speech_ms);
                 open.due = Some(Instant::now() + wait);
             }
-            (Caller::Audio(_) | Caller::Ends { .. }, _) => return false,
         }
         true
+    }
+
+    /// The utterance that has not ended, if there is one.
+    fn speaking(&mut self) -> Option<&mut Open> {
+        self.open.back_mut().filter(|open| open.speech_ms.is_none())
     }
 
     /// Passes words on.
     fn pass(&mut self, heard: Heard) {
         let Heard { utterance, text, is_final } = heard;
         // What comes late must not become words of the next.
-        if self.open.as_ref().is_none_or(|open| open.utterance != utterance) {
-            return;
-        }
+        let Some(at) = self.open.iter().position(|open| open.utterance == utterance) else { return };
         if is_final {
-            self.open = None;
+            self.open.remove(at);
             self.ears.places.at(self.at).worked();
         }
         self.reports.report(Report::Words { utterance, text, is_final });
@@ -244,17 +264,13 @@ impl Listener {
 
     /// Nobody is left: no utterance has words, which the call hears at once.
     async fn hear_nothing(mut self, mut inbox: mpsc::UnboundedReceiver<Caller>) {
-        let is_due =
-            |open: Option<Open>| open.filter(|open| open.speech_ms.is_some()).map(|open| open.utterance);
-        let mut due = is_due(self.open.take());
-        loop {
-            if let Some(utterance) = due.take() {
-                self.reports.report(Report::Words { utterance, text: String::new(), is_final: true });
-            }
-            match inbox.recv().await {
-                None => return,
-                Some(Caller::Ends { utterance, .. }) => due = Some(utterance),
-                Some(_) => {}
+        let nothing = |utterance| Report::Words { utterance, text: String::new(), is_final: true };
+        for open in self.open.drain(..).filter(|open| open.speech_ms.is_some()) {
+            self.reports.report(nothing(open.utterance));
+        }
+        while let Some(did) = inbox.recv().await {
+            if let Caller::Ends { utterance, .. } = did {
+                self.reports.report(nothing(utterance));
             }
         }
     }

@@ -24,6 +24,8 @@ enum Fault {
     EndsAfter(usize),
     /// Goes away once it has given final words.
     Leaves,
+    /// Gives the final words of an utterance only when the next one has ended.
+    Late,
 }
 
 /// Ears that understand how many bytes they heard.
@@ -70,7 +72,7 @@ impl Ears for Arc<Double> {
                 Fault::TakesNothing => std::future::pending::<()>().await,
                 _ => {}
             }
-            let (mut utterance, mut bytes) = (UtteranceId::default(), 0);
+            let (mut utterance, mut bytes, mut late) = (UtteranceId::default(), 0, None);
             while let Some(did) = caller.recv().await {
                 self.told.lock().unwrap().push(did.clone());
                 let mut say =
@@ -86,8 +88,12 @@ impl Ears for Arc<Double> {
                         }
                     }
                     Caller::Ends { .. } if fault == Fault::NeverFinal => {}
+                    Caller::Ends { .. } if fault == Fault::Late && late.is_none() => late = Some(utterance),
                     Caller::Ends { .. } => {
-                        say(bytes, true);
+                        if let Some(utterance) = late.take() {
+                            heard(Heard { utterance, text: "late".into(), is_final: true });
+                        }
+                        heard(Heard { utterance, text: format!("{bytes} bytes"), is_final: true });
                         if fault == Fault::Leaves {
                             return broken(Failure::BrokenOff);
                         }
@@ -229,12 +235,38 @@ async fn if_nobody_hears_every_utterance_is_without_words_at_once() {
     assert!(asked.elapsed() < Duration::from_millis(1_100), "no longer than it was spoken");
 }
 
+/// The caller went on before the words of what they said were there: they belong to it all the same.
+#[tokio::test(start_paused = true)]
+async fn final_words_that_come_while_the_caller_goes_on_are_not_lost() {
+    for fault in [Fault::Late, Fault::NeverFinal] {
+        let (first, second) = (Double::new("first", &[fault]), Double::new("second", &[]));
+        let mut house = House::new(&[&first, &second]);
+        for utterance in [1, 2] {
+            house.tells.start(UtteranceId(utterance));
+            for _ in 0..25 {
+                house.tells.audio(&[0x55; 160]);
+                sleep(Duration::from_millis(20)).await;
+            }
+            house.tells.end(UtteranceId(utterance), 400);
+        }
+        let mut finals = Vec::new();
+        while finals.len() < 2 {
+            if let Report::Words { utterance, text, is_final: true } = house.next().await {
+                finals.push((utterance.0, text));
+            }
+        }
+        let words = if fault == Fault::Late { "late" } else { "4000 bytes" };
+        assert_eq!(finals, [(1, words.to_owned()), (2, "4000 bytes".to_owned())], "{fault:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn words_of_an_utterance_that_is_over_are_passed_over() {
     let (to_here, reports) = Reports::unattended();
     let ears = Arc::new(Recognisers::new(vec![Arc::new(Double::new("first", &[]))], None, Handle::current()));
-    let open = Open { utterance: UtteranceId(2), audio: Vec::new(), speech_ms: None, due: None };
-    let mut listener = Listener { ears, reports: to_here, at: 0, expected: None, open: Some(open) };
+    let open =
+        VecDeque::from([Open { utterance: UtteranceId(2), audio: Vec::new(), speech_ms: None, due: None }]);
+    let mut listener = Listener { ears, reports: to_here, at: 0, expected: None, open };
     let heard =
         |utterance, is_final| Heard { utterance: UtteranceId(utterance), text: "so".into(), is_final };
     listener.pass(heard(1, true));
