@@ -135,7 +135,12 @@ impl Speaker {
 
     /// Has a voice be there before the first word, whoever can. What is to be said waits for the connection in any case.
     async fn warm(&mut self) {
-        while let Ok(Err(error)) = timeout(CONNECT, self.line().warm()).await {
+        loop {
+            let error = match timeout(CONNECT, self.line().warm()).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(_) => VendorError::new(Failure::Unreachable, "no connection in time"),
+            };
             if !self.change(&error) {
                 return;
             }

@@ -25,6 +25,8 @@ enum Step {
 struct Double {
     name: &'static str,
     steps: Mutex<VecDeque<Vec<Step>>>,
+    /// What comes of a connection: one, a refusal, or nothing for ever.
+    warm: Result<(), Option<Failure>>,
     asked: Mutex<Vec<String>>,
     cancelled: Mutex<u32>,
 }
@@ -35,7 +37,13 @@ const WORD: usize = 800;
 impl Double {
     fn new(name: &'static str, texts: &[&[Step]]) -> Arc<Self> {
         let steps = Mutex::new(texts.iter().map(|steps| steps.to_vec()).collect());
-        Arc::new(Self { name, steps, asked: Mutex::default(), cancelled: Mutex::default() })
+        Arc::new(Self { name, steps, warm: Ok(()), asked: Mutex::default(), cancelled: Mutex::default() })
+    }
+
+    /// One to which there is no connection.
+    fn cold(name: &'static str, why: Option<Failure>) -> Arc<Self> {
+        let steps = Mutex::default();
+        Arc::new(Self { name, steps, warm: Err(why), asked: Mutex::default(), cancelled: Mutex::default() })
     }
 
     fn asked(&self) -> Vec<String> {
@@ -70,7 +78,14 @@ impl Voice for Arc<Double> {
 
 impl VoiceLine for DoubleLine {
     fn warm(&mut self) -> BoxFuture<'_, Result<(), VendorError>> {
-        async { Ok(()) }.boxed()
+        async {
+            match self.0.warm {
+                Ok(()) => Ok(()),
+                Err(Some(why)) => Err(VendorError::new(why, "as the test wants it")),
+                Err(None) => std::future::pending().await,
+            }
+        }
+        .boxed()
     }
 
     fn speak<'a>(
@@ -240,6 +255,20 @@ async fn whatever_goes_wrong_the_next_voice_goes_on_with_the_first_word_that_is_
         // For the rest of the call, the second one speaks.
         let came = house.speak(2, "six").await;
         assert_eq!((came.switched.len(), second.asked().len()), (0, 2), "the first voice {what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voice_to_which_there_is_no_connection_is_left_before_the_first_word() {
+    for (why, wanted) in [(Some(Failure::Unauthorised), Failure::Unauthorised), (None, Failure::Unreachable)]
+    {
+        let (first, second) = (Double::cold("first", why), Double::new("second", &[]));
+        let mut house = House::new(&[&first, &second]);
+        let asked = Instant::now();
+        let came = house.speak(1, TEXT).await;
+        assert_eq!(came.switched, switched("first", "second", wanted));
+        assert_eq!((came.words, first.asked().len()), (STARTS.into(), 0));
+        assert!(asked.elapsed() <= CONNECT + Duration::from_millis(100));
     }
 }
 
