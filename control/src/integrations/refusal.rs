@@ -65,6 +65,17 @@ pub(super) fn of_dial(failed: &DialError) -> VendorError {
     VendorError::new(why, failed.to_string())
 }
 
+/// Of a look at the key that was made for its connection: whether anybody is there. A key may be for speech alone, and not for
+/// what was looked at; whether it is for that, the first text or utterance tells.
+pub(super) fn reached(looked: Result<(), VendorError>) -> Result<(), VendorError> {
+    match looked {
+        Err(error) if matches!(error.why, Failure::Unreachable | Failure::Slow | Failure::BrokenOff) => {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// No connection in time.
 pub(super) fn no_connection() -> VendorError {
     VendorError::new(Failure::Unreachable, format!("no connection within {} s", CONNECT.as_secs_f32()))

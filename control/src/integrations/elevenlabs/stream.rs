@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{Client, KEY, either};
 use crate::integrations::contexts::samples;
 use crate::integrations::http::told;
-use crate::integrations::refusal::{of_http, refusal};
+use crate::integrations::refusal::{of_http, reached, refusal};
 use crate::integrations::vendor::{Spoken, VendorError, VoiceLine};
 use crate::integrations::words::Words;
 
@@ -29,7 +29,7 @@ pub(super) struct Line(pub(super) Arc<Client>);
 impl VoiceLine for Line {
     fn warm(&mut self) -> BoxFuture<'_, Result<(), VendorError>> {
         // Its connection is kept for the first text.
-        self.0.check().boxed()
+        async { reached(self.0.check().await) }.boxed()
     }
 
     fn speak<'a>(

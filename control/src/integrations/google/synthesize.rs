@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use super::Credentials;
 use crate::integrations::http::{HttpClient, Limits, told};
-use crate::integrations::refusal::{Told, of_http, of_status, refusal};
+use crate::integrations::refusal::{Told, of_http, of_status, reached, refusal};
 use crate::integrations::vendor::{CONNECT, Spoken, VendorError, Voice, VoiceLine};
 use crate::integrations::wav::{Beginning, beginning};
 use crate::settings::BaseUrl;
@@ -87,7 +87,7 @@ impl Voice for Google {
 impl VoiceLine for Google {
     fn warm(&mut self) -> BoxFuture<'_, Result<(), VendorError>> {
         // Its connection is kept for the first text.
-        self.0.check().boxed()
+        async { reached(self.0.check().await) }.boxed()
     }
 
     fn speak<'a>(

@@ -21,7 +21,7 @@ use offhook_engine::call::Failure;
 use serde_json::{Value, json};
 
 use crate::integrations::http::{HttpClient, Limits, told};
-use crate::integrations::refusal::{Told, header, of_http, of_status, refusal, sensitive};
+use crate::integrations::refusal::{Told, header, of_http, of_status, reached, refusal, sensitive};
 use crate::integrations::vendor::{CONNECT, Spoken, VendorError, Voice, VoiceLine};
 use crate::integrations::wav::{Beginning, beginning};
 use crate::settings::{BaseUrl, Secret};
@@ -88,7 +88,7 @@ impl Voice for Speech {
 impl VoiceLine for Speech {
     fn warm(&mut self) -> BoxFuture<'_, Result<(), VendorError>> {
         // Its connection is kept for the first text.
-        self.0.check().boxed()
+        async { reached(self.0.check().await) }.boxed()
     }
 
     fn speak<'a>(

@@ -6,6 +6,7 @@
 //!
 //! <https://platform.openai.com/docs/api-reference/audio/createTranscription>, by the official SDK 3.54.0, read 2026-11.
 
+use std::collections::VecDeque;
 use std::io::Cursor;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::integrations::http::{HttpClient, Limits};
-use crate::integrations::refusal::{Told, header, of_http, of_status, sensitive};
+use crate::integrations::refusal::{Told, header, of_http, of_status, reached, sensitive};
 use crate::integrations::vendor::{CONNECT, Caller, Ears, Heard, VendorError};
 use crate::settings::{BaseUrl, Secret};
 
@@ -99,16 +100,19 @@ impl Transcription {
         let mut asked_at = Instant::now();
         let mut open: Option<(UtteranceId, Vec<u8>)> = None;
         let mut asking: Option<(UtteranceId, BoxFuture<'_, Result<String, VendorError>>)> = None;
+        // One after the other, so that words come in the order in which they were said.
+        let mut waiting: VecDeque<(UtteranceId, Vec<u8>)> = VecDeque::new();
         loop {
             tokio::select! {
                 biased;
                 (utterance, text) = asked(&mut asking) => {
-                    asking = None;
                     heard(Heard { utterance, text: text?, is_final: true });
+                    let next = waiting.pop_front();
+                    asking = next.map(|(utterance, audio)| (utterance, self.transcribe(audio).boxed()));
                 }
                 warm = warmed(&mut warming) => {
                     warming = None;
-                    warm?;
+                    reached(warm)?;
                 }
                 did = caller.recv() => match did {
                     None => return Ok(()),
@@ -131,12 +135,12 @@ impl Transcription {
                             heard(Heard { utterance, text: String::new(), is_final: true });
                             continue;
                         }
-                        if let Some((unanswered, _)) = asking.take() {
-                            // Nobody waits any more for the words of the one before.
-                            heard(Heard { utterance: unanswered, text: String::new(), is_final: true });
-                        }
                         asked_at = Instant::now();
-                        asking = Some((utterance, self.transcribe(audio).boxed()));
+                        if asking.is_some() {
+                            waiting.push_back((utterance, audio));
+                        } else {
+                            asking = Some((utterance, self.transcribe(audio).boxed()));
+                        }
                     }
                     Some(Caller::Expected(_)) => {}
                 },

@@ -145,10 +145,13 @@ async fn each_fault_has_its_name() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_told_before_anybody_speaks() {
+async fn a_wrong_key_is_told_with_the_first_words_and_a_server_that_is_not_there_before() {
     let fakes = FakeVendors::start().await;
     let options = Options { key: Some(Secret::new(BAD_KEY)), ..options(&fakes) };
-    assert_eq!(call(options.clone()).failed().await.why, Failure::Unauthorised);
+    // It may be a key for this alone, and not for the list that is looked at for its connection.
+    let speaks = call(options.clone());
+    speaks.says(1, vec![0x10; 8_000]).await;
+    assert_eq!(speaks.failed().await.why, Failure::Unauthorised);
     assert_eq!(Transcription::new(options).unwrap().check().await.unwrap_err().why, Failure::Unauthorised);
     let url = fakes.base_url(Vendor::OpenAi);
     drop(fakes);
@@ -169,16 +172,16 @@ async fn an_answer_without_a_text_is_malformed() {
 }
 
 #[tokio::test]
-async fn to_want_no_more_ends_the_request_and_a_new_utterance_ends_the_one_before() {
+async fn words_come_in_the_order_in_which_they_were_said_and_to_want_no_more_ends_the_request() {
     let fakes = FakeVendors::start().await;
-    fakes.fail("/openai/v1/audio", 1, Fault::parse("latency=15s").unwrap());
-    fakes.transcribe(["Stop."]);
+    fakes.fail("/openai/v1/audio", 1, Fault::parse("latency=1s").unwrap());
+    fakes.transcribe(["Please", "stop."]);
     let mut call = call(options(&fakes));
     call.says(1, vec![0x10; 8_000]).await;
     came(&fakes, "transcriptions", false).await;
     call.says(2, vec![0x10; 8_000]).await;
-    assert_eq!(call.next().await, (1, String::new()));
-    assert_eq!(call.next().await, (2, "Stop.".into()));
+    assert_eq!(call.next().await, (1, "Please".into()));
+    assert_eq!(call.next().await, (2, "stop.".into()));
     call.task.abort();
     assert!(call.task.await.unwrap_err().is_cancelled());
 }
