@@ -53,7 +53,7 @@ impl Call {
         let Some(agent) = self.agent.as_mut().filter(|agent| agent.turn == turn) else { return };
         out.event(now, EventKind::AgentFailed { turn, why });
         // After a bug nobody knows what else is broken.
-        if self.settings.apology.is_empty() || why == Failure::Panicked || !agent.fail() {
+        if self.settings.apology.is_empty() || why == Failure::Panicked || !agent.fail(now) {
             return self.end(now, EndReason::AgentFailed, out);
         }
         self.timers.stop(Deadline::AgentAnswer);

@@ -82,7 +82,8 @@ impl AgentTurn {
     }
 
     /// It cannot answer: it is to apologise, and then the call ends. False if it has done so, or said goodbye, before.
-    pub(super) fn fail(&mut self) -> bool {
+    pub(super) fn fail(&mut self, now: CallTime) -> bool {
+        self.on_sentence(now);
         let had_ended = self.then == Some(Then::HangUp);
         (self.then, self.failed) = (Some(Then::HangUp), true);
         // There is nothing of an answer to hold back.
