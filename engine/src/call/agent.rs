@@ -13,6 +13,10 @@ use super::{Call, Phase};
 
 impl Call {
     pub(super) fn ask(&mut self, now: CallTime, prompt: Prompt, cause: Option<Cause>, out: &mut Outputs) {
+        // One that failed is not asked again: keys in its apology end what was ending.
+        if self.agent.as_ref().is_some_and(AgentTurn::has_failed) {
+            return self.end(now, EndReason::AgentFailed, out);
+        }
         self.cut_agent(now, out);
         // Keys that were typed before answer nothing that is asked from here on.
         self.keys.take();

@@ -73,6 +73,17 @@ fn a_caller_cannot_hold_up_the_end_by_talking_over_the_apology() {
 }
 
 #[test]
+fn keys_in_the_apology_ask_nobody_and_end_the_call() {
+    let mut sim = failed(APOLOGY, Failure::Slow);
+    let asked = sim.prompts().len();
+    sim.run_for(ms(300));
+    sim.caller_keys('1');
+    sim.caller_keys('#');
+    assert_eq!(sim.run_until_ended(Duration::from_secs(30)), Some(EndReason::AgentFailed));
+    assert_eq!(sim.prompts().len(), asked);
+}
+
+#[test]
 fn an_agent_that_fails_twice_ends_the_call() {
     let mut sim = failed(APOLOGY, Failure::Busy);
     let turn = TurnId(
