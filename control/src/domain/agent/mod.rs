@@ -328,12 +328,14 @@ struct Mouth<'a> {
     clauses: Clauses,
     /// What has no letter or digit waits for what it belongs to: a dash is nothing to speak.
     held: String,
+    /// Nobody wants to hear more.
+    unwanted: bool,
     out: &'a mut dyn Answering,
 }
 
 impl<'a> Mouth<'a> {
     fn new(out: &'a mut dyn Answering) -> Self {
-        Self { clauses: Clauses::new(), held: String::new(), out }
+        Self { clauses: Clauses::new(), held: String::new(), unwanted: false, out }
     }
 
     fn more(&mut self, text: &str) -> ControlFlow<()> {
@@ -362,12 +364,17 @@ impl<'a> Mouth<'a> {
     }
 
     fn say(&mut self, piece: &str) -> ControlFlow<()> {
+        if self.unwanted {
+            return ControlFlow::Break(());
+        }
         self.held.push_str(piece);
         if !self.held.contains(char::is_alphanumeric) {
             return ControlFlow::Continue(());
         }
         let text = std::mem::take(&mut self.held).trim().to_owned();
-        self.out.act(AgentAction::Say(text))
+        let said = self.out.act(AgentAction::Say(text));
+        self.unwanted = said.is_break();
+        said
     }
 }
 
