@@ -6,7 +6,7 @@
 //!
 //! | file | is | |
 //! |---|---|---|
-//! | `webhook.rs`, `twiml.rs`, `token.rs`, `wire.rs` | the carrier's HTTP side; plain sockets and TLS | |
+//! | `webhook.rs`, `twiml.rs`, `token.rs` | the carrier's HTTP side; plain sockets and TLS | |
 //! | `carrier.rs` | socket, timer, and the order of a call | the only clock |
 //! | `line.rs` | the media stream without its socket | virtual time |
 //! | `playout.rs` | what the carrier plays to the caller, and when marks come back | virtual time |

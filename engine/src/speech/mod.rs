@@ -20,6 +20,7 @@ pub(crate) mod worker;
 
 pub use apart::{Ears, Voice};
 pub use hand_over::HandOver;
+pub use render::render;
 
 use std::ops::ControlFlow;
 

@@ -55,8 +55,14 @@ impl Renderer {
             rendered.pieces.iter().for_each(|piece| take(Arc::clone(piece)));
             return Ok(Arc::clone(&rendered.words));
         }
-        let rendered = render(&**voice, text, take)?;
-        let words = Arc::clone(&rendered.words);
+        let mut pieces: Vec<Arc<[u8]>> = Vec::new();
+        let words = render(&**voice, text, &mut |ulaw| {
+            let piece: Arc<[u8]> = ulaw.into();
+            take(Arc::clone(&piece));
+            pieces.push(piece);
+            ControlFlow::Continue(())
+        })?;
+        let rendered = Rendered { pieces, words: Arc::clone(&words) };
         self.keep(key, Kept { rendered, _voice: Arc::downgrade(voice) });
         Ok(words)
     }
@@ -79,43 +85,46 @@ fn size((_, text): &Key, rendered: &Rendered) -> usize {
     audio + size_of_val(&*rendered.words) + 2 * text.len() + OVERHEAD
 }
 
-fn render(
+/// Has `voice` speak `text`, and hands on 8 kHz µ-law as it is made, a short piece first, until that breaks. Returns where the
+/// words begin, at that rate.
+pub fn render(
     voice: &dyn TextToSpeech,
     text: &str,
-    take: &mut dyn FnMut(Arc<[u8]>),
-) -> Result<Rendered, SpeechError> {
+    take: &mut dyn FnMut(Vec<u8>) -> ControlFlow<()>,
+) -> Result<Arc<[WordStart]>, SpeechError> {
     let rate = voice.sample_rate();
     let mut resampler =
         Resampler::new(rate, SampleRate::HZ_8000).map_err(|e| SpeechError::Failed(e.to_string()))?;
     let mut pcm = Vec::new();
-    let mut pieces: Vec<Arc<[u8]>> = Vec::new();
+    let mut want = FIRST_PIECE;
     let mut emit = |pcm: &mut Vec<i16>, all: bool| {
         loop {
-            let want = if pieces.is_empty() { FIRST_PIECE } else { PIECE };
             let n = if all { pcm.len().min(want) } else { want };
             if n == 0 || pcm.len() < n {
-                break;
+                return ControlFlow::Continue(());
             }
+            want = PIECE;
             let mut ulaw = vec![0; n];
             g711::encode_ulaw(&pcm[..n], &mut ulaw);
             pcm.drain(..n);
-            let piece: Arc<[u8]> = ulaw.into();
-            take(Arc::clone(&piece));
-            pieces.push(piece);
+            take(ulaw)?;
         }
     };
+    let mut flow = ControlFlow::Continue(());
     let words = voice.synthesize(text, &mut |samples| {
         resampler.process(samples, &mut pcm);
-        emit(&mut pcm, false);
-        ControlFlow::Continue(())
+        flow = emit(&mut pcm, false);
+        flow
     })?;
-    resampler.finish(&mut pcm);
-    emit(&mut pcm, true);
+    if flow.is_continue() {
+        resampler.finish(&mut pcm);
+        let _ = emit(&mut pcm, true);
+    }
     let at_leg_rate = |word: &WordStart| WordStart {
         sample: (u64::from(word.sample) * 8_000 / u64::from(rate.hz())) as u32,
         ..*word
     };
-    Ok(Rendered { pieces, words: words.iter().map(at_leg_rate).collect() })
+    Ok(words.iter().map(at_leg_rate).collect())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use offhook_engine::call::{Part, Prompt, Then};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use crate::domain::failover::{Places, ServiceTally, Switch};
+use crate::domain::failover::{Place, Places, ServiceTally, Switch};
 use crate::integrations::openai::chat::Asking;
 use crate::integrations::openai::{Chat, Reply, Waits};
 use crate::integrations::tools::Tools;
@@ -184,45 +184,53 @@ impl ModelAgent {
     /// A reply, of the first model that can give it or go on with it.
     async fn reply(&mut self, tools: &[Value], mouth: &mut Mouth<'_>) -> Result<Reply, AgentError> {
         let model = Arc::clone(&self.model);
-        let at = *self.at.get_or_insert_with(|| model.chats.first(|switch| mouth.tell(switch)));
-        let place = model.chats.at(at);
+        loop {
+            let at = *self.at.get_or_insert_with(|| model.chats.first(|switch| mouth.tell(switch)));
+            let error = match self.attempt(model.chats.at(at), tools, mouth).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let (next, switch) = model.chats.after(at, &error);
+            if !model.chats.is_only() {
+                mouth.tell(switch);
+            }
+            let Some(next) = next else { return Err(AgentError { why: error.why, detail: error.detail }) };
+            self.at = Some(next);
+            self.history.take_back(mouth.cut_word());
+        }
+    }
+
+    /// Has one model reply, or go on with what another one has begun.
+    async fn attempt(
+        &mut self,
+        place: &Place<Chat>,
+        tools: &[Value],
+        mouth: &mut Mouth<'_>,
+    ) -> Result<Reply, VendorError> {
         if !self.history.draft().is_empty() && !self.history.draft().ends_with(char::is_whitespace) {
             self.history.more(" ");
         }
         let begun = self.history.draft().to_owned();
-        let mut messages = self.history.for_model(&model.prompt);
+        let mut messages = self.history.for_model(&self.model.prompt);
         if !begun.is_empty() {
             messages.push(json!({"role": "assistant", "content": begun}));
             messages.push(json!({"role": "user", "content": GO_ON}));
         }
         place.ask(1);
-        let (history, tokens) = (&mut self.history, &mut self.tokens);
+        let (history, tokens, counts) = (&mut self.history, &mut self.tokens, &self.model.counts);
         let mut on_text = |text: &str| {
             *tokens += 1;
-            model.counts.written.fetch_add(1, Ordering::Relaxed);
+            counts.written.fetch_add(1, Ordering::Relaxed);
             // What goes on begins with a word of its own.
             let goes_on = !begun.is_empty() && history.draft().len() == begun.len();
             let text = if goes_on { text.trim_start() } else { text };
             history.more(text);
             mouth.more(text)
         };
-        let error = match place.service.reply(&messages, tools, &mut on_text).await {
-            Ok(reply) => {
-                place.worked();
-                let text = if begun.is_empty() { reply.text } else { begun + reply.text.trim_start() };
-                return Ok(Reply { text, ..reply });
-            }
-            Err(error) => error,
-        };
-        let (next, switch) = model.chats.after(at, &error);
-        if model.chats.iter().count() > 1 {
-            mouth.tell(switch);
-        }
-        let Some(next) = next else { return Err(AgentError { why: error.why, detail: error.detail }) };
-        self.at = Some(next);
-        let cut = mouth.cut_word();
-        self.history.take_back(cut);
-        Box::pin(self.reply(tools, mouth)).await
+        let reply = place.service.reply(&messages, tools, &mut on_text).await?;
+        place.worked();
+        let text = if begun.is_empty() { reply.text } else { begun + reply.text.trim_start() };
+        Ok(Reply { text, ..reply })
     }
 
     async fn turn(&mut self, out: &mut dyn Answering) -> Result<Then, AgentError> {

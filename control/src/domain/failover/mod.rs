@@ -75,8 +75,9 @@ impl<S: ?Sized> Places<S> {
         Self { part, places }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Place<S>> {
-        self.places.iter()
+    /// True if there is no other.
+    pub(super) fn is_only(&self) -> bool {
+        self.places.len() == 1
     }
 
     pub(super) fn at(&self, at: usize) -> &Place<S> {

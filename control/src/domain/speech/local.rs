@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use offhook_codecs::resample::Resampler;
-use offhook_codecs::{SampleRate, g711};
-use offhook_engine::call::{Failure, UtteranceId, WordStart};
-use offhook_engine::speech::{SpeechToText, TextToSpeech};
+use offhook_engine::call::{Failure, UtteranceId};
+use offhook_engine::speech::{SpeechToText, TextToSpeech, render};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -16,9 +14,6 @@ use crate::integrations::vendor::{Caller, Ears, Heard, Spoken, VendorError, Voic
 
 /// The name of both.
 pub const LOCAL: &str = "local";
-
-/// Samples that are passed on at once: 100 ms.
-const PIECE: usize = 800;
 
 /// A voice of this machine.
 #[derive(Clone)]
@@ -63,32 +58,13 @@ impl VoiceLine for LocalVoice {
 }
 
 fn speak(voice: &dyn TextToSpeech, text: &str, give: &mpsc::Sender<Spoken>) -> Result<(), VendorError> {
-    let failed = |error: String| VendorError::new(Failure::Faulty, error);
-    let rate = voice.sample_rate();
-    let mut resampler =
-        Resampler::new(rate, SampleRate::HZ_8000).map_err(|error| failed(error.to_string()))?;
-    let mut pcm = Vec::new();
-    let pass = |pcm: &mut Vec<i16>, words: Vec<WordStart>| {
-        let mut ulaw = vec![0; pcm.len()];
-        g711::encode_ulaw(pcm, &mut ulaw);
-        pcm.clear();
-        match give.blocking_send(Spoken { ulaw, words }) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
+    let pass = |ulaw, words| match give.blocking_send(Spoken { ulaw, words }) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
     };
-    let words = voice
-        .synthesize(text, &mut |samples| {
-            resampler.process(samples, &mut pcm);
-            if pcm.len() < PIECE { ControlFlow::Continue(()) } else { pass(&mut pcm, Vec::new()) }
-        })
-        .map_err(|error| failed(error.to_string()))?;
-    resampler.finish(&mut pcm);
-    let at_leg_rate = |word: WordStart| WordStart {
-        sample: (u64::from(word.sample) * 8_000 / u64::from(rate.hz())) as u32,
-        ..word
-    };
-    let _ = pass(&mut pcm, words.into_iter().map(at_leg_rate).collect());
+    let words = render(voice, text, &mut |ulaw| pass(ulaw, Vec::new()))
+        .map_err(|error| VendorError::new(Failure::Faulty, error.to_string()))?;
+    let _ = pass(Vec::new(), words.to_vec());
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! Who understands the caller on a call, and who goes on when one fails.
 //!
-//! Each call has a task that passes the caller's speech on and keeps the utterance that has no final words yet. Ears that fail,
+//! Each call has a task that passes the caller's speech on and keeps the utterances that have no final words yet. Ears that fail,
 //! or owe the final words too long, are left for the next ones in the order of the settings, for the rest of the call; the
-//! next hear that utterance from its beginning.
+//! next hear those utterances from their beginnings.
 
 use std::collections::VecDeque;
 use std::pin::pin;

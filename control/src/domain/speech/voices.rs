@@ -108,7 +108,9 @@ struct Waiting {
 
 impl Speaker {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        self.at = self.first();
+        self.at = self.voices.places.first(|switch| {
+            self.reports.report(switch.into());
+        });
         self.warm().await;
         let mut queue: VecDeque<Waiting> = VecDeque::new();
         loop {
@@ -156,12 +158,6 @@ impl Speaker {
             self.at = next;
         }
         next.is_some()
-    }
-
-    fn first(&self) -> usize {
-        self.voices.places.first(|switch| {
-            self.reports.report(switch.into());
-        })
     }
 
     fn line(&mut self) -> &mut Box<dyn VoiceLine> {

@@ -23,16 +23,13 @@ use super::refusal::{Told, header, of_status, sensitive};
 use super::vendor::{VendorError, Voice, VoiceLine};
 use crate::settings::{BaseUrl, Secret};
 
-/// Where Cartesia is.
-pub const API: &str = "https://api.cartesia.ai";
-
 /// The version of the interface that this was written for.
 pub const VERSION: &str = "2026-08-14";
 
 /// Which voice, where, and how it is to speak.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The server; [`API`].
+    /// The server.
     pub base: BaseUrl,
     /// The key.
     pub key: Secret,

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::line::{Line, Lost};
+use super::line::{Anew, Line, Lost};
 use super::results::NEAR;
 use super::{Account, SILENCE, seconds};
 use crate::integrations::vendor::{CONNECT, Caller, Ears, Heard, VendorError};
@@ -121,17 +121,12 @@ impl Flux {
         caller: &mut mpsc::Receiver<Caller>,
         heard: &mut (dyn FnMut(Heard) + Send),
     ) -> Result<(), VendorError> {
-        let mut may_reconnect = true;
+        let mut anew = Anew::new("Flux");
         loop {
             let line = self.account.open(&self.path, self.options.send_within).await?;
             let mut session = Session::new(&self.options, line);
             let Err(lost) = session.run(caller, heard).await else { return Ok(()) };
-            may_reconnect |= session.has_worked;
-            if !lost.is_ordinary || session.open.is_some() || !may_reconnect {
-                return Err(lost.error);
-            }
-            tracing::debug!(error = %lost.error, "Flux is connected to anew");
-            may_reconnect = false;
+            anew.after(lost, session.has_worked, session.open.is_some())?;
         }
     }
 }

@@ -25,6 +25,31 @@ pub(super) struct Lost {
     pub(super) is_ordinary: bool,
 }
 
+/// Whether a lost connection is opened anew: once after each that worked, and only while no utterance is open.
+#[derive(Debug)]
+pub(super) struct Anew {
+    /// Whose connections they are, for the log.
+    name: &'static str,
+    may: bool,
+}
+
+impl Anew {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { name, may: true }
+    }
+
+    /// The error, if it is not. `has_worked`: an utterance had its final words on that connection.
+    pub(super) fn after(&mut self, lost: Lost, has_worked: bool, is_open: bool) -> Result<(), VendorError> {
+        let may = self.may || has_worked;
+        if !lost.is_ordinary || is_open || !may {
+            return Err(lost.error);
+        }
+        tracing::debug!(error = %lost.error, "{} is connected to anew", self.name);
+        self.may = false;
+        Ok(())
+    }
+}
+
 impl From<VendorError> for Lost {
     fn from(error: VendorError) -> Self {
         Self { error, is_ordinary: false }

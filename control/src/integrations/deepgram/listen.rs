@@ -19,7 +19,7 @@ use offhook_engine::call::{Failure, UtteranceId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::line::{Line, Lost};
+use super::line::{Anew, Line, Lost};
 use super::results::{Results, Said, Words};
 use super::{Account, SILENCE, seconds};
 use crate::integrations::vendor::{Caller, Ears, Heard, VendorError};
@@ -135,17 +135,12 @@ impl Deepgram {
         caller: &mut mpsc::Receiver<Caller>,
         heard: &mut (dyn FnMut(Heard) + Send),
     ) -> Result<(), VendorError> {
-        let mut may_reconnect = true;
+        let mut anew = Anew::new("Deepgram");
         loop {
             let line = self.account.open(&self.path, self.options.send_within).await?;
             let mut session = Session::new(&self.options, line);
             let Err(lost) = session.run(caller, heard).await else { return Ok(()) };
-            may_reconnect |= session.has_worked;
-            if !lost.is_ordinary || session.open.is_some() || !may_reconnect {
-                return Err(lost.error);
-            }
-            tracing::debug!(error = %lost.error, "Deepgram is connected to anew");
-            may_reconnect = false;
+            anew.after(lost, session.has_worked, session.open.is_some())?;
         }
     }
 }

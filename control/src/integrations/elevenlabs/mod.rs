@@ -26,9 +26,6 @@ use super::refusal::{Told, header, of_http, of_status, sensitive};
 use super::vendor::{CONNECT, VendorError, Voice, VoiceLine};
 use crate::settings::{BaseUrl, Secret};
 
-/// Where ElevenLabs is.
-pub const API: &str = "https://api.elevenlabs.io";
-
 /// The header with the key.
 const KEY: &str = "xi-api-key";
 /// What a look at the key may cost.
@@ -47,7 +44,7 @@ pub enum Transport {
 /// Which voice, where, and how it is to speak.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The server; [`API`], or that of a region.
+    /// The server, or that of a region.
     pub base: BaseUrl,
     /// The key.
     pub key: Secret,

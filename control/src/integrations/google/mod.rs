@@ -9,7 +9,7 @@ use super::refusal::sensitive;
 use super::vendor::VendorError;
 use crate::settings::Secret;
 pub use account::ServiceAccount;
-pub use synthesize::{API, Google, Options};
+pub use synthesize::{Google, Options};
 
 /// In whose name a request is made.
 #[derive(Clone, Debug)]

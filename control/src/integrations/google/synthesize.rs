@@ -26,9 +26,6 @@ use crate::integrations::vendor::{CONNECT, Spoken, VendorError, Voice, VoiceLine
 use crate::integrations::wav::{Beginning, beginning};
 use crate::settings::BaseUrl;
 
-/// Where Google's voices are.
-pub const API: &str = "https://texttospeech.googleapis.com";
-
 /// Whom a token of a service account is for, wherever requests go.
 const AUDIENCE: &str = "https://texttospeech.googleapis.com/";
 /// What a look at the key may cost: there are thousands of voices.
@@ -39,7 +36,7 @@ const ANSWER_MAX: usize = 8 * 1024 * 1024;
 /// Which voice, where, and how it is to speak.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The server; [`API`].
+    /// The server.
     pub base: BaseUrl,
     /// In whose name.
     pub credentials: Credentials,

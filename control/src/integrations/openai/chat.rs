@@ -10,16 +10,17 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{Request, Response, StatusCode, body::Incoming};
+use http_body_util::{BodyExt, Limited};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use hyper::{Response, StatusCode, body::Incoming};
 use offhook_engine::call::Failure;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::account::Account;
 use super::sse::Events;
 use super::tool_calls::{Calls, ToolCall};
-use crate::integrations::http::{HttpClient, Limits, told};
+use crate::integrations::http::{Answer, HttpClient, Limits, told};
 use crate::integrations::refusal::{self, of_http};
 use crate::integrations::vendor::VendorError;
 use crate::settings::{BaseUrl, Secret};
@@ -78,37 +79,23 @@ pub struct Reply {
 /// A model, ready to be asked by many calls at once.
 #[derive(Debug)]
 pub struct Chat {
-    client: HttpClient,
+    account: Account,
     asking: Asking,
-    authorization: Option<HeaderValue>,
 }
 
 impl Chat {
     /// A client with connections of its own. An error says what to do.
     pub fn new(asking: Asking) -> Result<Self, String> {
         let client = HttpClient::for_streams(asking.waits.connect).map_err(|error| error.to_string())?;
-        let authorization = match &asking.key {
-            None => None,
-            Some(key) => {
-                let mut value = HeaderValue::try_from(format!("Bearer {}", key.reveal()))
-                    .map_err(|_| "the key holds characters that no key has; copy it anew".to_owned())?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-        };
-        Ok(Self { client, asking, authorization })
+        let account = Account::new(client, asking.base.clone(), asking.key.clone())?;
+        Ok(Self { account, asking })
     }
 
     /// Lets a connection be there before it is needed, and looks whether the key is accepted on it.
     pub async fn warm(&self) -> Result<(), VendorError> {
-        let request = self.request(Request::get(self.asking.base.of("/v1/models")), Bytes::new());
         let limits = Limits { time: self.asking.waits.first, body_bytes: MODELS_BYTES_MAX };
-        match self.client.send(request, limits).await {
-            // A server without such a list is there all the same.
-            Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => Ok(()),
-            Ok(answer) => Err(self.refused(answer.status, &answer.headers, &answer.body)),
-            Err(error) => Err(of_http(&error)),
-        }
+        let looked = self.account.look(limits).await?;
+        looked.map_err(|Answer { status, headers, body }| self.refused(status, &headers, &body))
     }
 
     /// Asks for a reply to `messages`, which may use `tools`; `on_text` gets its text as it comes, and may break it off.
@@ -150,13 +137,6 @@ impl Chat {
         body
     }
 
-    fn request(&self, mut builder: hyper::http::request::Builder, body: Bytes) -> Request<Full<Bytes>> {
-        if let Some(authorization) = &self.authorization {
-            builder = builder.header(AUTHORIZATION, authorization.clone());
-        }
-        builder.body(Full::new(body)).expect("a checked base and a fixed path are a URL")
-    }
-
     async fn attempt(
         &self,
         body: Bytes,
@@ -165,11 +145,13 @@ impl Chat {
     ) -> Result<Reply, VendorError> {
         let Waits { first, next, .. } = self.asking.waits;
         let slow = || error(Failure::Slow, format!("no word within {} s", first.as_secs_f32()));
-        let builder = Request::post(self.asking.base.of("/v1/chat/completions"))
+        let builder = self
+            .account
+            .post("/v1/chat/completions")
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "text/event-stream");
-        let request = self.request(builder, body);
-        let response = timeout_at(first_by, self.client.open(request)).await.map_err(|_| slow())?;
+        let request = self.account.request(builder, body);
+        let response = timeout_at(first_by, self.account.http.open(request)).await.map_err(|_| slow())?;
         let response = response.map_err(|error| of_http(&error))?;
         if !response.status().is_success() {
             return Err(self.told_by(response).await);
@@ -290,7 +272,7 @@ impl Chat {
 
     /// A text from outside as it may stand in a log.
     fn shown(&self, text: &str) -> String {
-        refusal::shown(text, self.asking.key.as_ref())
+        refusal::shown(text, self.account.key())
     }
 }
 

@@ -3,6 +3,7 @@
 //! What is relied on is what they have in common; what differs is read leniently. Error texts of a service may repeat what
 //! was sent, so they are cut short, and a key in them is struck out.
 
+mod account;
 pub mod chat;
 #[cfg(test)]
 pub(crate) mod fake;

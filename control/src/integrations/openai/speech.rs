@@ -8,20 +8,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http_body_util::{BodyExt, Full};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::http::request::Builder;
-use hyper::{Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::header::CONTENT_TYPE;
 use offhook_codecs::resample::Resampler;
 use offhook_codecs::{SampleRate, g711, pcm};
 use offhook_engine::call::Failure;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::account::Account;
 use crate::integrations::http::{HttpClient, Limits, told};
-use crate::integrations::refusal::{Told, header, of_http, of_status, reached, refusal, sensitive};
+use crate::integrations::refusal::{header, of_http, reached, refusal};
 use crate::integrations::vendor::{CONNECT, Spoken, VendorError, Voice, VoiceLine};
 use crate::integrations::wav::{Beginning, beginning};
 use crate::settings::{BaseUrl, Secret};
@@ -56,18 +54,16 @@ pub struct Speech(Arc<Client>);
 
 #[derive(Debug)]
 struct Client {
-    http: HttpClient,
+    account: Account,
     options: Options,
-    authorization: Option<HeaderValue>,
 }
 
 impl Speech {
     /// A voice with connections of its own. An error says what to do.
     pub fn new(options: Options) -> Result<Self, String> {
         let http = HttpClient::for_streams(CONNECT).map_err(|error| error.to_string())?;
-        let key = options.key.as_ref();
-        let authorization = key.map(|key| sensitive(&format!("Bearer {}", key.reveal()))).transpose()?;
-        Ok(Self(Arc::new(Client { http, options, authorization })))
+        let account = Account::new(http, options.base.clone(), options.key.clone())?;
+        Ok(Self(Arc::new(Client { account, options })))
     }
 }
 
@@ -77,7 +73,7 @@ impl Voice for Speech {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), VendorError>> {
-        self.0.check().boxed()
+        self.0.account.check(CHECK).boxed()
     }
 
     fn line(&self) -> Box<dyn VoiceLine> {
@@ -88,7 +84,7 @@ impl Voice for Speech {
 impl VoiceLine for Speech {
     fn warm(&mut self) -> BoxFuture<'_, Result<(), VendorError>> {
         // Its connection is kept for the first text.
-        async { reached(self.0.check().await) }.boxed()
+        async { reached(self.0.account.check(CHECK).await) }.boxed()
     }
 
     fn speak<'a>(
@@ -101,18 +97,8 @@ impl VoiceLine for Speech {
 }
 
 impl Client {
-    async fn check(&self) -> Result<(), VendorError> {
-        let request = self.request(Request::get(self.options.base.of("/v1/models")), Bytes::new());
-        let answer = self.http.send(request, CHECK).await.map_err(|error| of_http(&error))?;
-        // A server without such a list is there all the same.
-        if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
-            return Ok(());
-        }
-        Err(self.refused(answer.status, &answer.headers, &answer.body))
-    }
-
     async fn speak(&self, text: &str, spoken: &mut (dyn FnMut(Spoken) + Send)) -> Result<(), VendorError> {
-        let Options { base, model, voice, instructions, speed, .. } = &self.options;
+        let Options { model, voice, instructions, speed, .. } = &self.options;
         let mut body = json!({"model": model, "input": text, "voice": voice, "response_format": "pcm"});
         if let Some(instructions) = instructions {
             body["instructions"] = instructions.as_str().into();
@@ -120,12 +106,12 @@ impl Client {
         if let Some(speed) = speed {
             body["speed"] = (*speed).into();
         }
-        let builder = Request::post(base.of("/v1/audio/speech")).header(CONTENT_TYPE, "application/json");
-        let request = self.request(builder, body.to_string().into());
-        let response = self.http.open(request).await.map_err(|error| of_http(&error))?;
+        let builder = self.account.post("/v1/audio/speech").header(CONTENT_TYPE, "application/json");
+        let request = self.account.request(builder, body.to_string().into());
+        let response = self.account.http.open(request).await.map_err(|error| of_http(&error))?;
         if !response.status().is_success() {
             let (status, headers, body) = refusal(response).await;
-            return Err(self.refused(status, &headers, &body));
+            return Err(self.account.refused(status, &headers, &body));
         }
         if let Some(kind) = header(response.headers(), "content-type").filter(|kind| is_no_pcm(kind)) {
             return Err(malformed(&format!("{} instead of samples", kind.escape_debug())));
@@ -145,27 +131,6 @@ impl Client {
         }
         pass(pcm.finish()?);
         Ok(())
-    }
-
-    fn request(&self, mut builder: Builder, body: Bytes) -> Request<Full<Bytes>> {
-        if let Some(authorization) = &self.authorization {
-            builder = builder.header(AUTHORIZATION, authorization.clone());
-        }
-        builder.body(Full::new(body)).expect("a checked base and a fixed path are a URL")
-    }
-
-    fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> VendorError {
-        let said: Value = serde_json::from_slice(body).unwrap_or_default();
-        // Most nest it, some do not; a code may be a number, which says no more than the status.
-        let error = if said["error"].is_object() { &said["error"] } else { &said };
-        let code = error["code"].as_str().or(error["type"].as_str()).unwrap_or_default();
-        let message = error["message"].as_str().or(said["error"].as_str()).unwrap_or_default();
-        let why = match code {
-            "insufficient_quota" => Failure::Unpaid,
-            _ => of_status(status),
-        };
-        let told = Told { status: Some(status), code, message, request: header(headers, "x-request-id") };
-        told.error(why, self.options.key.as_ref())
     }
 }
 

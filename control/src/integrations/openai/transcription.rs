@@ -10,23 +10,19 @@ use std::collections::VecDeque;
 use std::io::Cursor;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::http::request::Builder;
-use hyper::{Request, StatusCode};
+use hyper::header::CONTENT_TYPE;
 use offhook_codecs::g711;
 use offhook_codecs::wav::Writer;
 use offhook_engine::call::{Failure, UtteranceId};
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::account::Account;
 use crate::integrations::http::{HttpClient, Limits};
-use crate::integrations::refusal::{Told, header, of_http, of_status, reached, sensitive};
+use crate::integrations::refusal::{Told, header, of_http, reached};
 use crate::integrations::vendor::{CONNECT, Caller, Ears, Heard, VendorError};
 use crate::settings::{BaseUrl, Secret};
 
@@ -67,28 +63,16 @@ pub struct Options {
 /// Ears that are a model's.
 #[derive(Debug)]
 pub struct Transcription {
-    client: HttpClient,
+    account: Account,
     options: Options,
-    authorization: Option<HeaderValue>,
 }
 
 impl Transcription {
     /// Ears for all calls. An error says what to do.
     pub fn new(options: Options) -> Result<Self, String> {
         let client = HttpClient::for_streams(CONNECT).map_err(|error| error.to_string())?;
-        let key = options.key.as_ref();
-        let authorization = key.map(|key| sensitive(&format!("Bearer {}", key.reveal()))).transpose()?;
-        Ok(Self { client, options, authorization })
-    }
-
-    async fn look(&self) -> Result<(), VendorError> {
-        let request = self.request(Request::get(self.options.base.of("/v1/models")), Bytes::new());
-        let answer = self.client.send(request, CHECK).await.map_err(|error| of_http(&error))?;
-        // A server without such a list is there all the same.
-        if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
-            return Ok(());
-        }
-        Err(self.refused(answer.status, &answer.headers, &answer.body))
+        let account = Account::new(client, options.base.clone(), options.key.clone())?;
+        Ok(Self { account, options })
     }
 
     async fn hear(
@@ -96,7 +80,7 @@ impl Transcription {
         caller: &mut mpsc::Receiver<Caller>,
         heard: &mut (dyn FnMut(Heard) + Send),
     ) -> Result<(), VendorError> {
-        let mut warming = Some(self.look().boxed());
+        let mut warming = Some(self.account.check(CHECK).boxed());
         let mut asked_at = Instant::now();
         let mut open: Option<(UtteranceId, Vec<u8>)> = None;
         let mut asking: Option<(UtteranceId, BoxFuture<'_, Result<String, VendorError>>)> = None;
@@ -120,7 +104,7 @@ impl Transcription {
                         open = Some((utterance, Vec::new()));
                         if asking.is_none() && warming.is_none() && asked_at.elapsed() > KEPT {
                             asked_at = Instant::now();
-                            warming = Some(self.look().boxed());
+                            warming = Some(self.account.check(CHECK).boxed());
                         }
                     }
                     Some(Caller::Audio(ulaw)) => {
@@ -155,13 +139,15 @@ impl Transcription {
         }
         let edge = format!("offhook-{}", uuid::Uuid::new_v4().simple());
         let body = self.form(ulaw, &edge);
-        let builder = Request::post(self.options.base.of("/v1/audio/transcriptions"))
+        let builder = self
+            .account
+            .post("/v1/audio/transcriptions")
             .header(CONTENT_TYPE, format!("multipart/form-data; boundary={edge}"));
         let limits = Limits { time: self.options.answer_within, body_bytes: ANSWER_MAX };
-        let answer = self.client.send(self.request(builder, body.into()), limits).await;
+        let answer = self.account.http.send(self.account.request(builder, body.into()), limits).await;
         let answer = answer.map_err(|error| of_http(&error))?;
         if !answer.status.is_success() {
-            return Err(self.refused(answer.status, &answer.headers, &answer.body));
+            return Err(self.account.refused(answer.status, &answer.headers, &answer.body));
         }
         let words: Words = serde_json::from_slice(&answer.body).map_err(|_| {
             let request = header(&answer.headers, "x-request-id");
@@ -198,27 +184,6 @@ impl Transcription {
         form.extend_from_slice(format!("\r\n--{edge}--\r\n").as_bytes());
         form
     }
-
-    fn request(&self, mut builder: Builder, body: Bytes) -> Request<Full<Bytes>> {
-        if let Some(authorization) = &self.authorization {
-            builder = builder.header(AUTHORIZATION, authorization.clone());
-        }
-        builder.body(Full::new(body)).expect("a checked base and a fixed path are a URL")
-    }
-
-    fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> VendorError {
-        let said: Value = serde_json::from_slice(body).unwrap_or_default();
-        // Most nest it, some do not; a code may be a number, which says no more than the status.
-        let error = if said["error"].is_object() { &said["error"] } else { &said };
-        let code = error["code"].as_str().or(error["type"].as_str()).unwrap_or_default();
-        let message = error["message"].as_str().or(said["error"].as_str()).unwrap_or_default();
-        let why = match code {
-            "insufficient_quota" => Failure::Unpaid,
-            _ => of_status(status),
-        };
-        let told = Told { status: Some(status), code, message, request: header(headers, "x-request-id") };
-        told.error(why, self.options.key.as_ref())
-    }
 }
 
 impl Ears for Transcription {
@@ -227,7 +192,7 @@ impl Ears for Transcription {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), VendorError>> {
-        self.look().boxed()
+        self.account.check(CHECK).boxed()
     }
 
     fn words_wait(&self) -> Duration {

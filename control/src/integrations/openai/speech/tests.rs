@@ -4,6 +4,8 @@ use offhook_codecs::SampleRate;
 use offhook_fixtures::vendors::faults::Fault;
 use offhook_fixtures::vendors::{BAD_KEY, CHARACTER_MS, FakeVendors, Vendor, count_words};
 
+use hyper::{HeaderMap, StatusCode};
+
 use super::*;
 use crate::integrations::testing::{Came, cancelled, cancelled_once_asked, speak};
 use crate::integrations::wav;
@@ -99,10 +101,13 @@ async fn each_refusal_has_its_reason() {
     let client = Speech::new(options(&fakes, KEY)).unwrap();
     let body =
         json!({"error": {"code": "insufficient_quota", "message": format!("{KEY} is empty")}}).to_string();
-    let error = client.0.refused(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), body.as_bytes());
+    let error = client.0.account.refused(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), body.as_bytes());
     assert_eq!((error.why, &*error.detail), (Failure::Unpaid, "status 429, insufficient_quota: … is empty"));
-    let flat =
-        client.0.refused(StatusCode::BAD_REQUEST, &HeaderMap::new(), br#"{"message":"flat","code":400}"#);
+    let flat = client.0.account.refused(
+        StatusCode::BAD_REQUEST,
+        &HeaderMap::new(),
+        br#"{"message":"flat","code":400}"#,
+    );
     assert_eq!(flat.detail, "status 400: flat");
 }
 
