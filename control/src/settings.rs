@@ -28,7 +28,7 @@ pub use otlp::{OtlpEndpoint, OtlpHeaders};
 pub use transfers::{PhoneNumber, Transfer, TransferSettings};
 use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
-pub use vendors::{EarsChoice, SpeechVendors, VendorSettings, VoiceChoice};
+pub use vendors::{EarsChoice, SpeechVendors, VendorSettings, VoiceChoice, VoiceWaits};
 
 /// How a server runs.
 #[derive(Clone, Debug)]

@@ -146,6 +146,24 @@ const OPENAI: Vendor = Vendor {
     options: &["speech_model", "voice", "transcription_model", "language"],
 };
 
+/// How long is waited for a voice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoiceWaits {
+    /// For the first audio of a text, a connection included. Default 2.5 s.
+    pub first: Duration,
+    /// From audio to audio. Default 2 s.
+    pub next: Duration,
+    /// How long the caller may have heard nothing in the middle of a text. Default 500 ms.
+    pub dry: Duration,
+}
+
+impl Default for VoiceWaits {
+    fn default() -> Self {
+        let [first, next, dry] = [2_500, 2_000, 500].map(Duration::from_millis);
+        Self { first, next, dry }
+    }
+}
+
 /// Ears and voices of vendors.
 #[derive(Clone, Debug)]
 pub struct SpeechVendors {
@@ -163,12 +181,8 @@ pub struct SpeechVendors {
     pub google: VendorSettings,
     /// Speech and transcription of OpenAI, or of who speaks its protocol.
     pub openai: VendorSettings,
-    /// How long a voice may take to the first audio of a text. Default 2.5 s.
-    pub voice_first: Duration,
-    /// How long it may take from audio to audio. Default 2 s.
-    pub voice_next: Duration,
-    /// How long the caller may hear nothing in the middle of a text. Default 500 ms.
-    pub voice_dry: Duration,
+    /// How long is waited for a voice.
+    pub voice_waits: VoiceWaits,
     /// How long final words may take after the end of an utterance; none: as long as each of the ears usually needs. Default
     /// none.
     pub ears_words: Option<Duration>,
@@ -203,9 +217,7 @@ impl Default for SpeechVendors {
             cartesia: vendor(&CARTESIA),
             google: vendor(&GOOGLE),
             openai: vendor(&OPENAI),
-            voice_first: Duration::from_millis(2_500),
-            voice_next: Duration::from_millis(2_000),
-            voice_dry: Duration::from_millis(500),
+            voice_waits: VoiceWaits::default(),
             ears_words: None,
         }
     }
@@ -227,9 +239,11 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<SpeechVendors, SettingsError> 
         cartesia: vendor(layers, &CARTESIA, default.cartesia)?,
         google: vendor(layers, &GOOGLE, default.google)?,
         openai: vendor(layers, &OPENAI, default.openai)?,
-        voice_first: millis("voice_first_ms", default.voice_first)?,
-        voice_next: millis("voice_next_ms", default.voice_next)?,
-        voice_dry: millis("voice_dry_ms", default.voice_dry)?,
+        voice_waits: VoiceWaits {
+            first: millis("voice_first_ms", default.voice_waits.first)?,
+            next: millis("voice_next_ms", default.voice_waits.next)?,
+            dry: millis("voice_dry_ms", default.voice_waits.dry)?,
+        },
         ears_words: layers.read::<Millis>("ears_words_ms", None)?.map(|time| time.0),
     })
 }
@@ -329,7 +343,7 @@ mod tests {
         assert_eq!(vendors.elevenlabs.option("voice"), Some("e"));
         assert_eq!(vendors.elevenlabs.base.to_string(), "http://127.0.0.1:9/elevenlabs");
         assert_eq!(vendors.cartesia.option("voice"), Some("c"), "the environment wins");
-        assert_eq!(vendors.voice_next, Duration::from_millis(900));
+        assert_eq!(vendors.voice_waits.next, Duration::from_millis(900));
         assert!(!format!("{settings:?}").contains("hush"));
     }
 

@@ -22,12 +22,12 @@ mod voices;
 
 pub use local::LOCAL;
 pub use recognisers::Recognisers;
-pub use voices::{VoiceWaits, Voices};
+pub use voices::Voices;
 
 use super::agent::{Model, ModelAgent, TokenCounts};
 use super::failover::ServiceTally;
 use crate::integrations::openai::Waits;
-use crate::settings::{AgentChoice, Settings, Speech, SpeechVendors};
+use crate::settings::{AgentChoice, Settings, Speech};
 use tokio::runtime::Handle;
 
 /// What answers calls.
@@ -90,8 +90,7 @@ impl Answering {
         let voice = if others.is_empty() {
             Speakers::Here(voice)
         } else {
-            let SpeechVendors { voice_first: first, voice_next: next, voice_dry: dry, .. } = settings.vendors;
-            Speakers::InTurn(Arc::new(Voices::new(others, VoiceWaits { first, next, dry }, runtime()?)))
+            Speakers::InTurn(Arc::new(Voices::new(others, settings.vendors.voice_waits, runtime()?)))
         };
         let others = vendors::ears(settings)?;
         let ears = match settings.speech {

@@ -19,27 +19,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::unspoken::Unspoken;
 use crate::domain::failover::{Places, ServiceTally};
 use crate::integrations::vendor::{CONNECT, Spoken, VendorError, Voice, VoiceLine};
+use crate::settings::VoiceWaits;
 
 /// Samples of one text, at most: ten minutes. Who gives more has lost its way.
 const SAMPLES_MAX: usize = 10 * 60 * 8_000;
-
-/// How long is waited for what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VoiceWaits {
-    /// For the first audio of a text, a connection included. Default 2.5 s.
-    pub first: Duration,
-    /// From audio to audio. Default 2 s.
-    pub next: Duration,
-    /// How long the caller may have heard nothing in the middle of a text. Default 500 ms.
-    pub dry: Duration,
-}
-
-impl Default for VoiceWaits {
-    fn default() -> Self {
-        let [first, next, dry] = [2_500, 2_000, 500].map(Duration::from_millis);
-        Self { first, next, dry }
-    }
-}
 
 /// The voices of all calls, in the order in which they are asked.
 pub struct Voices {
