@@ -285,7 +285,10 @@ impl Conversation {
             match action {
                 AgentAction::Expect(expectation) => self.recogniser.expect(&expectation),
                 AgentAction::Record { key, value } => drop(self.recorded.insert(key, value)),
-                AgentAction::Say(_) | AgentAction::Switch { .. } => {}
+                AgentAction::Say(_)
+                | AgentAction::Speak { .. }
+                | AgentAction::Press(_)
+                | AgentAction::Switch { .. } => {}
             }
         }
     }

@@ -163,6 +163,7 @@ fn prompted(prompt: &Prompt) -> String {
         Prompt::Said(text) => format!("the caller said {}", quoted(text)),
         Prompt::Keyed(keys) => format!("the caller keyed {}", plain(keys)),
         Prompt::NotUnderstood => "the caller was not understood".to_owned(),
+        Prompt::Spoke => "the caller spoke to an agent that hears".to_owned(),
         Prompt::Silence(1) => "the caller is silent".to_owned(),
         Prompt::Silence(times) => format!("the caller is silent, for the {times}. time"),
     }

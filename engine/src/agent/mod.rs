@@ -12,6 +12,8 @@ pub use clauses::Clauses;
 pub use scenario::{Scenario, ScenarioError};
 pub use scripted::ScriptedAgent;
 
+use std::sync::Arc;
+
 use crate::call::{Failure, Prompt, Then};
 
 /// An agent of one call. Lives on one thread.
@@ -33,9 +35,10 @@ pub trait Agent: Send {
     /// holds all that the caller said.
     fn forget_last(&mut self);
 
-    /// The last answer was cut off: the caller heard only `heard` of it.
-    fn was_cut(&mut self, heard: &str) {
-        let _ = heard;
+    /// The last answer was cut off: the caller heard only `heard` of it; and of what the agent spoke itself, `spoken_heard`
+    /// samples at 8 kHz.
+    fn was_cut(&mut self, heard: &str, spoken_heard: u32) {
+        let _ = (heard, spoken_heard);
     }
 }
 
@@ -44,6 +47,18 @@ pub trait Agent: Send {
 pub enum AgentAction {
     /// Say a sentence.
     Say(String),
+    /// Say more of an utterance oneself, without the call's voice: words and audio as they come, which need not match piece by
+    /// piece.
+    Speak {
+        /// More of its words, with the blanks between them.
+        text: String,
+        /// More of its audio: 8 kHz µ-law.
+        audio: Arc<[u8]>,
+        /// True if that is all of it. Any other thing to say ends it too, as does the end of the turn.
+        is_last: bool,
+    },
+    /// Press keys, such as a menu wants: `0`-`9`, `*`, `#`, `A`-`D`; others are passed over. The caller hears the tones.
+    Press(String),
     /// Write something down.
     Record {
         /// What it is: `company_size`.

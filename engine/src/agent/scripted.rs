@@ -99,7 +99,7 @@ impl Agent for ScriptedAgent {
         }
     }
 
-    fn was_cut(&mut self, heard: &str) {
+    fn was_cut(&mut self, heard: &str, _: u32) {
         self.state.said.words_heard = Some(heard.split_whitespace().count());
     }
 }
@@ -142,7 +142,8 @@ impl ScriptedAgent {
             Prompt::CallStarted => self.repeat(turn),
             Prompt::Said(text) => self.said(&words::words(text), turn),
             Prompt::Keyed(keys) => self.keyed(keys, turn),
-            Prompt::NotUnderstood => self.unclear(&scenario.phrases.sorry, turn),
+            // It goes by words, and has none.
+            Prompt::NotUnderstood | Prompt::Spoke => self.unclear(&scenario.phrases.sorry, turn),
             Prompt::Silence(count) => self.silence(*count, turn),
         }
     }
@@ -677,11 +678,11 @@ mod tests {
         let mut talk = Talk::shipped("lead_qualification");
         talk.said("two hundred");
         let question = talk.says[1..].to_vec();
-        talk.agent.was_cut("Two hundred");
+        talk.agent.was_cut("Two hundred", 0);
         talk.said("repeat");
         assert_eq!(talk.says[0], "Two hundred people, good.");
         assert_eq!(talk.says[1..], question);
-        talk.agent.was_cut("Two hundred people, good. What is");
+        talk.agent.was_cut("Two hundred people, good. What is", 0);
         talk.said("repeat");
         assert_eq!(talk.says, question);
     }
@@ -691,11 +692,11 @@ mod tests {
         let mut talk = Talk::shipped("lead_qualification");
         let greeting = talk.says.clone();
         for _ in 0..5 {
-            talk.agent.was_cut("Hello, and");
+            talk.agent.was_cut("Hello, and", 0);
             talk.prompt(Prompt::NotUnderstood);
             assert_eq!(talk.says, greeting);
         }
-        talk.agent.was_cut("Hello, and thank you for calling. I have four short questions.");
+        talk.agent.was_cut("Hello, and thank you for calling. I have four short questions.", 0);
         talk.said("two hundred");
         assert_eq!(talk.record("company_size"), "200");
     }
@@ -800,7 +801,7 @@ say = "Goodbye."
     fn no_to_a_confirmation_that_was_not_heard_is_still_a_no() {
         let mut talk = Talk::with(CONFIRMING);
         talk.said("two hundred");
-        talk.agent.was_cut("");
+        talk.agent.was_cut("", 0);
         talk.said("no");
         assert_eq!(talk.says, ["Let us try again.", "How many?"]);
     }
@@ -819,7 +820,7 @@ say = "Goodbye."
     fn forgetting_goes_back_exactly() {
         let mut talk = Talk::shipped("lead_qualification");
         talk.said("two hundred");
-        talk.agent.was_cut("Two hundred");
+        talk.agent.was_cut("Two hundred", 0);
         let before = talk.agent.state.clone();
         talk.said("ten thousand");
         assert_ne!(talk.agent.state, before);
@@ -901,7 +902,7 @@ say = "Goodbye."
             let mut talk = if shipped { Talk::shipped("appointment_booking") } else { Talk::with(CONFIRMING) };
             for (prompt, cut, forget) in &prompts {
                 if let Some(heard) = cut {
-                    talk.agent.was_cut(heard);
+                    talk.agent.was_cut(heard, 0);
                 }
                 talk.prompt(prompt.clone());
                 if *forget && talk.then != Then::HangUp {
@@ -974,7 +975,7 @@ say = "Goodbye."
                         self.expected = expected;
                         expectations += 1;
                     }
-                    AgentAction::Switch { .. } => panic!("a script asks nobody"),
+                    action => panic!("a script does no such thing: {action:?}"),
                 }
             }
             assert_eq!(expectations, 1, "each turn says once what it expects");

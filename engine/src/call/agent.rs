@@ -1,11 +1,14 @@
 //! The agent's turn in the call: asked for, said, sent, heard, or cut off.
 
+use std::sync::Arc;
+
 use super::decision::{Decided, Decision, Reason, Rule};
 use super::dialogue::{AgentTurn, Cause};
 use super::event::{By, EndReason, EventKind, Speaker, Turn};
 use super::failure::Failure;
 use super::input::{Then, TurnId};
 use super::output::{Output, Outputs, Prompt};
+use super::playout::Said;
 use super::settings::ms;
 use super::time::CallTime;
 use super::timers::Deadline;
@@ -33,7 +36,46 @@ impl Call {
         let Some(agent) = self.agent.as_mut().filter(|agent| agent.is_answering(turn)) else { return };
         agent.on_sentence(now);
         self.timers.set(Deadline::AgentAnswer, now + ms(self.settings.agent_wait_ms));
+        self.end_own_speech(false);
         self.say(now, text.into(), out);
+    }
+
+    /// The agent speaks itself.
+    pub(super) fn on_agent_speaks(
+        &mut self,
+        now: CallTime,
+        turn: TurnId,
+        text: &str,
+        audio: &Arc<[u8]>,
+        is_last: bool,
+    ) {
+        if !self.agent.as_ref().is_some_and(|agent| agent.is_answering(turn)) {
+            return;
+        }
+        let speaks = self.agent.as_ref().and_then(|agent| agent.speaks);
+        let utterance = speaks.unwrap_or_else(|| self.new_utterance());
+        if speaks.is_none() {
+            self.playout.add_own(utterance);
+        }
+        self.playout.own(utterance, text, audio);
+        self.timers.set(Deadline::AgentAnswer, now + ms(self.settings.agent_wait_ms));
+        if let Some(agent) = &mut self.agent {
+            agent.on_sentence(now);
+            if !audio.is_empty() {
+                agent.on_audio(now);
+            }
+            agent.speaks = Some(utterance);
+        }
+        if is_last {
+            self.end_own_speech(false);
+        }
+    }
+
+    /// What the agent speaks itself ends here. `failed`: though not all of it came.
+    fn end_own_speech(&mut self, failed: bool) {
+        if let Some(utterance) = self.agent.as_mut().and_then(|agent| agent.speaks.take()) {
+            self.playout.end_own(utterance, failed);
+        }
     }
 
     fn say(&mut self, now: CallTime, text: String, out: &mut Outputs) {
@@ -47,6 +89,7 @@ impl Call {
         let Some(agent) = self.agent.as_mut().filter(|agent| agent.is_answering(turn)) else { return };
         agent.then = Some(then);
         self.timers.stop(Deadline::AgentAnswer);
+        self.end_own_speech(false);
         if let Then::Listen { keys_max } = then {
             self.keys_max = keys_max;
         }
@@ -61,6 +104,7 @@ impl Call {
             return self.end(now, EndReason::AgentFailed, out);
         }
         self.timers.stop(Deadline::AgentAnswer);
+        self.end_own_speech(true);
         self.say(now, self.settings.apology.to_string(), out);
     }
 
@@ -98,9 +142,10 @@ impl Call {
     pub(super) fn tell_agent_turn(&mut self, now: CallTime, out: &mut Outputs) {
         let Some(agent) = self.agent.take() else { return };
         self.drop_agent();
-        let (text, unheard) = self.playout.take_turn(now, out);
+        self.tell_unworded(now, out);
+        let Said { heard: text, unheard, spoken_heard } = self.playout.take_turn(now, out);
         if !unheard.is_empty() || agent.then.is_none() {
-            out.push(Output::AgentHeard { turn: agent.turn, text: text.clone() });
+            out.push(Output::AgentHeard { turn: agent.turn, text: text.clone(), spoken_heard });
         }
         if let Some(spoke_at) = agent.spoke_at {
             let turn = Turn {
@@ -143,7 +188,7 @@ impl Call {
                 out.event(now, EventKind::Responded(response));
             }
         }
-        if !self.playout.awaits_audio() {
+        if !self.playout.awaits_voice() {
             self.timers.stop(Deadline::VoiceAudio);
             self.agent_maybe_heard(now, Rule::fact(Reason::LastMark), out);
         }

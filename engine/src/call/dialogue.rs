@@ -2,7 +2,7 @@
 
 use super::endpointing::Wait;
 use super::event::Response;
-use super::input::{Then, TurnId};
+use super::input::{Then, TurnId, UtteranceId};
 use super::output::Prompt;
 use super::time::CallTime;
 
@@ -22,6 +22,8 @@ pub(super) struct AgentTurn {
     pub(super) spoke_at: Option<CallTime>,
     /// What follows; known once the agent has said all.
     pub(super) then: Option<Then>,
+    /// The utterance that the agent speaks itself and has not ended.
+    pub(super) speaks: Option<UtteranceId>,
     /// It could not answer, and apologises.
     failed: bool,
     hold: Hold,
@@ -58,6 +60,7 @@ impl AgentTurn {
             voiced_at: None,
             spoke_at: None,
             then: None,
+            speaks: None,
             failed: false,
             hold: Hold::None,
         }

@@ -128,9 +128,14 @@ impl Call {
         });
         let others = ends.as_ref().map_or(&[][..], |ends| ends);
         out.decided(now, Decided::new(Decision::BargeIn, sustained, others, seen));
-        if let (None, Prompt::Said(said)) = (agent.spoke_at, &agent.prompt) {
+        let said = match &agent.prompt {
+            Prompt::Said(said) if agent.spoke_at.is_none() => Some(said.clone()),
+            Prompt::Spoke if agent.spoke_at.is_none() => Some(String::new()),
+            _ => None,
+        };
+        if let Some(said) = said {
             // Nothing of the answer was heard: the caller was not finished. What comes belongs to what was said.
-            let (turn, said) = (agent.turn, said.clone());
+            let turn = agent.turn;
             out.push(Output::CancelAgent { turn });
             self.playout.take_turn(now, out);
             self.drop_agent();
@@ -216,6 +221,17 @@ impl Call {
         is_final: bool,
         out: &mut Outputs,
     ) {
+        if let Some(unworded) = self.unworded.as_mut().filter(|unworded| unworded.holds(utterance)) {
+            if is_final {
+                let wait_ms = unworded.awaits_final.map_or(0, |since| now.since(since).as_millis() as u32);
+                out.event(now, EventKind::Final { utterance, text: text.into(), wait_ms });
+                unworded.understood(text);
+                if utterance == unworded.utterance {
+                    self.tell_unworded(now, out);
+                }
+            }
+            return;
+        }
         // What comes late for a turn that is over must not become words of the next.
         let Some(caller) = self.caller.as_mut().filter(|caller| caller.holds(utterance)) else { return };
         if is_final {
@@ -250,11 +266,29 @@ impl Call {
         }
     }
 
+    /// The agent has heard the caller's turn, and needs no words of it.
+    pub(super) fn on_understood(&mut self, now: CallTime, utterance: UtteranceId, out: &mut Outputs) {
+        let waits = |caller: &&mut CallerTurn| caller.utterance == utterance && caller.awaits_final.is_some();
+        if let Some(caller) = self.caller.as_mut().filter(waits) {
+            caller.unworded = true;
+            self.conclude(now, out);
+        }
+    }
+
+    /// Tells the turn of the caller whose words were still to come, with those that came.
+    pub(super) fn tell_unworded(&mut self, now: CallTime, out: &mut Outputs) {
+        if let Some(caller) = self.unworded.take() {
+            out.event(now, EventKind::Turn(caller_turn(*caller, By::Voice)));
+        }
+    }
+
     /// The caller's turn is over and its words are there, or will not come.
     pub(super) fn conclude(&mut self, now: CallTime, out: &mut Outputs) {
         self.timers.stop(Deadline::FinalWords);
         let Some(caller) = self.caller.take() else { return };
-        let has_words = caller.has_words();
+        // Who hears the caller itself knows better what a sound was; one that is long enough to be a word counts as one.
+        let unworded = caller.unworded && caller.speech_ms >= self.settings.min_speech_ms;
+        let has_words = caller.has_words() || unworded;
         let hold = caller.asked_early.then(|| {
             // What the final words are like counts, not what the words so far were like.
             self.pauses.wait(is_unfinished(&caller.text, &self.settings), false, &self.settings)
@@ -285,9 +319,18 @@ impl Call {
         }
         if has_words || caller.speech_ms >= self.settings.min_speech_ms {
             self.silences = 0;
-            let prompt = if has_words { Prompt::Said(caller.whole_text()) } else { Prompt::NotUnderstood };
+            let prompt = match has_words {
+                _ if unworded => Prompt::Spoke,
+                true => Prompt::Said(caller.whole_text()),
+                false => Prompt::NotUnderstood,
+            };
             let cause = caller.cause(now);
-            out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
+            self.tell_unworded(now, out);
+            if unworded {
+                self.unworded = Some(Box::new(caller));
+            } else {
+                out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
+            }
             self.ask(now, prompt, Some(cause), out);
             self.hold(now, hold, out);
         } else {

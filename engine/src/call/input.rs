@@ -64,12 +64,31 @@ pub enum Input<'a> {
         /// recogniser takes the caller's turn for over.
         is_final: bool,
     },
+    /// The caller has said something to an agent that hears them itself: it can be asked before there are words. They may
+    /// come later, as a final [`Input::Transcript`], for the record. Only after
+    /// [`Output::UtteranceEnded`](super::Output::UtteranceEnded).
+    Understood {
+        /// The caller's utterance.
+        utterance: UtteranceId,
+    },
     /// The agent has a sentence to say, in answer to `turn`.
     AgentSays {
         /// The turn that it was asked with.
         turn: TurnId,
         /// The sentence.
         text: &'a str,
+    },
+    /// The agent speaks itself, without the voice: more of one utterance, in answer to `turn`. Audio and words need not match
+    /// piece by piece.
+    AgentSpeaks {
+        /// The turn that it was asked with.
+        turn: TurnId,
+        /// More of its words, each with the blanks between them; may be empty.
+        text: &'a str,
+        /// More of its audio, encoded for the leg (8 kHz µ-law); may be empty.
+        audio: &'a Arc<[u8]>,
+        /// True if that is all of the utterance. So is whatever ends or goes on after it: a sentence, the end of the turn.
+        is_last: bool,
     },
     /// The agent wrote something down, such as an answer to its question.
     AgentRecords {

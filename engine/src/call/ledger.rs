@@ -27,6 +27,8 @@ pub(super) struct Entry {
     /// When the last of those will have been played.
     pub(super) ends_at: CallTime,
     heard: usize,
+    /// The most that was ever heard of it: what is taken back to be said again was heard too.
+    furthest: usize,
 }
 
 impl Entry {
@@ -41,7 +43,13 @@ impl Entry {
             sent: 0,
             ends_at: CallTime::ZERO,
             heard: 0,
+            furthest: 0,
         }
+    }
+
+    /// Its text goes on.
+    pub(super) fn append(&mut self, text: &str) {
+        self.text.push_str(text);
     }
 
     /// The voice has placed these words. A start that does not come after those before it, or lies outside, is not believed.
@@ -83,7 +91,13 @@ impl Entry {
     pub(super) fn heard_at(&mut self, now: CallTime) -> usize {
         let still_to_play = (self.ends_at.since(now).as_micros() as usize).div_ceil(125);
         self.heard = self.heard.max(self.sent.saturating_sub(still_to_play));
+        self.furthest = self.furthest.max(self.heard);
         self.heard
+    }
+
+    /// The most samples that were ever heard of it.
+    pub(super) fn furthest(&self) -> usize {
+        self.furthest
     }
 
     /// Samples heard, as far as was counted.
@@ -95,6 +109,7 @@ impl Entry {
     /// A mark, or its time-out, says that all that was sent has been played.
     pub(super) fn hear_all_sent(&mut self) {
         self.heard = self.sent;
+        self.furthest = self.furthest.max(self.heard);
     }
 
     /// Takes back what was not heard: from the beginning of the first word that was not wholly heard.

@@ -83,6 +83,8 @@ pub struct Call {
     agent: Option<AgentTurn>,
     /// The caller's turn, until its words are there.
     caller: Option<CallerTurn>,
+    /// The latest turn of the caller, if the agent was asked without its words: until they are there.
+    unworded: Option<Box<CallerTurn>>,
     pauses: Pauses,
     /// Silence since the caller last spoke, in the caller's own audio, in ms; no end of it while that does not come.
     silence_ms: u32,
@@ -139,6 +141,7 @@ impl Call {
             timers,
             agent: None,
             caller: None,
+            unworded: None,
             pauses: Pauses::default(),
             silence_ms: 0,
             keys_max: 0,
@@ -182,6 +185,10 @@ impl Call {
             Input::LegLost => self.end(now, EndReason::LegLost, out),
             Input::Transcript { utterance, text, is_final } => {
                 self.on_transcript(now, utterance, text, is_final, out);
+            }
+            Input::Understood { utterance } => self.on_understood(now, utterance, out),
+            Input::AgentSpeaks { turn, text, audio, is_last } => {
+                self.on_agent_speaks(now, turn, text, audio, is_last);
             }
             Input::AgentSays { turn, text } => self.on_agent_says(now, turn, text, out),
             Input::AgentRecords { key, value } => {
@@ -320,6 +327,7 @@ impl Call {
         if self.phase == Phase::Over {
             return;
         }
+        self.tell_unworded(now, out);
         if let Some(caller) = self.caller.take().filter(|caller| !caller.text.is_empty()) {
             out.event(now, EventKind::Turn(caller_turn(caller, By::Voice)));
         }

@@ -60,6 +60,8 @@ pub enum Output {
         turn: TurnId,
         /// The words that were heard.
         text: String,
+        /// How much was heard of what the agent spoke itself, in samples at 8 kHz, over all of the turn.
+        spoken_heard: u32,
     },
     /// Have a sentence spoken.
     Synthesize {
@@ -95,6 +97,8 @@ pub enum Prompt {
     NotUnderstood,
     /// The caller said nothing for a while, for the so many-th time in a row, from 1.
     Silence(u32),
+    /// The caller spoke, and the agent has heard it itself.
+    Spoke,
 }
 
 /// Bytes in the arena of [`Outputs`].

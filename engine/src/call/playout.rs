@@ -40,6 +40,19 @@ struct Saying {
     /// Where in `audio` the first sample stands that was not sent: piece, and offset in it.
     cursor: (usize, usize),
     mark: Option<Mark>,
+    /// True if the agent speaks it itself: no voice knows of it.
+    own: bool,
+}
+
+/// What became of an agent's turn.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The words that were wholly heard.
+    pub(super) heard: String,
+    /// The rest.
+    pub(super) unheard: String,
+    /// Samples that were heard of what the agent spoke itself.
+    pub(super) spoken_heard: u32,
 }
 
 /// A mark that was sent after an utterance.
@@ -79,31 +92,47 @@ impl Playout {
 
     /// Puts an utterance at the end of the queue; its audio follows.
     pub(super) fn add(&mut self, utterance: UtteranceId, text: String) {
+        self.push(utterance, text, false);
+    }
+
+    /// As [`Playout::add`], where the agent speaks itself: words follow too.
+    pub(super) fn add_own(&mut self, utterance: UtteranceId) {
+        self.push(utterance, String::new(), true);
+    }
+
+    fn push(&mut self, utterance: UtteranceId, text: String, own: bool) {
         let entry = Entry::new(utterance, text);
-        self.queue.push_back(Saying { entry, audio: Vec::new(), cursor: (0, 0), mark: None });
+        self.queue.push_back(Saying { entry, audio: Vec::new(), cursor: (0, 0), mark: None, own });
     }
 
     /// Audio of an utterance. True if it is waited for: that of one which is complete, or not in the queue (any more),
     /// is left where it is.
     pub(super) fn audio(&mut self, utterance: UtteranceId, audio: &Arc<[u8]>, words: &[WordStart]) -> bool {
-        let Some(saying) = self.find_incomplete(utterance) else { return false };
+        let Some(saying) = self.find_incomplete(utterance, false) else { return false };
         saying.entry.place(words);
-        // An empty piece would be waited for: nothing of it is sent, so that no mark says that it was heard.
-        if !audio.is_empty() {
-            saying.entry.received += audio.len();
-            saying.audio.push(Arc::clone(audio));
-        }
+        saying.push_audio(audio);
         true
+    }
+
+    /// More of what the agent speaks itself.
+    pub(super) fn own(&mut self, utterance: UtteranceId, text: &str, audio: &Arc<[u8]>) {
+        if let Some(saying) = self.find_incomplete(utterance, true) {
+            saying.entry.append(text);
+            saying.push_audio(audio);
+        }
+    }
+
+    /// The agent speaks no more of this itself; `failed`: though not all of it was spoken.
+    pub(super) fn end_own(&mut self, utterance: UtteranceId, failed: bool) {
+        if let Some(saying) = self.find_incomplete(utterance, true) {
+            saying.end(failed, &[]);
+        }
     }
 
     /// All audio of an utterance was given; `failed`: though not all of the utterance. True if it was waited for.
     pub(super) fn audio_end(&mut self, utterance: UtteranceId, failed: bool, words: &[WordStart]) -> bool {
-        let Some(saying) = self.find_incomplete(utterance) else { return false };
-        if failed {
-            saying.entry.give_up();
-        } else {
-            saying.entry.complete(words);
-        }
+        let Some(saying) = self.find_incomplete(utterance, false) else { return false };
+        saying.end(failed, words);
         true
     }
 
@@ -224,14 +253,19 @@ impl Playout {
         self.queue.iter().all(Saying::is_over)
     }
 
-    /// True while the voice owes audio.
-    pub(super) fn awaits_audio(&self) -> bool {
+    /// True while more audio may come of what is queued.
+    fn awaits_audio(&self) -> bool {
         self.queue.iter().any(|saying| !saying.entry.complete)
+    }
+
+    /// True while the voice owes audio.
+    pub(super) fn awaits_voice(&self) -> bool {
+        self.queue.iter().any(|saying| !saying.entry.complete && !saying.own)
     }
 
     /// Gives up on the voice: what it has given is all there will be. The utterances that are cut short by this.
     pub(super) fn give_up_audio(&mut self) -> impl Iterator<Item = UtteranceId> + '_ {
-        self.queue.iter_mut().filter(|saying| !saying.entry.complete).map(|saying| {
+        self.queue.iter_mut().filter(|saying| !saying.entry.complete && !saying.own).map(|saying| {
             saying.entry.give_up();
             saying.entry.utterance
         })
@@ -272,17 +306,19 @@ impl Playout {
 
     /// Ends the agent's turn: what was heard of it, what was not, and an empty queue. Utterances whose audio is not
     /// complete are cancelled.
-    pub(super) fn take_turn(&mut self, now: CallTime, out: &mut Outputs) -> (String, String) {
-        let (mut heard, mut unheard) = (String::new(), String::new());
+    pub(super) fn take_turn(&mut self, now: CallTime, out: &mut Outputs) -> Said {
+        let mut said = Said::default();
         for saying in &mut self.queue {
             saying.entry.heard_at(now);
             // A text without sound, such as a dash, was heard with what stands before it.
-            let silent = saying.entry.received == 0 && !unheard.is_empty();
+            let silent = saying.entry.received == 0 && !said.unheard.is_empty();
             let (head, tail) =
                 if silent { ("", saying.entry.text.as_str()) } else { saying.entry.split_text() };
-            join(&mut heard, head);
-            join(&mut unheard, tail);
-            if !saying.entry.complete {
+            join(&mut said.heard, head.trim_start());
+            join(&mut said.unheard, tail.trim());
+            if saying.own {
+                said.spoken_heard += saying.entry.furthest() as u32;
+            } else if !saying.entry.complete {
                 out.push(Output::CancelSynthesis { utterance: saying.entry.utterance });
             }
             for audio in saying.audio.drain(..) {
@@ -293,7 +329,7 @@ impl Playout {
         self.stopped = false;
         self.rises = false;
         self.marks_settled = self.marks;
-        (heard, unheard)
+        said
     }
 
     /// Tells how many underruns there were, if the latest were not told.
@@ -309,12 +345,30 @@ impl Playout {
         self.queue.iter().map(|saying| &saying.entry)
     }
 
-    fn find_incomplete(&mut self, utterance: UtteranceId) -> Option<&mut Saying> {
-        self.queue.iter_mut().find(|saying| saying.entry.utterance == utterance && !saying.entry.complete)
+    fn find_incomplete(&mut self, utterance: UtteranceId, own: bool) -> Option<&mut Saying> {
+        self.queue
+            .iter_mut()
+            .find(|saying| saying.entry.utterance == utterance && saying.own == own && !saying.entry.complete)
     }
 }
 
 impl Saying {
+    /// An empty piece would be waited for: nothing of it is sent, so that no mark says that it was heard.
+    fn push_audio(&mut self, audio: &Arc<[u8]>) {
+        if !audio.is_empty() {
+            self.entry.received += audio.len();
+            self.audio.push(Arc::clone(audio));
+        }
+    }
+
+    fn end(&mut self, failed: bool, words: &[WordStart]) {
+        if failed {
+            self.entry.give_up();
+        } else {
+            self.entry.complete(words);
+        }
+    }
+
     /// True once all of it was heard and its audio was let go: the clock may say the first before a mark does the second.
     fn is_over(&self) -> bool {
         self.entry.all_heard() && self.audio.is_empty()
@@ -601,6 +655,7 @@ mod tests {
         playout.add(UtteranceId(1), "one two".into());
         playout.audio_end(UtteranceId(1), true, &[]);
         assert!(playout.all_heard(), "nothing is waited for");
-        assert_eq!(playout.take_turn(CallTime::ZERO, &mut out), (String::new(), "one two".into()));
+        let nothing = Said { unheard: "one two".into(), ..Said::default() };
+        assert_eq!(playout.take_turn(CallTime::ZERO, &mut out), nothing);
     }
 }

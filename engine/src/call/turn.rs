@@ -36,6 +36,8 @@ pub(super) struct CallerTurn {
     length_ms: u32,
     /// The most speech that counted for barge-in at once while the agent had the floor, in ms.
     pub(super) sustained_ms: u32,
+    /// True if the agent has heard it itself: its words come later, if at all.
+    pub(super) unworded: bool,
     /// True if more must come after its words so far.
     pub(super) unfinished: bool,
     /// True if the newest utterance has words so far.
@@ -67,6 +69,7 @@ impl CallerTurn {
             silence_ms: 0,
             length_ms: 0,
             sustained_ms: 0,
+            unworded: false,
             unfinished: false,
             interim: false,
             asked_early: false,

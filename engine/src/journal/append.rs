@@ -167,7 +167,7 @@ impl Appender {
     /// Records that the call takes `input` at `at`. Call this before [`Call::handle`](crate::call::Call::handle).
     pub fn input(&mut self, at: CallTime, input: &Input<'_>) {
         let audio = match *input {
-            Input::AgentAudio { audio, .. } => Some(audio),
+            Input::AgentAudio { audio, .. } | Input::AgentSpeaks { audio, .. } => Some(audio),
             _ => None,
         };
         self.append(at, Record::Input(InputRecord::of(input)), audio);

@@ -36,8 +36,8 @@ pub(super) const MAGIC: [u8; 8] = *b"OFFHOOKJ";
 /// call of version 1 would not run again to the same outputs. 3: messages of agent audio hold more than a frame, so that
 /// neither would one of version 2. 4: decisions tell the nearest rule and what was seen, and an echo is told from the caller.
 /// 5: a response time has one more stage. 6: an agent that gives no answer says why, audio may bring its words, and it is
-/// told when another service takes over.
-pub(super) const VERSION: u16 = 6;
+/// told when another service takes over. 7: an agent may hear and speak itself, and is told how much of that was heard.
+pub(super) const VERSION: u16 = 7;
 /// Bytes before the first block: magic and version.
 pub(super) const PREFIX_BYTES: usize = MAGIC.len() + 2;
 /// Bytes of a block before its payload: length and checksum.
@@ -165,6 +165,16 @@ pub(super) enum InputRecord<'a> {
         turn: TurnId,
         text: &'a str,
     },
+    Understood {
+        utterance: UtteranceId,
+    },
+    /// Its bytes stand behind the chunk's records.
+    AgentSpeaks {
+        turn: TurnId,
+        text: &'a str,
+        bytes: u32,
+        is_last: bool,
+    },
     AgentRecords {
         key: &'a str,
         value: &'a str,
@@ -221,6 +231,10 @@ impl<'a> InputRecord<'a> {
             Input::LegLost => Self::LegLost,
             Input::Transcript { utterance, text, is_final } => Self::Transcript { utterance, text, is_final },
             Input::AgentSays { turn, text } => Self::AgentSays { turn, text },
+            Input::Understood { utterance } => Self::Understood { utterance },
+            Input::AgentSpeaks { turn, text, audio, is_last } => {
+                Self::AgentSpeaks { turn, text, bytes: audio.len() as u32, is_last }
+            }
             Input::AgentRecords { key, value } => Self::AgentRecords { key, value },
             Input::AgentDone { turn, then } => Self::AgentDone { turn, then },
             Input::AgentFailed { turn, why } => Self::AgentFailed { turn, why },
@@ -253,6 +267,10 @@ impl<'a> InputRecord<'a> {
             Self::LegLost => Input::LegLost,
             Self::Transcript { utterance, text, is_final } => Input::Transcript { utterance, text, is_final },
             Self::AgentSays { turn, text } => Input::AgentSays { turn, text },
+            Self::Understood { utterance } => Input::Understood { utterance },
+            Self::AgentSpeaks { turn, text, is_last, .. } => {
+                Input::AgentSpeaks { turn, text, audio, is_last }
+            }
             Self::AgentRecords { key, value } => Input::AgentRecords { key, value },
             Self::AgentDone { turn, then } => Input::AgentDone { turn, then },
             Self::AgentFailed { turn, why } => Input::AgentFailed { turn, why },
@@ -304,6 +322,7 @@ pub(super) enum OutputRecord<'a> {
     AgentHeard {
         turn: TurnId,
         text: &'a str,
+        spoken_heard: u32,
     },
     Synthesize {
         utterance: UtteranceId,
@@ -332,7 +351,9 @@ impl<'a> OutputRecord<'a> {
             Output::UtteranceEnded { utterance, speech_ms } => Self::UtteranceEnded { utterance, speech_ms },
             Output::AskAgent { turn, ref prompt } => Self::AskAgent { turn, prompt: Cow::Borrowed(prompt) },
             Output::CancelAgent { turn } => Self::CancelAgent { turn },
-            Output::AgentHeard { turn, ref text } => Self::AgentHeard { turn, text },
+            Output::AgentHeard { turn, ref text, spoken_heard } => {
+                Self::AgentHeard { turn, text, spoken_heard }
+            }
             Output::Synthesize { utterance, ref text } => Self::Synthesize { utterance, text },
             Output::CancelSynthesis { utterance } => Self::CancelSynthesis { utterance },
             Output::Event(ref event) => Self::Event(Cow::Borrowed(event)),
@@ -351,7 +372,7 @@ fn as_bytes<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Err
 pub(super) struct Entry<'a> {
     pub(super) at: CallTime,
     pub(super) record: Record<'a>,
-    /// The bytes of [`InputRecord::AgentAudio`]; empty for everything else.
+    /// The bytes of [`InputRecord::AgentAudio`] or [`InputRecord::AgentSpeaks`]; empty for everything else.
     pub(super) audio: &'a [u8],
 }
 
@@ -401,7 +422,9 @@ impl<'a> Entries<'a> {
         let (Stamped { at, record }, rest) = postcard::take_from_bytes(records)
             .map_err(|_| Malformed { at: self.at, what: "not a record of this version" })?;
         let mut audio: &[u8] = &[];
-        if let Record::Input(InputRecord::AgentAudio { bytes, .. }) = record {
+        if let Record::Input(InputRecord::AgentAudio { bytes, .. } | InputRecord::AgentSpeaks { bytes, .. }) =
+            record
+        {
             let behind = &self.payload[self.audio_at..];
             audio = behind
                 .get(..bytes as usize)
@@ -515,6 +538,8 @@ mod tests {
             Input::Stop,
             Input::LegLost,
             Input::Transcript { utterance, text: "zwei hundert – ja", is_final: true },
+            Input::Understood { utterance },
+            Input::AgentSpeaks { turn, text: "Good day.", audio, is_last: false },
             Input::AgentSays { turn, text: "Hello there." },
             Input::AgentRecords { key: "size", value: "200" },
             Input::AgentDone { turn, then: Then::Listen { keys_max: 4 } },
@@ -542,7 +567,7 @@ mod tests {
             OutputRecord::AskAgent { turn, prompt: Cow::Owned(Prompt::Said("two hundred".into())) },
             OutputRecord::AskAgent { turn, prompt: Cow::Owned(Prompt::Silence(2)) },
             OutputRecord::CancelAgent { turn },
-            OutputRecord::AgentHeard { turn, text: "Hello" },
+            OutputRecord::AgentHeard { turn, text: "Hello", spoken_heard: 800 },
             OutputRecord::Synthesize { utterance, text: "Hello there." },
             OutputRecord::CancelSynthesis { utterance },
             OutputRecord::Event(Cow::Owned(Event {
@@ -559,7 +584,10 @@ mod tests {
         let inputs = every_input(&audio);
         let mut chunk: Vec<Entry<'_>> = Vec::new();
         for (input, at_ms) in inputs.iter().zip(1..) {
-            let bytes: &[u8] = if let Input::AgentAudio { audio, .. } = input { audio } else { &[] };
+            let bytes: &[u8] = match input {
+                Input::AgentAudio { audio, .. } | Input::AgentSpeaks { audio, .. } => audio,
+                _ => &[],
+            };
             chunk.push(Entry { audio: bytes, ..entry(at_ms, Record::Input(InputRecord::of(input))) });
         }
         chunk.extend(every_output().into_iter().map(|output| entry(5_000, Record::Output(output))));
@@ -585,10 +613,10 @@ mod tests {
         assert_eq!(OutputRecord::of(&clear, &outputs), OutputRecord::Clear);
         let audio = Output::CallerAudio { audio: crate::call::Span::default() };
         assert_eq!(OutputRecord::of(&audio, &outputs), OutputRecord::CallerAudio { bytes: 0, crc32: 0 });
-        let said = Output::AgentHeard { turn: TurnId(1), text: "Good".into() };
+        let said = Output::AgentHeard { turn: TurnId(1), text: "Good".into(), spoken_heard: 0 };
         assert_eq!(
             OutputRecord::of(&said, &outputs),
-            OutputRecord::AgentHeard { turn: TurnId(1), text: "Good" }
+            OutputRecord::AgentHeard { turn: TurnId(1), text: "Good", spoken_heard: 0 }
         );
     }
 

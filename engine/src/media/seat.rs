@@ -156,6 +156,10 @@ impl Seat {
                     Input::Transcript { utterance: *utterance, text, is_final: *is_final }
                 }
                 Answer::Says { turn, text } => Input::AgentSays { turn: *turn, text },
+                Answer::Understood { utterance } => Input::Understood { utterance: *utterance },
+                Answer::Speaks { turn, text, audio, is_last } => {
+                    Input::AgentSpeaks { turn: *turn, text, audio, is_last: *is_last }
+                }
                 Answer::Records { key, value } => Input::AgentRecords { key, value },
                 Answer::Done { turn, then } => Input::AgentDone { turn: *turn, then: *then },
                 Answer::Failed { turn, why } => Input::AgentFailed { turn: *turn, why: *why },
@@ -295,7 +299,9 @@ impl Seat {
                 }
                 Output::AskAgent { turn, prompt } => self.speech.send(Request::AskAgent { turn, prompt }),
                 Output::CancelAgent { turn } => self.speech.send(Request::CancelAgent { turn }),
-                Output::AgentHeard { turn, text } => self.speech.send(Request::AgentHeard { turn, text }),
+                Output::AgentHeard { turn, text, spoken_heard } => {
+                    self.speech.send(Request::AgentHeard { turn, text, spoken_heard });
+                }
                 Output::Synthesize { utterance, text } => {
                     self.speech.send(Request::Synthesize { utterance, text });
                 }

@@ -67,6 +67,12 @@ pub enum Report {
         /// True once, with the last words. Before [`EarsApart::end`] it says that the caller's turn is over.
         is_final: bool,
     },
+    /// The caller said something in an utterance that is over, and the agent heard it itself: it can be asked now. Its words
+    /// may follow, late.
+    Understood {
+        /// The utterance.
+        utterance: UtteranceId,
+    },
     /// Audio of an utterance of the agent.
     Audio {
         /// The utterance.

@@ -87,7 +87,7 @@ impl Agent for CannedAgent {
 
     fn answer(&mut self, prompt: &Prompt, out: &mut dyn Answering) -> Result<Then, AgentError> {
         match prompt {
-            Prompt::Said(_) | Prompt::Keyed(_) | Prompt::NotUnderstood => {
+            Prompt::Said(_) | Prompt::Keyed(_) | Prompt::NotUnderstood | Prompt::Spoke => {
                 let _ = out.act(AgentAction::Say("Two seconds of sound.".into()));
             }
             Prompt::CallStarted | Prompt::Silence(_) => {}

@@ -31,7 +31,7 @@ pub(crate) enum Request {
     UtteranceEnded { utterance: UtteranceId, speech_ms: u32 },
     AskAgent { turn: TurnId, prompt: Prompt },
     CancelAgent { turn: TurnId },
-    AgentHeard { turn: TurnId, text: String },
+    AgentHeard { turn: TurnId, text: String, spoken_heard: u32 },
     Synthesize { utterance: UtteranceId, text: String },
     CancelSynthesis { utterance: UtteranceId },
 }
@@ -40,7 +40,9 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Transcript { utterance: UtteranceId, text: String, is_final: bool },
+    Understood { utterance: UtteranceId },
     Says { turn: TurnId, text: String },
+    Speaks { turn: TurnId, text: String, audio: Arc<[u8]>, is_last: bool },
     Records { key: String, value: String },
     Done { turn: TurnId, then: Then },
     Failed { turn: TurnId, why: Failure },

@@ -29,7 +29,7 @@ const PIECES: usize = 64;
 enum Errand {
     Answer { turn: TurnId, prompt: Prompt, wanted: Wanted },
     ForgetLast,
-    WasCut { heard: String },
+    WasCut { heard: String, spoken_heard: u32 },
 }
 
 /// A piece of what came of asking.
@@ -119,12 +119,13 @@ impl Mind {
         self.tell(Errand::ForgetLast);
     }
 
-    /// The caller heard only `heard` of its answer to `turn`, the latest, and will hear no more.
-    pub(super) fn was_cut(&mut self, turn: TurnId, heard: String) {
+    /// The caller heard only `heard` of its answer to `turn`, the latest, and will hear no more; `spoken_heard` samples of what
+    /// it spoke itself.
+    pub(super) fn was_cut(&mut self, turn: TurnId, heard: String, spoken_heard: u32) {
         if let Some(asked) = self.asked.iter().find(|asked| asked.turn == turn) {
             asked.wanted.call_off();
         }
-        self.tell(Errand::WasCut { heard });
+        self.tell(Errand::WasCut { heard, spoken_heard });
     }
 
     /// What it answers, in the order in which it was asked, as far as it is wanted. Of a turn that was cut off, what the
@@ -153,7 +154,9 @@ impl Mind {
     fn tell(&mut self, errand: Errand) {
         match (&mut self.place, errand) {
             (Place::Here(agent), Errand::ForgetLast) => agent.forget_last(),
-            (Place::Here(agent), Errand::WasCut { heard }) => agent.was_cut(&heard),
+            (Place::Here(agent), Errand::WasCut { heard, spoken_heard }) => {
+                agent.was_cut(&heard, spoken_heard)
+            }
             (Place::Here(_), Errand::Answer { .. }) => {}
             (Place::Apart { errands, .. }, errand) => drop(errands.try_send(errand)),
         }
@@ -221,7 +224,7 @@ fn carry_out(agent: &mut dyn Agent, errand: Errand, outbox: &Outbox) -> Option<P
             return Some(ended(turn, answer));
         }
         Errand::ForgetLast => agent.forget_last(),
-        Errand::WasCut { heard } => agent.was_cut(&heard),
+        Errand::WasCut { heard, spoken_heard } => agent.was_cut(&heard, spoken_heard),
     }
     None
 }
@@ -298,7 +301,7 @@ mod tests {
             let _ = self.told.send("forget".into());
         }
 
-        fn was_cut(&mut self, heard: &str) {
+        fn was_cut(&mut self, heard: &str, _: u32) {
             assert_ne!(heard, "break", "broken as the test wants it");
             let _ = self.told.send(format!("cut after {heard}"));
         }
@@ -381,7 +384,7 @@ mod tests {
         assert_eq!(house.told(), "goes on");
         house.mind.forget_last(TurnId(1));
         house.mind.ask(TurnId(3), Prompt::Said("two hundred".into()));
-        house.mind.was_cut(TurnId(3), "Three".into());
+        house.mind.was_cut(TurnId(3), "Three".into(), 0);
         house.lets(&["two", "note it", "end", "three", "end"]);
         assert_eq!(house.told(), "two is not wanted");
         assert_eq!(house.told(), "note it is not wanted");
@@ -396,7 +399,7 @@ mod tests {
     fn of_a_turn_that_was_cut_off_what_was_written_down_still_counts() {
         let mut house = House::new();
         house.mind.ask(TurnId(1), Prompt::CallStarted);
-        house.mind.was_cut(TurnId(1), String::new());
+        house.mind.was_cut(TurnId(1), String::new(), 0);
         house.lets(&["one", "note booked", "two", "end"]);
         assert!(house.piece().1.contains("booked"));
         assert_eq!(house.told(), "CallStarted");
@@ -430,7 +433,7 @@ mod tests {
         type CallOff = fn(&mut Mind);
         let ways: [CallOff; 3] = [
             |mind| mind.forget_last(TurnId(1)),
-            |mind| mind.was_cut(TurnId(1), String::new()),
+            |mind| mind.was_cut(TurnId(1), String::new(), 0),
             |mind| mind.ask(TurnId(2), Prompt::NotUnderstood),
         ];
         for way in ways {
@@ -452,7 +455,7 @@ mod tests {
         house.mind.ask(TurnId(1), Prompt::CallStarted);
         house.lets(&["end"]);
         assert_eq!(house.piece(), (1, "done".into()));
-        house.mind.was_cut(TurnId(1), "break".into());
+        house.mind.was_cut(TurnId(1), "break".into(), 0);
         assert_eq!(house.piece(), (1, "panicked".into()));
         assert_eq!(house.counts.read().speech_panics, 1);
         house.mind.ask(TurnId(3), Prompt::CallStarted);

@@ -8,6 +8,7 @@ pub mod apart;
 pub(crate) mod bell;
 pub mod canned;
 pub mod denoise;
+mod dial;
 pub mod grammar;
 mod hand_over;
 pub(crate) mod link;

@@ -6,6 +6,7 @@ use crossbeam_channel::Receiver;
 
 use super::apart::{Ears, EarsApart, Report, Voice, VoiceApart, reports};
 use super::bell::Bell;
+use super::dial::dial;
 use super::link::{Answer, Request, SessionEnd, Switch};
 use super::mind::{Mind, Piece, What};
 use super::render::Renderer;
@@ -122,9 +123,9 @@ impl Session {
                     self.mind.forget_last(turn);
                 }
             }
-            Request::AgentHeard { turn, text } => {
+            Request::AgentHeard { turn, text, spoken_heard } => {
                 if self.turn == Some(turn) {
-                    self.mind.was_cut(turn, text);
+                    self.mind.was_cut(turn, text, spoken_heard);
                 }
             }
             Request::Synthesize { utterance, text } => match &mut self.voice {
@@ -160,6 +161,7 @@ impl Session {
                 Report::Words { utterance, text, is_final } => {
                     Answer::Transcript { utterance, text, is_final }
                 }
+                Report::Understood { utterance } => Answer::Understood { utterance },
                 Report::Audio { utterance, audio, words } => {
                     Answer::Audio { utterance, audio, words: words.into() }
                 }
@@ -175,6 +177,13 @@ impl Session {
             any = true;
             match what {
                 What::Did(AgentAction::Say(text)) => self.link.send(Answer::Says { turn, text }),
+                What::Did(AgentAction::Speak { text, audio, is_last }) => {
+                    self.link.send(Answer::Speaks { turn, text, audio, is_last });
+                }
+                What::Did(AgentAction::Press(keys)) => {
+                    let audio = dial(&keys);
+                    self.link.send(Answer::Speaks { turn, text: String::new(), audio, is_last: true });
+                }
                 What::Did(AgentAction::Record { key, value }) => {
                     self.link.send(Answer::Records { key, value })
                 }

@@ -305,7 +305,7 @@ impl Agent for ModelAgent {
         self.waste(1.0);
     }
 
-    fn was_cut(&mut self, heard: &str) {
+    fn was_cut(&mut self, heard: &str, _: u32) {
         let share = self.history.was_cut(heard);
         self.waste(1.0 - share);
     }
@@ -325,7 +325,10 @@ fn told(prompt: &Prompt) -> String {
         Prompt::CallStarted => "[The call begins: greet the caller.]".into(),
         Prompt::Said(text) => text.clone(),
         Prompt::Keyed(keys) => format!("[The caller pressed the keys {keys}.]"),
-        Prompt::NotUnderstood => "[The caller said something that the recogniser did not understand.]".into(),
+        // It goes by words, and has none.
+        Prompt::NotUnderstood | Prompt::Spoke => {
+            "[The caller said something that the recogniser did not understand.]".into()
+        }
         Prompt::Silence(1) => "[The caller says nothing.]".into(),
         Prompt::Silence(_) => "[The caller still says nothing.]".into(),
     }

@@ -112,7 +112,7 @@ async fn a_turn_that_is_called_off_stops_at_the_server_and_is_remembered_as_far_
     fake.gone.recv().await.unwrap();
     let (mut agent, then, rest) = turn.end();
     assert!(then.is_ok() && rest.is_empty());
-    agent.was_cut("We open at");
+    agent.was_cut("We open at", 0);
     assert!(agent.model.counts().wasted() >= 1);
     let (agent, ..) = ask(agent, said("I come at ten.")).end();
     fake.next_asked().await;

@@ -24,6 +24,8 @@ enum Op {
     Mark { right: bool, number: u32 },
     Words { right: bool, number: u32, text: usize, is_final: bool },
     Says { right: bool, number: u32, text: usize },
+    Speaks { right: bool, number: u32, text: usize, bytes: usize, is_last: bool },
+    Understood { right: bool, number: u32 },
     Done { right: bool, number: u32, keys_max: Option<u8> },
     Failed { number: u32 },
     Voice { right: bool, number: u32, bytes: usize },
@@ -48,6 +50,9 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (right(), number(), text(), any::<bool>())
             .prop_map(|(right, number, text, is_final)| Op::Words { right, number, text, is_final }),
         6 => (right(), number(), text()).prop_map(|(right, number, text)| Op::Says { right, number, text }),
+        4 => (right(), number(), text(), prop_oneof![Just(0usize), 0..20_000usize], prop::bool::weighted(0.3))
+            .prop_map(|(right, number, text, bytes, is_last)| Op::Speaks { right, number, text, bytes, is_last }),
+        2 => (right(), number()).prop_map(|(right, number)| Op::Understood { right, number }),
         4 => (right(), number(), prop::option::weighted(0.8, any::<u8>()))
             .prop_map(|(right, number, keys_max)| Op::Done { right, number, keys_max }),
         1 => number().prop_map(|number| Op::Failed { number }),
@@ -105,6 +110,14 @@ impl Hand {
             Op::Says { right, number, text } => {
                 let turn = if *right { self.table.turn } else { TurnId(*number) };
                 self.table.input(Input::AgentSays { turn, text: TEXTS[*text] });
+            }
+            Op::Speaks { right, number, text, bytes, is_last } => {
+                let turn = if *right { self.table.turn } else { TurnId(*number) };
+                self.table.speaks(turn, TEXTS[*text], *bytes, *is_last);
+            }
+            Op::Understood { right, number } => {
+                let utterance = if *right { self.table.last_heard } else { UtteranceId(*number) };
+                self.table.input(Input::Understood { utterance });
             }
             Op::Done { right, number, keys_max } => {
                 let turn = if *right { self.table.turn } else { TurnId(*number) };

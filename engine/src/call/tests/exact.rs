@@ -26,7 +26,7 @@ fn trace(sim: &Sim) -> String {
             }
             Output::AskAgent { turn, prompt } => format!("ask agent for turn {}: {prompt:?}", turn.0),
             Output::CancelAgent { turn } => format!("cancel turn {}", turn.0),
-            Output::AgentHeard { turn, text } => format!("heard of turn {}: {text}", turn.0),
+            Output::AgentHeard { turn, text, .. } => format!("heard of turn {}: {text}", turn.0),
             Output::Synthesize { utterance, text } => format!("synthesize {}: {text}", utterance.0),
             Output::CancelSynthesis { utterance } => format!("cancel synthesis {}", utterance.0),
             Output::Close { reason } => format!("close: {}", reason.as_str()),

@@ -5,6 +5,7 @@ mod conversation;
 mod early;
 mod elsewhere;
 mod exact;
+mod itself;
 mod table;
 mod trouble;
 mod worst;

@@ -1,6 +1,6 @@
 //! A call on the table: whatever is put in, all that comes out is checked, output by output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub(super) struct Table {
     /// The turn that the agent is at work on, as far as the call has told it.
     answering: Option<TurnId>,
     utterances: BTreeMap<UtteranceId, Spoken>,
+    /// Those of them that the agent speaks itself.
+    own: BTreeSet<UtteranceId>,
     /// Utterances up to this one are of turns that are over.
     dead_to: UtteranceId,
     /// What the agent's turn was to say.
@@ -97,6 +99,7 @@ impl Table {
             turn: TurnId(0),
             answering: None,
             utterances: BTreeMap::new(),
+            own: BTreeSet::new(),
             dead_to: UtteranceId(0),
             said: Vec::new(),
             voice_failed: false,
@@ -212,7 +215,10 @@ impl Table {
                 self.turn_is_over();
             }
             // Told before its record is, if there is one.
-            Output::AgentHeard { turn, .. } => {
+            Output::AgentHeard { turn, spoken_heard, .. } => {
+                let own = self.said.iter().filter(|(utterance, _)| self.own.contains(utterance));
+                let sent: usize = own.map(|(utterance, _)| self.utterances[utterance].given.len()).sum();
+                assert!(*spoken_heard as usize <= sent, "more was heard than the agent spoke");
                 if self.answering == Some(*turn) {
                     self.answering = None;
                 }
@@ -225,6 +231,7 @@ impl Table {
                 self.said.push((*utterance, text.clone()));
             }
             Output::CancelSynthesis { utterance } => {
+                assert!(!self.own.contains(utterance), "no voice knows of what the agent speaks itself");
                 let spoken = self.utterances.get_mut(utterance).expect("an utterance that was asked for");
                 assert_eq!(spoken.given_up_at, None, "cancelled once");
                 spoken.given_up_at = Some(spoken.given.len());
@@ -409,7 +416,8 @@ impl Table {
     /// The voice gives so many more samples of an utterance.
     pub(super) fn voice(&mut self, utterance: UtteranceId, samples: usize) {
         let mut given = Vec::new();
-        if let Some(spoken) = self.utterances.get_mut(&utterance) {
+        let of_voice = !self.own.contains(&utterance);
+        if let Some(spoken) = self.utterances.get_mut(&utterance).filter(|_| of_voice) {
             let from = spoken.given.len();
             // No two stretches are alike, so that order shows.
             given.extend((from..from + samples).map(|at| scrambled(at as u32 ^ utterance.0 << 20)));
@@ -417,6 +425,28 @@ impl Table {
         }
         self.seen.voiced.push(self.now);
         self.input(Input::AgentAudio { utterance, audio: &Arc::from(given), words: &[] });
+    }
+
+    /// The agent speaks itself: so many more samples.
+    pub(super) fn speaks(&mut self, turn: TurnId, text: &str, samples: usize, is_last: bool) {
+        let mut given = Vec::new();
+        if let Some(agent) = self.call.agent.as_ref().filter(|agent| agent.is_answering(turn)) {
+            let utterance = agent.speaks.unwrap_or(UtteranceId(self.call.next_utterance));
+            let spoken = self.utterances.entry(utterance).or_default();
+            let from = spoken.given.len();
+            given.extend((from..from + samples).map(|at| scrambled(at as u32 ^ utterance.0 << 20)));
+            spoken.given.extend_from_slice(&given);
+            match self.said.iter_mut().find(|(said, _)| *said == utterance) {
+                Some((_, said)) => said.push_str(text),
+                None => self.said.push((utterance, text.into())),
+            }
+            self.own.insert(utterance);
+            self.seen.said.get_or_insert(self.now);
+            if samples > 0 {
+                self.seen.voiced.push(self.now);
+            }
+        }
+        self.input(Input::AgentSpeaks { turn, text, audio: &Arc::from(given), is_last });
     }
 
     /// The voice says that it has given all of an utterance.
