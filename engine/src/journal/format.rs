@@ -595,7 +595,8 @@ mod tests {
         chunk.push(entry(u64::MAX / 1_000, Record::End { reason: EndReason::EngineFault }));
 
         let mut block = Vec::new();
-        encode_chunk(&records(&chunk), std::slice::from_ref(&audio), &mut block);
+        let pieces: Vec<Arc<[u8]>> = chunk.iter().map(|entry| entry.audio.into()).collect();
+        encode_chunk(&records(&chunk), &pieces, &mut block);
         let read: Vec<_> =
             Entries::of(&block[BLOCK_HEAD_BYTES..]).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(read, chunk);
@@ -634,7 +635,7 @@ mod tests {
         assert_eq!(records(first), [&[0, 0, 0, 3, b'M', b'Z', b'1', 1][..], &media].concat());
         let mut block = Vec::new();
         encode_chunk(&records(second), &[Arc::from([1, 2, 3])], &mut block);
-        let payload = [13, 0, 0, 0, 0xC0, 0xB8, 2, 0, 13, 1, 3, 0, 0xD0, 0x86, 3, 3, 1, 1, 2, 3];
+        let payload = [13, 0, 0, 0, 0xC0, 0xB8, 2, 0, 15, 1, 3, 0, 0xD0, 0x86, 3, 3, 1, 1, 2, 3];
         let crc = crc32fast::hash(&payload).to_le_bytes();
         assert_eq!(block, [&[payload.len() as u8, 0, 0, 0][..], &crc, &payload].concat());
     }

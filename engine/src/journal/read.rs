@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn what_is_wrong_before_the_first_record_is_an_error() {
         let mut next_version = sound();
-        next_version[8] = 7;
+        next_version[8] = 8;
         let mut last_version = sound();
         last_version[8] = 3;
         let mut broken_header = sound();
@@ -230,11 +230,11 @@ mod tests {
             ),
             (
                 next_version,
-                "version 7 at byte 8: this program reads version 6; the one that wrote the journal reads it",
+                "version 8 at byte 8: this program reads version 7; the one that wrote the journal reads it",
             ),
             (
                 last_version,
-                "version 3 at byte 8: this program reads version 6; the one that wrote the journal reads it",
+                "version 3 at byte 8: this program reads version 7; the one that wrote the journal reads it",
             ),
             (sound()[..30].to_vec(), "the file ends in the middle of the header that begins at byte 10"),
             (broken_header, "the block at byte 10 is damaged: its checksum does not match"),
