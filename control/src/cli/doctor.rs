@@ -13,6 +13,7 @@ use offhook_engine::speech::tts::flite::Flite;
 
 use crate::domain::agent::Model;
 use crate::domain::speech::{LOCAL, load_scenario, vendors};
+use crate::domain::speech_to_speech::Duplex;
 use crate::integrations::openai::Waits;
 use crate::integrations::vendor::{Spoken, VendorError, Voice};
 use crate::settings::{AgentChoice, Environment, Flags, MediaAuth, Settings, Speech};
@@ -228,21 +229,33 @@ fn agent(settings: &Settings) -> Finding {
     let asked = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        let model = Model::new(openai, &settings.transfers.to, Waits::default(), runtime.handle().clone())?;
-        let begun = Instant::now();
-        Ok::<_, String>(runtime.block_on(model.check()).map(|()| begun.elapsed()))
+        let handle = runtime.handle().clone();
+        let (name, looked, begun);
+        if settings.agent == AgentChoice::Realtime {
+            let duplex = Duplex::new(settings, Waits::default(), handle)?;
+            begun = Instant::now();
+            (name, looked) = (duplex.name().to_owned(), runtime.block_on(duplex.check()));
+        } else {
+            let model = Model::new(openai, &settings.transfers.to, Waits::default(), handle)?;
+            begun = Instant::now();
+            (name, looked) = (openai.model.clone(), runtime.block_on(model.check()));
+        }
+        Ok::<_, String>((name, looked.map(|()| begun.elapsed())))
     };
-    let (name, base) = (&openai.model, &openai.base);
-    match asked() {
-        Err(error) => Finding::fail("agent", error),
-        Ok(Ok(time)) if openai.key.is_some() => Finding::ok(
+    let base = &openai.base;
+    let (name, looked) = match asked() {
+        Err(error) => return Finding::fail("agent", error),
+        Ok(asked) => asked,
+    };
+    match looked {
+        Ok(time) if openai.key.is_some() => Finding::ok(
             "agent",
             format!("{name} at {base}: key accepted, answered after {} ms", time.as_millis()),
         ),
-        Ok(Ok(time)) => {
+        Ok(time) => {
             Finding::ok("agent", format!("{name} at {base}: no key, answered after {} ms", time.as_millis()))
         }
-        Ok(Err(error)) => Finding::note(
+        Err(error) => Finding::note(
             "agent",
             format!("{base}: {error}. Calls will fail; look at OPENAI_API_KEY and OFFHOOK_OPENAI_BASE_URL."),
         ),

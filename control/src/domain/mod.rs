@@ -8,5 +8,6 @@ pub mod services;
 pub mod simulations;
 pub mod spans;
 pub mod speech;
+pub mod speech_to_speech;
 pub mod time;
 pub mod timeline;

@@ -37,6 +37,8 @@ pub enum AgentChoice {
     Scenario,
     /// A model, by OpenAI's chat completions.
     OpenAi,
+    /// A model that hears and speaks itself, by OpenAI's Realtime.
+    Realtime,
 }
 
 impl FromStr for AgentChoice {
@@ -46,7 +48,10 @@ impl FromStr for AgentChoice {
         match text {
             "scenario" => Ok(Self::Scenario),
             "openai" => Ok(Self::OpenAi),
-            _ => Err("write scenario, or openai for a model behind OpenAI's protocol".into()),
+            "realtime" => Ok(Self::Realtime),
+            _ => Err("write scenario, openai for a model behind OpenAI's protocol, or realtime for one that hears and speaks \
+                      itself"
+                .into()),
         }
     }
 }
@@ -261,10 +266,12 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<OpenAiSettings, SettingsError>
 /// What no single setting can know.
 pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     let openai = &settings.openai;
-    if settings.agent == AgentChoice::OpenAi && openai.base.0 == OPENAI_API && openai.key.is_none() {
+    let asks_model = settings.agent != AgentChoice::Scenario;
+    if asks_model && openai.base.0 == OPENAI_API && openai.key.is_none() {
         return Err(SettingsError::Together(
-            "OFFHOOK_AGENT=openai needs a key of OpenAI in OPENAI_API_KEY, or in OFFHOOK_OPENAI_BASE_URL another server that \
-             speaks its protocol, such as http://127.0.0.1:11434/v1 for Ollama; OFFHOOK_AGENT=scenario needs neither."
+            "OFFHOOK_AGENT=openai and OFFHOOK_AGENT=realtime need a key of OpenAI in OPENAI_API_KEY, or in \
+             OFFHOOK_OPENAI_BASE_URL another server that speaks its protocol, such as http://127.0.0.1:11434/v1 for Ollama; \
+             OFFHOOK_AGENT=scenario needs neither."
                 .into(),
         ));
     }

@@ -143,7 +143,14 @@ const OPENAI: Vendor = Vendor {
     name: "openai",
     base: super::OPENAI_API,
     key: "OPENAI_API_KEY",
-    options: &["speech_model", "voice", "transcription_model", "language"],
+    options: &[
+        "speech_model",
+        "voice",
+        "transcription_model",
+        "language",
+        "realtime_model",
+        "realtime_voice",
+    ],
 };
 
 /// How long is waited for a voice.

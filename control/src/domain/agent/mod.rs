@@ -23,14 +23,14 @@ use tokio::runtime::Handle;
 
 use crate::domain::failover::{Place, Places, ServiceTally, Switch};
 use crate::integrations::openai::chat::Asking;
-use crate::integrations::openai::{Chat, Reply, Waits};
-use crate::integrations::tools::Tools;
+use crate::integrations::openai::{Chat, Reply, ToolCall, Waits};
+use crate::integrations::tools::{Outcome, Tools};
 use crate::integrations::vendor::VendorError;
 use crate::settings::{OpenAiSettings, Transfer};
 use history::History;
 
 /// How often in one turn a model may use tools before it has to answer.
-const ROUNDS: usize = 4;
+pub(super) const ROUNDS: usize = 4;
 
 /// What a model is told that goes on where another one broke off.
 const GO_ON: &str = "[The line broke in the middle of your answer. Go on with the very next word, as if nothing had happened, and \
@@ -40,10 +40,10 @@ const GO_ON: &str = "[The line broke in the middle of your answer. Go on with th
 pub const TRANSFERRED_TO: &str = "transferred_to";
 
 /// After the agent's turn, the caller may speak, or press keys up to `#` or a pause.
-const LISTEN: Then = Then::Listen { keys_max: 20 };
+pub(super) const LISTEN: Then = Then::Listen { keys_max: 20 };
 
 /// A caller who was silent so often in a row is gone, and nobody pays for more.
-const SILENCES_MAX: u32 = 4;
+pub(super) const SILENCES_MAX: u32 = 4;
 
 /// A model with what it is told and may do, shared by all calls.
 #[derive(Debug)]
@@ -73,6 +73,26 @@ impl TokenCounts {
     pub fn wasted(&self) -> u64 {
         self.wasted.load(Ordering::Relaxed)
     }
+
+    /// So many more were written.
+    pub(super) fn write(&self, tokens: u64) {
+        self.written.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// Of what was written, nobody heard so many.
+    pub(super) fn waste(&self, tokens: u64) {
+        self.wasted.fetch_add(tokens, Ordering::Relaxed);
+    }
+}
+
+/// Does what a model wants done; what the call has to know of it, it is told.
+pub(super) async fn use_tool(tools: &Tools, call: &ToolCall, out: &mut dyn Answering) -> Outcome {
+    let mut outcome = tools.call(call).await;
+    if let Some(value) = outcome.transfers_to.take() {
+        // Whatever the caller hears of it: it is what was decided.
+        let _ = out.act(AgentAction::Record { key: TRANSFERRED_TO.into(), value });
+    }
+    outcome
 }
 
 impl Model {
@@ -220,7 +240,7 @@ impl ModelAgent {
         let (history, tokens, counts) = (&mut self.history, &mut self.tokens, &self.model.counts);
         let mut on_text = |text: &str| {
             *tokens += 1;
-            counts.written.fetch_add(1, Ordering::Relaxed);
+            counts.write(1);
             // What goes on begins with a word of its own.
             let goes_on = !begun.is_empty() && history.draft().len() == begun.len();
             let text = if goes_on { text.trim_start() } else { text };
@@ -250,13 +270,9 @@ impl ModelAgent {
             self.history.called(&reply);
             let count = reply.calls.len();
             for (place, call) in reply.calls.iter().enumerate() {
-                let outcome = model.tools.call(call).await;
+                let outcome = use_tool(&model.tools, call, out).await;
                 self.history.answered(count - 1 - place, outcome.text);
                 ends |= outcome.ends_call;
-                if let Some(value) = outcome.transfers_to {
-                    // Whatever the caller hears of it: it is what was decided.
-                    let _ = out.act(AgentAction::Record { key: TRANSFERRED_TO.into(), value });
-                }
             }
             if ends && said {
                 break;
@@ -315,12 +331,12 @@ impl ModelAgent {
     /// Of the latest turn's tokens, such a share was for nothing.
     fn waste(&mut self, share: f64) {
         let wasted = (std::mem::take(&mut self.tokens) as f64 * share).round() as u64;
-        self.model.counts.wasted.fetch_add(wasted, Ordering::Relaxed);
+        self.model.counts.waste(wasted);
     }
 }
 
 /// What the caller did, in words for the model. What stands in brackets was not said.
-fn told(prompt: &Prompt) -> String {
+pub(super) fn told(prompt: &Prompt) -> String {
     match prompt {
         Prompt::CallStarted => "[The call begins: greet the caller.]".into(),
         Prompt::Said(text) => text.clone(),

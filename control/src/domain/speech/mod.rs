@@ -26,6 +26,7 @@ pub use voices::Voices;
 
 use super::agent::{Model, ModelAgent, TokenCounts};
 use super::failover::ServiceTally;
+use super::speech_to_speech::Duplex;
 use crate::integrations::openai::Waits;
 use crate::settings::{AgentChoice, Settings, Speech};
 use tokio::runtime::Handle;
@@ -62,6 +63,8 @@ enum Minds {
         configured: Arc<str>,
     },
     Model(Arc<Model>),
+    /// It hears and speaks itself. The voice above is for what others have it say: an apology, an operator's words.
+    Duplex(Arc<Duplex>),
     Canned,
 }
 
@@ -70,6 +73,9 @@ const CANNED: &str = "canned";
 
 /// The name that records have for calls that a model answers.
 const OPENAI: &str = "openai";
+
+/// The name that records have for calls that a model answers which hears and speaks itself.
+const REALTIME: &str = "realtime";
 
 impl Answering {
     /// Loads what the settings ask for. A recogniser that is not installed is done without, and said so in the log; all
@@ -92,8 +98,11 @@ impl Answering {
         } else {
             Speakers::InTurn(Arc::new(Voices::new(others, settings.vendors.voice_waits, runtime()?)))
         };
-        let others = vendors::ears(settings)?;
+        // Who hears for itself needs no ears.
+        let hears_itself = settings.agent == AgentChoice::Realtime;
+        let others = if hears_itself { Vec::new() } else { vendors::ears(settings)? };
         let ears = match settings.speech {
+            _ if hears_itself => Listeners::None,
             _ if !others.is_empty() => {
                 let words_wait = settings.vendors.ears_words;
                 Listeners::InTurn(Arc::new(Recognisers::new(others, words_wait, runtime()?)))
@@ -118,6 +127,9 @@ impl Answering {
                 }
                 Minds::Model(model(settings)?)
             }
+            AgentChoice::Realtime => {
+                Minds::Duplex(Arc::new(Duplex::new(settings, Waits::default(), runtime()?)?))
+            }
         };
         Ok(Self { ears, voice, minds })
     }
@@ -131,6 +143,7 @@ impl Answering {
                 scenarios.get_key_value(name).map(|(name, _)| name.clone())
             }
             (Minds::Model(_), _) => Some(OPENAI.into()),
+            (Minds::Duplex(_), _) => Some(REALTIME.into()),
             (Minds::Canned, _) => Some(CANNED.into()),
         }
     }
@@ -139,7 +152,7 @@ impl Answering {
     pub fn goal_of(&self, scenario: &str, outcome: &str) -> Option<Goal> {
         match &self.minds {
             Minds::Scripted { scenarios, .. } => scenarios.get(scenario)?.goal_of(outcome),
-            Minds::Model(_) | Minds::Canned => None,
+            Minds::Model(_) | Minds::Duplex(_) | Minds::Canned => None,
         }
     }
 
@@ -147,6 +160,7 @@ impl Answering {
     pub fn tokens(&self) -> Option<&TokenCounts> {
         match &self.minds {
             Minds::Model(model) => Some(model.counts()),
+            Minds::Duplex(duplex) => Some(duplex.counts()),
             Minds::Scripted { .. } | Minds::Canned => None,
         }
     }
@@ -160,14 +174,20 @@ impl Answering {
         if let Speakers::InTurn(voices) = &self.voice {
             tallies.extend(voices.tallies());
         }
-        if let Minds::Model(model) = &self.minds {
-            tallies.extend(model.tallies());
+        match &self.minds {
+            Minds::Model(model) => tallies.extend(model.tallies()),
+            Minds::Duplex(duplex) => tallies.extend(duplex.tallies()),
+            Minds::Scripted { .. } | Minds::Canned => {}
         }
         tallies
     }
 
     /// Ears, voice and mind for one call.
     pub fn for_a_call(&self, scenario: &str) -> (Ears, Voice, Box<dyn Agent>) {
+        let voice = match &self.voice {
+            Speakers::Here(voice) => Voice::Here(Arc::clone(voice)),
+            Speakers::InTurn(voices) => voices.for_a_call(),
+        };
         let ears = match &self.ears {
             Listeners::None => Ears::Here(Box::new(NoRecogniser)),
             Listeners::Local { recogniser, suppress_noise } => {
@@ -176,10 +196,6 @@ impl Answering {
             Listeners::Canned => Ears::Here(Box::new(CannedEars)),
             Listeners::InTurn(ears) => ears.for_a_call(),
         };
-        let voice = match &self.voice {
-            Speakers::Here(voice) => Voice::Here(Arc::clone(voice)),
-            Speakers::InTurn(voices) => voices.for_a_call(),
-        };
         let mind: Box<dyn Agent> = match &self.minds {
             Minds::Scripted { scenarios, configured } => {
                 let scenario = scenarios.get(scenario).unwrap_or_else(|| &scenarios[configured]);
@@ -187,6 +203,10 @@ impl Answering {
             }
             Minds::Model(model) => Box::new(ModelAgent::new(Arc::clone(model))),
             Minds::Canned => Box::new(CannedAgent),
+            Minds::Duplex(duplex) => {
+                let (ears, mind) = duplex.for_a_call();
+                return (ears, voice, mind);
+            }
         };
         (ears, voice, mind)
     }

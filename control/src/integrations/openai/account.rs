@@ -35,17 +35,24 @@ impl Account {
         self.key.as_ref()
     }
 
+    /// Says in the headers of a request who asks.
+    pub(super) fn sign(&self, headers: &mut HeaderMap) {
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+    }
+
     /// A request that posts to `path`, to be completed by [`Account::request`].
     pub(super) fn post(&self, path: &str) -> Builder {
         Request::post(self.base.of(path))
     }
 
     /// A request with what says who asks.
-    pub(super) fn request(&self, mut builder: Builder, body: Bytes) -> Request<Full<Bytes>> {
-        if let Some(authorization) = &self.authorization {
-            builder = builder.header(AUTHORIZATION, authorization.clone());
-        }
-        builder.body(Full::new(body)).expect("a checked base and a fixed path are a URL")
+    pub(super) fn request(&self, builder: Builder, body: Bytes) -> Request<Full<Bytes>> {
+        let request = builder.body(Full::new(body));
+        let mut request = request.expect("a checked base and a fixed path are a URL");
+        self.sign(request.headers_mut());
+        request
     }
 
     /// Asks for the list of models, which costs nothing; the connection is kept for whoever asks next. `Err` in it: what was
@@ -62,6 +69,21 @@ impl Account {
     pub(super) async fn check(&self, limits: Limits) -> Result<(), VendorError> {
         let looked = self.look(limits).await?;
         looked.map_err(|Answer { status, headers, body }| self.refused(status, &headers, &body))
+    }
+
+    /// What an `error` object in a message says.
+    pub(super) fn told(&self, error: &Value) -> VendorError {
+        let code = error["code"].as_str().or(error["type"].as_str()).unwrap_or_default();
+        let why = match code {
+            "insufficient_quota" => Failure::Unpaid,
+            "rate_limit_exceeded" => Failure::Busy,
+            "server_error" => Failure::Faulty,
+            "invalid_api_key" => Failure::Unauthorised,
+            "session_expired" => Failure::BrokenOff,
+            _ => Failure::Refused,
+        };
+        let message = error["message"].as_str().unwrap_or_default();
+        Told { status: None, code, message, request: None }.error(why, self.key())
     }
 
     /// What a refusal of speech or transcription says.

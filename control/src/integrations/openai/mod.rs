@@ -7,6 +7,7 @@ mod account;
 pub mod chat;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod realtime;
 pub mod speech;
 mod sse;
 mod tool_calls;

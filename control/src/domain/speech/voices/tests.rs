@@ -187,7 +187,7 @@ impl House {
                     assert_eq!(part, Part::Voice);
                     came.switched.push((from, to, why));
                 }
-                Report::Words { .. } => panic!("a voice understands nothing"),
+                Report::Words { .. } | Report::Understood { .. } => panic!("a voice understands nothing"),
             }
         }
     }
