@@ -93,6 +93,8 @@ struct Turn {
     /// What the model spoke in it: items, and their samples.
     spoken: Vec<(String, usize)>,
     words: String,
+    /// Words whose audio has not begun.
+    ahead: String,
     /// Tokens of its responses that are over.
     tokens: u64,
 }
@@ -218,6 +220,8 @@ impl Talk {
                 self.fail(error.clone());
             } else {
                 (self.turn.again, self.to_ask) = (true, true);
+                self.turn.words.clear();
+                self.turn.ahead.clear();
             }
         } else {
             tracing::debug!(%error, "a session ended between two answers");
@@ -461,13 +465,22 @@ impl Talk {
                         Some((_, samples)) => *samples += ulaw.len(),
                         None => self.turn.spoken.push((item, ulaw.len())),
                     }
+                    let ahead = std::mem::take(&mut self.turn.ahead);
+                    if !ahead.is_empty() {
+                        self.pass_on(Piece::Words(ahead));
+                    }
                     self.pass_on(Piece::Audio(ulaw));
                 }
             }
             Event::Text { response, text } => {
                 if self.wants(&response) {
                     self.turn.words.push_str(&text);
-                    self.pass_on(Piece::Words(text));
+                    // Words that come before any audio could still be asked for once more.
+                    if self.turn.begun {
+                        self.pass_on(Piece::Words(text));
+                    } else {
+                        self.turn.ahead.push_str(&text);
+                    }
                 }
             }
             Event::Call { response, call } => {

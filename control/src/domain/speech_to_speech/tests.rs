@@ -324,7 +324,7 @@ async fn a_sound_that_was_no_turn_is_forgotten_when_the_caller_speaks() {
 async fn a_session_that_goes_away_before_an_answer_is_opened_anew_and_knows_what_was_said() {
     let fakes = FakeVendors::start().await;
     // It closes in place of the first piece of its second answer.
-    let first = "Hello.".len() * (CHARACTER_MS * 8 + 1);
+    let first = "Hello.".len() * CHARACTER_MS * 8;
     let close = Fault { close: Some((1001, first + 1)), ..Fault::default() };
     fakes.fail(PATH, 1, close);
     fakes.answer(&json!({"content": "Hello."})).unwrap();
