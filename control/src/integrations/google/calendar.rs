@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::oauth::OAuthError;
 use super::{Access, Hosts};
+use crate::domain::time::Span;
 use crate::integrations::http::{Answer, HttpClient, Limits};
 use crate::integrations::refusal::{Told, header, of_http, of_status, sensitive};
 use crate::integrations::vendor::VendorError;
@@ -56,15 +57,6 @@ pub enum CalendarError {
     /// Google could not be asked, or refuses.
     #[error("{0}")]
     Vendor(#[from] VendorError),
-}
-
-/// A span of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span {
-    /// Its first moment.
-    pub from: Timestamp,
-    /// The first moment after it.
-    pub to: Timestamp,
 }
 
 /// An event to be entered.
