@@ -6,7 +6,7 @@ use rusqlite::Connection;
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_calls.sql"),
     include_str!("migrations/0002_simulations.sql"),
-    include_str!("migrations/0003_appointments.sql"),
+    include_str!("migrations/0004_appointments.sql"),
 ];
 
 /// Why a database could not be brought to this version.
