@@ -1,7 +1,8 @@
 //! Somebody's calendar at Google, which takes what overlaps: so it is looked at before an entry, and again after it.
 //!
 //! Whoever finds an entry beside theirs that was made before it withdraws: of two who enter at the same time, both look
-//! afterwards, and exactly one of them is the later. Entries of the same millisecond are in the order of their names.
+//! afterwards, and exactly one of them is the later. Entries of the same millisecond are in the order of their names. An entry
+//! of which it cannot be learned whether it may stay is withdrawn; if even that fails, whoever tries the same again settles it.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -10,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::{Appointment, Calendar, Entry, Unavailable};
 use crate::domain::time::Span;
 use crate::integrations::google::GoogleCalendar;
-use crate::integrations::google::calendar::{CalendarError, NewEvent};
+use crate::integrations::google::calendar::{CalendarError, Event, NewEvent};
 
 /// How often an entry is given another name because one of its name was deleted.
 const NAMES: u8 = 8;
@@ -32,24 +33,37 @@ impl AtGoogle {
 
     async fn entry(&self, appointment: &Appointment) -> Result<Entry, CalendarError> {
         let before = self.calendar.events(appointment.span).await?;
-        if before.iter().any(|event| is_of(&event.id, appointment)) {
-            return Ok(Entry::Entered);
-        }
-        // Also what blocks time and cannot be read as an event: so says Google's own count.
-        if !before.is_empty() || self.is_busy(appointment.span).await? {
-            return Ok(Entry::Taken);
-        }
-        let id = self.insert(appointment).await?;
+        let own = before.iter().find(|event| is_of(&event.id, appointment));
+        let id = match own {
+            // By an earlier try, of which nobody knows how it ended.
+            Some(event) => event.id.clone(),
+            // Also what blocks time and cannot be read as an event: so says Google's own count.
+            None if !before.is_empty() || self.is_busy(appointment.span).await? => return Ok(Entry::Taken),
+            None => match self.insert(appointment).await {
+                Ok(id) => id,
+                // It may be there all the same.
+                Err((id, error)) => return self.withdraw(&id, Err(error)).await,
+            },
+        };
         match self.is_first(&id, appointment.span).await {
             Ok(true) => Ok(Entry::Entered),
-            Ok(false) => {
-                self.calendar.delete(&id).await?;
-                Ok(Entry::Taken)
-            }
+            Ok(false) => self.withdraw(&id, Ok(Entry::Taken)).await,
+            // Whether it may stay cannot be learned, so it must not.
+            Err(error) => self.withdraw(&id, Err(error)).await,
+        }
+    }
+
+    /// Takes an entry back; then the outcome is `outcome`.
+    async fn withdraw(
+        &self,
+        id: &str,
+        outcome: Result<Entry, CalendarError>,
+    ) -> Result<Entry, CalendarError> {
+        match self.calendar.delete(id).await {
+            Ok(()) => outcome,
             Err(error) => {
-                // Whether it may stay cannot be learned, so it must not; if that fails too, the same again settles it.
-                self.calendar.delete(&id).await?;
-                Err(error)
+                tracing::warn!(calendar = self.name, event = id, %error, "an appointment cannot be withdrawn yet");
+                Ok(Entry::Unsure)
             }
         }
     }
@@ -59,8 +73,8 @@ impl AtGoogle {
         Ok(busy.iter().any(|busy| busy.overlaps(&span)))
     }
 
-    /// Enters it, and gives the name that it got.
-    async fn insert(&self, appointment: &Appointment) -> Result<String, CalendarError> {
+    /// Enters it, and gives the name that it got; with an error, the one that it may have got.
+    async fn insert(&self, appointment: &Appointment) -> Result<String, (String, CalendarError)> {
         let Appointment { span, name, phone, reason, call, .. } = appointment;
         let summary = format!("{name} ({phone})");
         let mut description = format!("Booked by telephone.\nName: {name}\nTelephone: {phone}\n");
@@ -68,7 +82,8 @@ impl AtGoogle {
             description += &format!("Reason: {reason}\n");
         }
         description += &format!("Call: {call}");
-        for number in 0..NAMES {
+        let mut number = 0;
+        loop {
             let id = named(appointment, number);
             let event = NewEvent {
                 id: &id,
@@ -77,24 +92,21 @@ impl AtGoogle {
                 summary: &summary,
                 description: &description,
             };
+            number += 1;
             match self.calendar.insert(&event).await {
-                Err(CalendarError::Deleted) => {}
-                inserted => return inserted.map(|()| id),
+                Ok(()) => return Ok(id),
+                Err(CalendarError::Deleted) if number < NAMES => {}
+                Err(error) => return Err((id, error)),
             }
         }
-        Err(CalendarError::Deleted)
     }
 
     /// Whether nothing that overlaps was entered before it.
     async fn is_first(&self, id: &str, span: Span) -> Result<bool, CalendarError> {
         let events = self.calendar.events(span).await?;
         let Some(own) = events.iter().find(|event| event.id == id) else { return Ok(false) };
-        let order = (own.created, own.id.as_str());
-        let is_before = |event: &&_| {
-            let event: &crate::integrations::google::calendar::Event = event;
-            event.span.overlaps(&span) && (event.created, event.id.as_str()) < order
-        };
-        Ok(!events.iter().any(|event| is_before(&event)))
+        let order = |event: &Event| (event.created, event.id.clone());
+        Ok(!events.iter().any(|event| event.span.overlaps(&span) && order(event) < order(own)))
     }
 }
 

@@ -59,6 +59,8 @@ pub enum Entry {
     Entered,
     /// Something else was there first, and it is not.
     Taken,
+    /// It may be in the calendar: to enter it again tells.
+    Unsure,
 }
 
 /// A calendar could not be asked. For the log.
@@ -207,7 +209,7 @@ impl Appointments {
             Ok(Ok(Ok(Entry::Taken))) => Err(NotBooked::Taken(self.instead(booking.date).await)),
             Ok(Ok(Err(error))) => Err(NotBooked::Unavailable(error)),
             Ok(Err(_)) => Err(NotBooked::Unavailable(Unavailable("the entry broke off".into()))),
-            Err(_) => Err(NotBooked::Unsure),
+            Ok(Ok(Ok(Entry::Unsure))) | Err(_) => Err(NotBooked::Unsure),
         }
     }
 

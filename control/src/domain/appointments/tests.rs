@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::civil::{date, time};
 use jiff::tz::TimeZone;
 use offhook_fixtures::vendors::FakeVendors;
+use offhook_fixtures::vendors::faults::Fault;
 use serde_json::{Value, json};
 
 use super::google::AtGoogle;
@@ -171,12 +172,34 @@ async fn whoever_enters_by_hand_between_the_look_and_the_entry_was_first() {
     let fakes = FakeVendors::start().await;
     let desk = at_google(&fakes).await;
     let rival = json!({
-        "id": "rival0", "start": {"dateTime": "2026-03-02T09:15:00Z"}, "end": {"dateTime": "2026-03-02T09:45:00Z"},
+        "id": "rival0", "created": "2026-03-01T00:00:00.000Z", "start": {"dateTime": "2026-03-02T09:15:00Z"}, "end": {"dateTime": "2026-03-02T09:45:00Z"},
     });
     fakes.google_set("calendar", &json!({"calendar": PAT, "rival": rival})).unwrap();
     let booked = desk.book(&booking("c1", MONDAY, ten())).await;
     assert!(matches!(booked, Err(NotBooked::Taken(_))), "{booked:?}");
     assert_eq!(events(&fakes).iter().map(|event| &event["id"]).collect::<Vec<_>>(), ["rival0"]);
+}
+
+#[tokio::test]
+async fn an_entry_that_may_not_be_first_does_not_stay() {
+    let fakes = FakeVendors::start().await;
+    let at_google = at_google(&fakes).await;
+    // Each request of a booking fails for longer than it is tried again, one after the other.
+    let of_booking = [("GET", "/events"), ("POST", "/freeBusy"), ("POST", "/events"), ("GET", "/events")];
+    for passed in 0..of_booking.len() {
+        fakes.fail("/google/calendar", passed, Fault::default());
+        fakes.fail("/google/calendar", 1, Fault::parse("status=400").unwrap());
+        let booked = at_google.book(&booking("c1", MONDAY, ten())).await;
+        assert!(matches!(booked, Err(NotBooked::Unavailable(_))), "{passed}: {booked:?}");
+        assert!(events(&fakes).is_empty(), "{passed}");
+    }
+    // The look afterwards fails, and the withdrawal too.
+    fakes.fail("/google/calendar", 3, Fault::default());
+    fakes.fail("/google/calendar", 2, Fault::parse("status=400").unwrap());
+    assert_eq!(at_google.book(&booking("c1", MONDAY, ten())).await, Err(NotBooked::Unsure));
+    assert_eq!(events(&fakes).len(), 1);
+    assert!(at_google.book(&booking("c1", MONDAY, ten())).await.is_ok(), "the same again settles it");
+    assert_eq!(events(&fakes).len(), 1);
 }
 
 #[tokio::test]
