@@ -111,7 +111,10 @@ async fn a_caller_books_by_voice_and_the_appointment_outlives_the_server() {
     let prompt = asked.iter().find_map(|asked| asked.body["messages"][0]["content"].as_str()).unwrap();
     assert!(prompt.contains("Europe/Amsterdam") && prompt.contains("It is "), "{prompt}");
     let record = server.record(&report.call_sid).await;
+    let listed = server.get("/v1/appointments").await.json();
     let booked = local(server).await;
+    assert_eq!(listed["appointments"][0]["id"], booked[0].id.as_str());
+    assert_eq!(listed["appointments"][0]["starts_at"], ten().to_string());
     assert_eq!(booked.len(), 1, "{booked:?}");
     assert_eq!((booked[0].name.as_str(), booked[0].span.from), ("Al Jones", ten()));
     assert_eq!(record["from"], booked[0].phone.as_str(), "the number that the call came from");

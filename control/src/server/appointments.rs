@@ -6,15 +6,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::domain::appointments::google::AtGoogle;
-use crate::domain::appointments::local::LocalCalendar;
+use crate::domain::appointments::local::{CALLBOT, LocalCalendar};
 use crate::domain::appointments::{Appointments, Calendar};
 use crate::integrations::google::{Access, GoogleCalendar, Hosts, ServiceAccount, oauth};
 use crate::integrations::tools::{Desk, DeskTool, NumberOf};
 use crate::settings::Settings;
 use crate::store::Store;
-
-/// Whose the local calendar is.
-const CALLBOT: &str = "callbot";
 
 /// Appointments that callers may book, if the settings have any. Reads the key of a service account. The error says what to do.
 pub(super) fn desk(settings: &Settings, store: &Arc<Store>) -> Result<Option<Desk>, String> {

@@ -9,6 +9,9 @@ use super::{Appointment, Calendar, Entry, Unavailable};
 use crate::domain::time::{Span, UnixMs};
 use crate::store::Store;
 
+/// The desk that the settings speak of.
+pub const CALLBOT: &str = "callbot";
+
 /// The calendar of one desk.
 #[derive(Debug)]
 pub struct LocalCalendar {
