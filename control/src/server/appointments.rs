@@ -10,12 +10,17 @@ use crate::domain::appointments::local::{CALLBOT, LocalCalendar};
 use crate::domain::appointments::{Appointments, Calendar};
 use crate::integrations::google::{Access, GoogleCalendar, Hosts, ServiceAccount, oauth};
 use crate::integrations::tools::{Desk, DeskTool, NumberOf};
-use crate::settings::Settings;
+use crate::settings::{AgentChoice, Settings};
 use crate::store::Store;
 
 /// Appointments that callers may book, if the settings have any. Reads the key of a service account. The error says what to do.
 pub(super) fn desk(settings: &Settings, store: &Arc<Store>) -> Result<Option<Desk>, String> {
     let Some(wanted) = &settings.appointments else { return Ok(None) };
+    if settings.agent == AgentChoice::Scenario {
+        tracing::warn!(
+            "[appointments] are for agents that ask a model, and a scenario answers: OFFHOOK_AGENT=openai"
+        );
+    }
     let calendar: Box<dyn Calendar> = match &wanted.google_calendar {
         Some(address) => {
             let key = settings.google_credentials.as_deref();

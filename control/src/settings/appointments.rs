@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::layers::Layers;
-use super::{AgentChoice, Settings, SettingsError};
+use super::{Settings, SettingsError};
 use crate::domain::appointments::hours::{Opening, Rules, Week};
 
 /// Days of the week, as the file has them.
@@ -102,11 +102,6 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<Option<AppointmentSettings>, S
 pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     let Some(appointments) = &settings.appointments else { return Ok(()) };
     let told = |text: &str| Err(SettingsError::Together(text.into()));
-    if settings.agent != AgentChoice::OpenAi {
-        return told(
-            "[appointments] are booked by an agent that asks a model: set OFFHOOK_AGENT=openai, or take them out.",
-        );
-    }
     match appointments.google_calendar.as_deref() {
         Some("primary") => told(
             "google_calendar in [appointments] is the address of a calendar that is shared with the service account; its own, \
@@ -127,8 +122,7 @@ mod tests {
     use super::*;
 
     fn with(table: &str) -> Result<Settings, String> {
-        let file = format!("agent = 'openai'\nopenai_base_url = 'http://127.0.0.1:1'\n{table}");
-        Settings::from_text(&file).map_err(|error| error.to_string())
+        Settings::from_text(table).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -168,7 +162,5 @@ mod tests {
             let text = with(&format!("[appointments]\n{table}")).unwrap_err();
             assert!(text.contains(wanted), "{table}: {text}");
         }
-        let text = Settings::from_text("[appointments]\nzone = 'UTC'").unwrap_err().to_string();
-        assert!(text.contains("OFFHOOK_AGENT=openai"), "{text}");
     }
 }
