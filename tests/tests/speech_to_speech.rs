@@ -89,8 +89,14 @@ async fn who_talks_over_the_model_stops_it_and_it_learns_what_was_heard_of_it() 
     let report = call(&server, &steps).await;
     let record = server.record(&report.call_sid).await;
     let turns = said(&record);
-    assert_eq!(turns[1..3], [("caller", "Stop it right there, please."), ("agent", "I am all ears. What is it?")]);
-    assert!(turns[0].1.starts_with("One, two,") && long.starts_with(turns[0].1) && turns[0].1 != long, "{turns:?}");
+    assert_eq!(
+        turns[1..3],
+        [("caller", "Stop it right there, please."), ("agent", "I am all ears. What is it?")]
+    );
+    assert!(
+        turns[0].1.starts_with("One, two,") && long.starts_with(turns[0].1) && turns[0].1 != long,
+        "{turns:?}"
+    );
     let asked = fakes.requests();
     let session = asked.iter().find(|asked| asked.path == "/openai/v1/realtime").unwrap();
     let cut = session.texts().into_iter().find(|text| text["type"] == "conversation.item.truncate").cloned();

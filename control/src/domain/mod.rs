@@ -1,6 +1,7 @@
 //! What the product does. Knows neither HTTP nor SQL.
 
 pub mod agent;
+pub mod appointments;
 pub mod call;
 pub mod calls;
 pub mod failover;

@@ -12,6 +12,7 @@ use offhook_engine::{CallHandle, CallId, CallSink, Engine, EngineError, EngineSe
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
+use super::appointments;
 use super::metrics::HttpCounts;
 use super::rate_limit::RateLimiter;
 use super::{StartError, told};
@@ -74,8 +75,9 @@ pub const SIMULATOR_TOKEN_FILE: &str = "simulator.token";
 impl App {
     /// Opens the store, loads speech and starts the engine, for a server that listens at `address`.
     pub(super) fn start(settings: Settings, address: SocketAddr) -> Result<Self, StartError> {
-        let answering = Arc::new(Answering::from_settings(&settings).map_err(StartError)?);
         let store = Arc::new(Store::open(&settings.data_dir, UnixMs::now()).map_err(told)?);
+        let desk = appointments::desk(&settings, &store).map_err(StartError)?;
+        let answering = Arc::new(Answering::from_settings(&settings, desk).map_err(StartError)?);
         if store.restarted() > 0 {
             tracing::warn!(
                 calls = store.restarted(),
@@ -139,7 +141,7 @@ impl App {
     pub fn hand_over(&self, leg: NewLeg, call: CallId, scenario: &str) -> Result<CallHandle, EngineError> {
         let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
-        let (ears, voice, agent) = self.answering.for_a_call(scenario);
+        let (ears, voice, agent) = self.answering.for_a_call(scenario, call.as_str());
         let settings = self.settings.call.clone();
         let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
         if let Some(tracing) = &self.tracing {

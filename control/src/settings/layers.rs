@@ -8,6 +8,7 @@ use std::str::FromStr;
 use offhook_engine::call::CallSettings;
 use serde::Deserialize;
 
+use super::appointments::AppointmentTable;
 use super::transfers::TransferTable;
 use super::values::{Address, Hosts, Secret};
 use super::{DEFAULT_FILE, FallbackModel, Flags, SettingsError, ToolSettings};
@@ -60,6 +61,8 @@ pub(super) struct File {
     otlp_endpoint: Option<String>,
     otlp_headers: Option<String>,
     fallback_number: Option<String>,
+    google_application_credentials: Option<String>,
+    appointments: Option<AppointmentTable>,
     #[serde(default)]
     transfers: Vec<TransferTable>,
     #[serde(default)]
@@ -141,6 +144,7 @@ impl File {
             "otlp_endpoint" => self.otlp_endpoint.clone(),
             "otlp_headers" => self.otlp_headers.clone(),
             "fallback_number" => self.fallback_number.clone(),
+            "google_application_credentials" => self.google_application_credentials.clone(),
             "ears" => self.ears.clone(),
             "voices" => self.voices.clone(),
             "voice_first_ms" => self.voice_first_ms.map(|number| number.to_string()),
@@ -318,6 +322,10 @@ impl Layers<'_> {
 
     pub(super) fn transfers(&self) -> &[TransferTable] {
         &self.file.transfers
+    }
+
+    pub(super) fn appointments(&self) -> Option<&AppointmentTable> {
+        self.file.appointments.as_ref()
     }
 
     /// What errors call the file.

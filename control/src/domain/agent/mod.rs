@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use crate::domain::failover::{Place, Places, ServiceTally, Switch};
 use crate::integrations::openai::chat::Asking;
 use crate::integrations::openai::{Chat, Reply, ToolCall, Waits};
-use crate::integrations::tools::{Outcome, Tools};
+use crate::integrations::tools::{Desk, Outcome, Tools};
 use crate::integrations::vendor::VendorError;
 use crate::settings::{OpenAiSettings, Transfer};
 use history::History;
@@ -85,9 +85,18 @@ impl TokenCounts {
     }
 }
 
+/// `prompt`, and what a model has to know for its tools in a call that begins now.
+pub(super) fn prompt_with(prompt: &str, tools: &Tools) -> String {
+    match tools.desk() {
+        Some(desk) => format!("{prompt}\n\n{}", desk.told()),
+        None => prompt.to_owned(),
+    }
+}
+
 /// Does what a model wants done; what the call has to know of it, it is told.
-pub(super) async fn use_tool(tools: &Tools, call: &ToolCall, out: &mut dyn Answering) -> Outcome {
-    let mut outcome = tools.call(call).await;
+/// `on`: the id of the call.
+pub(super) async fn use_tool(tools: &Tools, call: &ToolCall, on: &str, out: &mut dyn Answering) -> Outcome {
+    let mut outcome = tools.call(call, on).await;
     if let Some(value) = outcome.transfers_to.take() {
         // Whatever the caller hears of it: it is what was decided.
         let _ = out.act(AgentAction::Record { key: TRANSFERRED_TO.into(), value });
@@ -146,6 +155,16 @@ impl Model {
         })
     }
 
+    /// The same with appointments. The error says that a tool of theirs is there already.
+    pub fn with_desk(self, desk: Desk) -> Result<Self, String> {
+        Ok(Self { tools: self.tools.with_desk(desk)?, ..self })
+    }
+
+    /// What it is told before a call that begins now.
+    fn prompt(&self) -> String {
+        prompt_with(&self.prompt, &self.tools)
+    }
+
     /// What it wrote.
     pub fn counts(&self) -> &TokenCounts {
         &self.counts
@@ -180,6 +199,10 @@ impl Model {
 #[derive(Debug)]
 pub struct ModelAgent {
     model: Arc<Model>,
+    /// The id of the call.
+    call: String,
+    /// What the model is told before it.
+    prompt: String,
     history: History,
     /// Who is asked on this call. Only goes up.
     at: Option<usize>,
@@ -188,9 +211,10 @@ pub struct ModelAgent {
 }
 
 impl ModelAgent {
-    /// An agent at the beginning of a call.
-    pub fn new(model: Arc<Model>) -> Self {
-        Self { model, history: History::default(), at: None, tokens: 0 }
+    /// An agent at the beginning of the call of this id.
+    pub fn new(model: Arc<Model>, call: &str) -> Self {
+        let prompt = model.prompt();
+        Self { model, call: call.to_owned(), prompt, history: History::default(), at: None, tokens: 0 }
     }
 
     /// Says it in pieces, and nothing of it asks the model.
@@ -231,7 +255,7 @@ impl ModelAgent {
             self.history.more(" ");
         }
         let begun = self.history.draft().to_owned();
-        let mut messages = self.history.for_model(&self.model.prompt);
+        let mut messages = self.history.for_model(&self.prompt);
         if !begun.is_empty() {
             messages.push(json!({"role": "assistant", "content": begun}));
             messages.push(json!({"role": "user", "content": GO_ON}));
@@ -270,7 +294,7 @@ impl ModelAgent {
             self.history.called(&reply);
             let count = reply.calls.len();
             for (place, call) in reply.calls.iter().enumerate() {
-                let outcome = use_tool(&model.tools, call, out).await;
+                let outcome = use_tool(&model.tools, call, &self.call, out).await;
                 self.history.answered(count - 1 - place, outcome.text);
                 ends |= outcome.ends_call;
             }

@@ -14,6 +14,8 @@ use crate::integrations::openai::ToolCall;
 /// A model's side of one call.
 pub(super) struct Speaker {
     duplex: Arc<Duplex>,
+    /// The id of the call.
+    call: String,
     orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -24,8 +26,8 @@ struct Response {
 }
 
 impl Speaker {
-    pub(super) fn new(duplex: Arc<Duplex>, orders: mpsc::UnboundedSender<Order>) -> Self {
-        Self { duplex, orders }
+    pub(super) fn new(duplex: Arc<Duplex>, call: &str, orders: mpsc::UnboundedSender<Order>) -> Self {
+        Self { duplex, call: call.to_owned(), orders }
     }
 
     async fn turn(&mut self, to: Cause, out: &mut dyn Answering) -> Result<Then, AgentError> {
@@ -42,7 +44,7 @@ impl Speaker {
             }
             let mut outcomes = Vec::with_capacity(response.calls.len());
             for call in response.calls {
-                let outcome = use_tool(&duplex.tools, &call, out).await;
+                let outcome = use_tool(&duplex.tools, &call, &self.call, out).await;
                 ends |= outcome.ends_call;
                 outcomes.push((call, outcome.text));
             }

@@ -27,7 +27,7 @@ use super::agent::TokenCounts;
 use super::failover::{Places, ServiceTally};
 use crate::integrations::openai::Waits;
 use crate::integrations::openai::realtime::{self, Realtime};
-use crate::integrations::tools::Tools;
+use crate::integrations::tools::{Desk, Tools};
 use crate::integrations::vendor::VendorError;
 use crate::settings::Settings;
 use agent::Speaker;
@@ -47,6 +47,7 @@ pub struct Duplex {
     service: Places<Realtime>,
     name: String,
     tools: Tools,
+    prompt: String,
     greeting: String,
     waits: Waits,
     runtime: Handle,
@@ -54,18 +55,26 @@ pub struct Duplex {
 }
 
 impl Duplex {
-    /// A model by the settings, asked on `runtime`. An error says what to do.
-    pub fn new(settings: &Settings, waits: Waits, runtime: Handle) -> Result<Self, String> {
+    /// A model by the settings, asked on `runtime`. `desk`: appointments that it may see to. An error says what to do.
+    pub fn new(
+        settings: &Settings,
+        desk: Option<Desk>,
+        waits: Waits,
+        runtime: Handle,
+    ) -> Result<Self, String> {
         let (openai, vendor) = (&settings.openai, &settings.vendors.openai);
         let option = |name: &str, default: &str| vendor.option(name).unwrap_or(default).to_owned();
         let tools = Tools::new(&openai.tools, &settings.transfers.to)?;
+        let tools = match desk {
+            Some(desk) => tools.with_desk(desk)?,
+            None => tools,
+        };
         let name = option("realtime_model", MODEL);
         let service = Realtime::new(realtime::Options {
             base: openai.base.clone(),
             key: openai.key.clone(),
             model: name.clone(),
             voice: option("realtime_voice", VOICE),
-            instructions: openai.prompt.clone(),
             transcription_model: option("transcription_model", TRANSCRIPTION),
             tools: tools.offered().to_vec(),
             max_tokens: openai.max_tokens.saturating_mul(TOKENS_OF_AUDIO),
@@ -74,6 +83,7 @@ impl Duplex {
             service: Places::new(Part::Agent, [(name.as_str().into(), Arc::new(service))]),
             name,
             tools,
+            prompt: openai.prompt.clone(),
             greeting: openai.greeting.clone(),
             waits,
             runtime,
@@ -101,8 +111,8 @@ impl Duplex {
         self.service.at(0).service.check()
     }
 
-    /// Its ears and its mind for one call. A session is opened as soon as the call has the ears.
-    pub fn for_a_call(self: &Arc<Self>) -> (Ears, Box<dyn Agent>) {
+    /// Its ears and its mind for the call of this id. A session is opened as soon as the call has the ears.
+    pub fn for_a_call(self: &Arc<Self>, call: &str) -> (Ears, Box<dyn Agent>) {
         let (orders, inbox) = mpsc::unbounded_channel();
         let duplex = Arc::clone(self);
         let ears = Ears::Apart(Box::new({
@@ -113,7 +123,7 @@ impl Duplex {
                 Box::new(HearingEars { orders, reports })
             }
         }));
-        (ears, Box::new(Speaker::new(Arc::clone(self), orders)))
+        (ears, Box::new(Speaker::new(Arc::clone(self), call, orders)))
     }
 }
 

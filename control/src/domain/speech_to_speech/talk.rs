@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Duplex;
 use super::memory::Memory;
+use crate::domain::agent::prompt_with;
 use crate::integrations::openai::ToolCall;
 use crate::integrations::openai::realtime::{COMMIT, Event, Realtime, Session, message, tool_output};
 use crate::integrations::vendor::VendorError;
@@ -187,7 +188,8 @@ impl Talk {
     /// Opens a session while orders come. None: the call is over.
     async fn open<'a>(&mut self, service: &'a Realtime) -> Option<Result<Session<'a>, VendorError>> {
         self.wants_session = false;
-        let mut opening = pin!(service.open());
+        let instructions = prompt_with(&self.duplex.prompt, &self.duplex.tools);
+        let mut opening = pin!(service.open(&instructions));
         loop {
             tokio::select! {
                 opened = &mut opening => return Some(opened),

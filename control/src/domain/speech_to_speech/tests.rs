@@ -25,7 +25,7 @@ fn duplex(fakes: &FakeVendors, waits: Waits) -> Arc<Duplex> {
     settings.openai.key = Some(Secret::new("sk-of-the-test"));
     settings.openai.prompt = "Be brief.".into();
     settings.openai.greeting = "Hello.".into();
-    Arc::new(Duplex::new(&settings, waits, Handle::current()).unwrap())
+    Arc::new(Duplex::new(&settings, None, waits, Handle::current()).unwrap())
 }
 
 /// As long as any machine needs.
@@ -92,7 +92,7 @@ impl Came {
 
 impl Call {
     fn new(duplex: Arc<Duplex>) -> Self {
-        let (ears, agent) = duplex.for_a_call();
+        let (ears, agent) = duplex.for_a_call("c1");
         let Ears::Apart(make) = ears else { panic!("it hears elsewhere") };
         let (to_here, reports) = Reports::unattended();
         Self {

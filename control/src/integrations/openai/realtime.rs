@@ -55,8 +55,6 @@ pub struct Options {
     pub model: String,
     /// Its voice: `marin`.
     pub voice: String,
-    /// What it is told before the call.
-    pub instructions: String,
     /// The model that writes down what the caller said.
     pub transcription_model: String,
     /// What it may do, as chat completions are told of it.
@@ -148,8 +146,8 @@ impl Realtime {
         self.account.check(Limits { time: CONNECT, body_bytes: MODELS_BYTES_MAX }).await
     }
 
-    /// Opens a session that is ready to be spoken to.
-    pub async fn open(&self) -> Result<Session<'_>, VendorError> {
+    /// Opens a session that is ready to be spoken to. `instructions`: what the model is told before the call.
+    pub async fn open(&self, instructions: &str) -> Result<Session<'_>, VendorError> {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("model", &self.options.model)
             .finish();
@@ -169,7 +167,7 @@ impl Realtime {
             Err(error) => return Err(of_dial(&error)),
         };
         let mut session = Session { account: &self.account, socket };
-        session.send(json!({"type": "session.update", "session": self.session()})).await?;
+        session.send(json!({"type": "session.update", "session": self.session(instructions)})).await?;
         let set_up = async {
             loop {
                 let message = session.message().await?;
@@ -185,7 +183,7 @@ impl Realtime {
         Ok(session)
     }
 
-    fn session(&self) -> Value {
+    fn session(&self, instructions: &str) -> Value {
         let options = &self.options;
         let pcmu = json!({"type": "audio/pcmu"});
         // A tool stands in a layer of its own where chat is told of it.
@@ -196,7 +194,7 @@ impl Realtime {
         });
         json!({
             "type": "realtime",
-            "instructions": options.instructions,
+            "instructions": instructions,
             "output_modalities": ["audio"],
             "audio": {
                 "input": {
