@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::layers::Layers;
-use super::values::{Count, Secret, is_authority};
+use super::values::{Count, Secret, Switch, is_authority};
 use super::{Settings, SettingsError};
 
 /// Where the service of OpenAI itself is.
@@ -153,6 +153,8 @@ pub struct OpenAiSettings {
     pub prompt: String,
     /// What the agent says first, without asking the model. Default [`AGENT_GREETING`].
     pub greeting: String,
+    /// Whether it may press keys, as a menu at the other end wants. Default false.
+    pub presses_keys: bool,
     /// Models that go on in this order when that one fails: the file's `[[fallback_models]]`.
     pub fallbacks: Vec<FallbackModel>,
     /// What the model may do, beside ending the call: the file's `[[tools]]`.
@@ -170,6 +172,7 @@ impl Default for OpenAiSettings {
             max_tokens_field: "max_completion_tokens".into(),
             prompt: AGENT_PROMPT.into(),
             greeting: AGENT_GREETING.into(),
+            presses_keys: false,
             fallbacks: Vec::new(),
             tools: Vec::new(),
         }
@@ -257,6 +260,7 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<OpenAiSettings, SettingsError>
             .map_or(field, |field| field.0),
         prompt: text("agent_prompt", default.prompt),
         greeting: text("agent_greeting", default.greeting),
+        presses_keys: layers.read::<Switch>("agent_presses_keys", None)?.is_some_and(|switch| switch.0),
         fallbacks: layers.fallback_models()?,
         tools: layers.tools(),
         base,

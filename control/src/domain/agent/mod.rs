@@ -39,6 +39,9 @@ const GO_ON: &str = "[The line broke in the middle of your answer. Go on with th
 /// What is written down of a call that is put through: to whom.
 pub const TRANSFERRED_TO: &str = "transferred_to";
 
+/// What is written down of keys that the agent pressed: which.
+const KEYS_PRESSED: &str = "keys_pressed";
+
 /// After the agent's turn, the caller may speak, or press keys up to `#` or a pause.
 pub(super) const LISTEN: Then = Then::Listen { keys_max: 20 };
 
@@ -101,6 +104,10 @@ pub(super) async fn use_tool(tools: &Tools, call: &ToolCall, on: &str, out: &mut
         // Whatever the caller hears of it: it is what was decided.
         let _ = out.act(AgentAction::Record { key: TRANSFERRED_TO.into(), value });
     }
+    if let Some(keys) = outcome.presses.take() {
+        let _ = out.act(AgentAction::Record { key: KEYS_PRESSED.into(), value: keys.clone() });
+        let _ = out.act(AgentAction::Press(keys));
+    }
     outcome
 }
 
@@ -147,7 +154,7 @@ impl Model {
             .collect::<Result<_, String>>()?;
         Ok(Self {
             chats: Places::new(Part::Agent, chats),
-            tools: Tools::new(&settings.tools, transfers)?,
+            tools: Tools::new(&settings.tools, transfers)?.with_keys(settings.presses_keys)?,
             prompt: settings.prompt.clone(),
             greeting: settings.greeting.clone(),
             runtime,

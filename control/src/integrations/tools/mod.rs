@@ -23,6 +23,10 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 const TIMEOUT_MS_MAX: u32 = 10_000;
 /// The tool that puts the call through.
 const TRANSFER: &str = "transfer_call";
+/// The tool that presses keys.
+const PRESS: &str = "press_keys";
+/// Keys that may be pressed at once: a long account number.
+const KEYS_MAX: usize = 32;
 /// The tool that ends the call.
 const END_CALL: &str = "end_call";
 
@@ -33,6 +37,8 @@ pub struct Tools {
     declared: Vec<Declared>,
     /// The names of those whom a call may be put through to.
     transfers: Vec<String>,
+    /// Whether keys may be pressed.
+    presses_keys: bool,
     /// Appointments, if there are any.
     desk: Option<Desk>,
     offered: Vec<Value>,
@@ -53,6 +59,15 @@ pub struct Outcome {
     pub ends_call: bool,
     /// Whom it is to be put through to then.
     pub transfers_to: Option<String>,
+    /// Keys to be pressed now.
+    pub presses: Option<String>,
+}
+
+impl Outcome {
+    /// Nothing but an answer.
+    fn told(text: String) -> Self {
+        Self { text, ends_call: false, transfers_to: None, presses: None }
+    }
 }
 
 impl Tools {
@@ -107,7 +122,26 @@ impl Tools {
             tools.push(Declared { settings: settings.clone(), headers });
         }
         let transfers = transfers.iter().map(|transfer| transfer.name.clone()).collect();
-        Ok(Self { client, declared: tools, transfers, desk: None, offered })
+        Ok(Self { client, declared: tools, transfers, presses_keys: false, desk: None, offered })
+    }
+
+    /// The same, and keys may be pressed if `may`. The error says that there is another tool of such a name.
+    pub fn with_keys(mut self, may: bool) -> Result<Self, String> {
+        if may {
+            if self.offered.iter().any(|tool| tool["function"]["name"] == PRESS) {
+                return Err(format!(
+                    "agent_presses_keys offers the tool {PRESS}, and [[tools]] another of that name: give that one another name"
+                ));
+            }
+            let keys = json!({"type": "string", "description": "such as 1, or 12345#"});
+            self.offered.push(described(
+                PRESS,
+                "Presses keys of the telephone, for a menu or a machine at the other end. Which ones it wants, it says.",
+                &json!({"type": "object", "properties": {"keys": keys}, "required": ["keys"]}),
+            ));
+            self.presses_keys = true;
+        }
+        Ok(self)
     }
 
     /// The same with appointments. The error says that there is another tool of such a name.
@@ -140,16 +174,19 @@ impl Tools {
     pub async fn call(&self, call: &ToolCall, on: &str) -> Outcome {
         if call.name == END_CALL {
             let text = "The call ends once the caller has heard what you said and say.".into();
-            return Outcome { text, ends_call: true, transfers_to: None };
+            return Outcome { ends_call: true, ..Outcome::told(text) };
         }
         if call.name == TRANSFER && !self.transfers.is_empty() {
             return self.transfer(&call.arguments);
+        }
+        if call.name == PRESS && self.presses_keys {
+            return press(&call.arguments);
         }
         if let Some(desk) = &self.desk
             && let Some(tool) = desk.tool(&call.name)
         {
             let text = desk.call(tool, &call.arguments, on).await.to_string();
-            return Outcome { text, ends_call: false, transfers_to: None };
+            return Outcome::told(text);
         }
         let answer = match self.declared.iter().find(|tool| tool.settings.name == call.name) {
             Some(tool) => self.ask(tool, &call.arguments).await,
@@ -159,7 +196,7 @@ impl Tools {
             tracing::warn!(tool = %call.name, %error, "a tool of the agent failed");
             json!({ "error": error }).to_string()
         });
-        Outcome { text, ends_call: false, transfers_to: None }
+        Outcome::told(text)
     }
 
     fn transfer(&self, arguments: &str) -> Outcome {
@@ -167,11 +204,11 @@ impl Tools {
         match arguments["to"].as_str().filter(|to| self.transfers.iter().any(|name| name == to)) {
             Some(to) => {
                 let text = "The caller is put through once they have heard what you said and say.".into();
-                Outcome { text, ends_call: true, transfers_to: Some(to.to_owned()) }
+                Outcome { ends_call: true, transfers_to: Some(to.to_owned()), ..Outcome::told(text) }
             }
             None => {
                 let error = format!("to must be one of: {}", self.transfers.join(", "));
-                Outcome { text: json!({ "error": error }).to_string(), ends_call: false, transfers_to: None }
+                Outcome::told(json!({ "error": error }).to_string())
             }
         }
     }
@@ -203,6 +240,19 @@ impl Tools {
             Err(format!("status {}: {}", answer.status.as_u16(), text.chars().take(500).collect::<String>()))
         }
     }
+}
+
+fn press(arguments: &str) -> Outcome {
+    let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
+    let keys: String = arguments["keys"].as_str().unwrap_or_default().split_whitespace().collect();
+    let is_key = |c: char| c.is_ascii_digit() || "*#ABCDabcd".contains(c);
+    if keys.is_empty() || keys.len() > KEYS_MAX || !keys.chars().all(is_key) {
+        let error = format!("keys must be 1 to {KEYS_MAX} of 0-9, *, #, A-D");
+        return Outcome::told(json!({ "error": error }).to_string());
+    }
+    let text =
+        "They are pressed after what you said. Say nothing more, and listen to what comes of it.".into();
+    Outcome { presses: Some(keys), ..Outcome::told(text) }
 }
 
 fn described(name: &str, description: &str, parameters: &Value) -> Value {
@@ -298,6 +348,27 @@ mod tests {
             assert!(outcome.text.contains("one of: sales"), "{}", outcome.text);
         }
         assert_eq!(Tools::new(&[], &[]).unwrap().offered().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn keys_are_pressed_where_the_operator_lets_them_be() {
+        let call = |keys: &str| ToolCall {
+            id: "1".into(),
+            name: PRESS.into(),
+            arguments: json!({ "keys": keys }).to_string(),
+        };
+        let tools = Tools::new(&[], &[]).unwrap().with_keys(true).unwrap();
+        assert_eq!(tools.offered()[1]["function"]["name"], PRESS);
+        assert_eq!(tools.call(&call("12 34#"), "c").await.presses.as_deref(), Some("1234#"));
+        for bad in ["", " ", "one", "1,2", &"1".repeat(KEYS_MAX + 1)] {
+            let outcome = tools.call(&call(bad), "c").await;
+            assert!(outcome.presses.is_none() && outcome.text.contains("A-D"), "{bad}: {outcome:?}");
+        }
+        let tools = Tools::new(&[], &[]).unwrap().with_keys(false).unwrap();
+        let outcome = tools.call(&call("1"), "c").await;
+        assert!(outcome.presses.is_none() && outcome.text.contains("no such tool"));
+        let other = tool("name = 'press_keys'\nurl = 'http://a/'");
+        assert!(Tools::new(&[other], &[]).unwrap().with_keys(true).unwrap_err().contains("another name"));
     }
 
     #[test]
