@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::IntoResponse;
 
 use super::seen::Seen;
-use super::signature;
+use super::callbot::signature;
 use crate::domain::time::UnixMs;
 use crate::server::App;
 use crate::server::arrival::Arrival;
