@@ -197,6 +197,11 @@ pub struct SpeechVendors {
 }
 
 impl SpeechVendors {
+    /// Where all of Google's services are, if not at Google: `google_base_url`, as far as it was set.
+    pub fn google_base(&self) -> Option<&BaseUrl> {
+        (self.google.base.to_string() != GOOGLE.base).then_some(&self.google.base)
+    }
+
     /// The vendor whose service has this name: both of Deepgram's are Deepgram's.
     pub fn named(&self, service: &str) -> Option<&VendorSettings> {
         match service {

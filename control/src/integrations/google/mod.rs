@@ -1,6 +1,9 @@
-//! Google Cloud's speech services, and who may use them: whoever has an API key, or a service account.
+//! Google: Cloud's speech services, for whoever has an API key or a service account; and people's accounts, who consent to
+//! what is done in their name.
 
 mod account;
+mod hosts;
+pub mod oauth;
 mod synthesize;
 
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -9,6 +12,8 @@ use super::refusal::sensitive;
 use super::vendor::VendorError;
 use crate::settings::Secret;
 pub use account::ServiceAccount;
+pub use hosts::Hosts;
+pub use oauth::OAuth;
 pub use synthesize::{Google, Options};
 
 /// In whose name a request is made.
