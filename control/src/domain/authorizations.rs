@@ -20,7 +20,8 @@ use crate::store::Store;
 
 /// Where Google's service accounts get their tokens. A key file that names another place would have us send what it signs, and
 /// our requests, to whoever wrote it.
-const TOKEN_URIS: [&str; 2] = ["https://oauth2.googleapis.com/token", "https://accounts.google.com/o/oauth2/token"];
+const TOKEN_URIS: [&str; 2] =
+    ["https://oauth2.googleapis.com/token", "https://accounts.google.com/o/oauth2/token"];
 
 /// The longest code or state that is looked at, in bytes.
 const TEXT_MAX: usize = 2_048;
@@ -59,7 +60,9 @@ impl Authorizations {
         let refused = || Error::invalid("code", "was not answered with who signs in");
         let id_token = tokens.id_token.ok_or_else(refused)?;
         let identity = self.google()?.identity(&id_token, &proof.nonce).await.map_err(told)?;
-        let email = identity.email.ok_or_else(|| Error::invalid("code", "is for an account without a verified e-mail address"))?;
+        let email = identity
+            .email
+            .ok_or_else(|| Error::invalid("code", "is for an account without a verified e-mail address"))?;
         let identity = GoogleIdentity { sub: identity.subject, email, name: identity.name };
         Ok(self.store.sign_in(identity, now).await?)
     }
@@ -85,7 +88,10 @@ impl Authorizations {
         // Somebody may leave a tick away. The scope of all of a calendar holds both.
         let all = tokens.scopes.iter().any(|given| given == "https://www.googleapis.com/auth/calendar");
         if !missing.is_empty() && !all {
-            return Err(Error::invalid("code", "is for less than seeing when the calendar is busy and entering appointments"));
+            return Err(Error::invalid(
+                "code",
+                "is for less than seeing when the calendar is busy and entering appointments",
+            ));
         }
         let expires = tokens.expires_in.map(|time| now.0 + i64::try_from(time.as_millis()).unwrap_or(0));
         let secrets = json!({
@@ -198,7 +204,8 @@ impl Authorizations {
     fn google(&self) -> Result<&OAuth, Error> {
         self.google.as_ref().ok_or_else(|| {
             Error::Unavailable(
-                "Google sign-in is not configured on this server (GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET)".into(),
+                "Google sign-in is not configured on this server (GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET)"
+                    .into(),
             )
         })
     }
@@ -216,7 +223,10 @@ fn service_account_email(key: &str) -> Result<String, Error> {
     let file: serde_json::Value =
         serde_json::from_str(key).map_err(|_| Error::invalid(FIELD, "is not JSON"))?;
     if file["type"] != "service_account" {
-        return Err(Error::invalid(FIELD, "is not the key file of a service account: its type must be service_account"));
+        return Err(Error::invalid(
+            FIELD,
+            "is not the key file of a service account: its type must be service_account",
+        ));
     }
     let uri = &file["token_uri"];
     if !uri.is_null() && !uri.as_str().is_some_and(|uri| TOKEN_URIS.contains(&uri)) {
@@ -229,7 +239,8 @@ fn service_account_email(key: &str) -> Result<String, Error> {
     if !is_email {
         return Err(Error::invalid(FIELD, "has no client_email that is an address"));
     }
-    ServiceAccount::from_json(key).map_err(|error| Error::invalid(FIELD, format!("cannot be used: {error}")))?;
+    ServiceAccount::from_json(key)
+        .map_err(|error| Error::invalid(FIELD, format!("cannot be used: {error}")))?;
     Ok(email.to_owned())
 }
 
@@ -250,7 +261,9 @@ fn told(error: OAuthError) -> Error {
     match error {
         OAuthError::Consent(_) => Error::invalid("code", "was refused by Google"),
         OAuthError::Identity(_) => Error::invalid("code", "was not answered with who signs in"),
-        OAuthError::Vendor(_) => Error::Unavailable("Google cannot be asked at the moment; try again later".into()),
+        OAuthError::Vendor(_) => {
+            Error::Unavailable("Google cannot be asked at the moment; try again later".into())
+        }
     }
 }
 
@@ -273,7 +286,8 @@ mod tests {
             service_account_email(&file.to_string())
         };
         assert_eq!(file(&|_| {}).unwrap(), "frontdesk@project.iam.gserviceaccount.com");
-        let elsewhere = |uri: &'static str| file(&|file| file["token_uri"] = uri.into()).unwrap_err().to_string();
+        let elsewhere =
+            |uri: &'static str| file(&|file| file["token_uri"] = uri.into()).unwrap_err().to_string();
         for uri in [
             "http://169.254.169.254/token",
             "https://oauth2.googleapis.com.evil.example/token",

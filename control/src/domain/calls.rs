@@ -15,7 +15,8 @@ use offhook_engine::{CallHandle, CallId, CallSink, Finished};
 use uuid::Uuid;
 
 use super::call::{
-    Announcement, CallStatus, NO_MEDIA, OnLine, ReportOutcome, StatusReport, TurnRecord, terminal_carrier_status,
+    Announcement, CallStatus, NO_MEDIA, OnLine, ReportOutcome, StatusReport, TurnRecord,
+    terminal_carrier_status,
 };
 use super::time::UnixMs;
 use crate::store::{Store, StoreError, Unwritten, Write};
@@ -80,7 +81,9 @@ pub enum Refusal {
     #[error("the token is older than 60 s")]
     ExpiredToken,
     /// No webhook told of this call, or too long ago, or of another line's.
-    #[error("the call was not announced within 60 s: only calls that the webhook announced are let in (OFFHOOK_MEDIA_AUTH)")]
+    #[error(
+        "the call was not announced within 60 s: only calls that the webhook announced are let in (OFFHOOK_MEDIA_AUTH)"
+    )]
     NotAnnounced,
     /// The line is gone.
     #[error("there is no such line")]
@@ -266,12 +269,7 @@ impl Calls {
 
     /// As [`Calls::admit`] where anyone is let in: a call that nobody announced is written down here.
     /// `on_line`: the line that its socket asked for.
-    pub async fn admit_anyone(
-        &self,
-        carrier_call_id: &str,
-        on_line: Option<OnLine>,
-        at: UnixMs,
-    ) -> Admitted {
+    pub async fn admit_anyone(&self, carrier_call_id: &str, on_line: Option<OnLine>, at: UnixMs) -> Admitted {
         let line = on_line.as_ref().map(|on| on.line.clone());
         let known = self.live().announced.remove(carrier_call_id);
         if let Some(known) = known.filter(|known| known.line == line) {
@@ -284,7 +282,11 @@ impl Calls {
         let scenario = self.scenario.clone();
         let incoming = Incoming {
             carrier_call_id: carrier_call_id.into(),
-            from: on_line.as_ref().and_then(|on| on.caller.as_ref()).map(ToString::to_string).unwrap_or_default(),
+            from: on_line
+                .as_ref()
+                .and_then(|on| on.caller.as_ref())
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             to: String::new(),
             direction: String::new(),
             scenario: scenario.clone(),

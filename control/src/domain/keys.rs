@@ -47,7 +47,9 @@ impl Keys {
         let place = if master.is_some() { "OFFHOOK_MASTER_KEY" } else { MASTER_KEY_FILE };
         let sealer = match from(master, MASTER_KEY_FILE)? {
             Some(text) => Some(Sealer::new(&key(&text).ok_or_else(|| {
-                format!("{place} is no key: write 64 hexadecimal digits, such as `openssl rand -hex 32` gives")
+                format!(
+                    "{place} is no key: write 64 hexadecimal digits, such as `openssl rand -hex 32` gives"
+                )
             })?)),
             None => None,
         };
@@ -121,7 +123,9 @@ fn made_once(path: &Path) -> Result<String, String> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(|error| failed("made", error))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| failed("written", error))?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|error| failed("written", error))?;
     tracing::info!(file = %path.display(), "a secret was made and is kept here: back it up with the database");
     Ok(text)
 }
@@ -166,9 +170,8 @@ mod tests {
     #[test]
     fn another_key_is_told_with_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
-        let with = |key: &str| {
-            Keys::load(&Settings { master_key: Some(Secret::new(key)), ..settings(dir.path()) })
-        };
+        let with =
+            |key: &str| Keys::load(&Settings { master_key: Some(Secret::new(key)), ..settings(dir.path()) });
         let sealed = with(&"ab".repeat(32)).unwrap().sealer().unwrap().seal(CHECK, CHECK_TEXT);
         assert_eq!(with(&"AB".repeat(32)).unwrap().check(Some(&sealed)), Ok(()));
         let complaint = with(&"cd".repeat(32)).unwrap().check(Some(&sealed)).unwrap_err();

@@ -56,7 +56,8 @@ impl Signer {
     pub fn new(secret: &[u8], system: &'static str) -> Self {
         let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"offhook tokens").extract(secret);
         let info = [system.as_bytes()];
-        let key = extracted.expand(&info, hmac::HMAC_SHA256).expect("a key of SHA-256 is within what HKDF gives");
+        let key =
+            extracted.expand(&info, hmac::HMAC_SHA256).expect("a key of SHA-256 is within what HKDF gives");
         Self { key: key.into(), system }
     }
 
@@ -161,11 +162,8 @@ mod tests {
             iat: NOW.0 / 1_000,
             exp: NOW.0 / 1_000 + 60,
         };
-        let signed = format!(
-            "{}.{}",
-            encoded(&Header { alg: "HS256".into(), typ: "JWT".into() }),
-            encoded(&claims)
-        );
+        let signed =
+            format!("{}.{}", encoded(&Header { alg: "HS256".into(), typ: "JWT".into() }), encoded(&claims));
         let tag = URL_SAFE_NO_PAD.encode(hmac::sign(&signer.key, signed.as_bytes()));
         assert_eq!(signer.verify(&format!("{signed}.{tag}"), NOW), None);
     }

@@ -62,7 +62,8 @@ pub fn verify(secret: &str, header: Option<&str>, body: &[u8], now: UnixMs) -> R
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let mut signed = format!("{time}.").into_bytes();
     signed.extend_from_slice(body);
-    let mut signatures = pairs().filter(|(name, _)| *name == "v1").filter_map(|(_, value)| bytes(value)).take(16);
+    let mut signatures =
+        pairs().filter(|(name, _)| *name == "v1").filter_map(|(_, value)| bytes(value)).take(16);
     if !signatures.any(|signature| hmac::verify(&key, &signed, &signature).is_ok()) {
         return Err(StripeError::Forged);
     }
@@ -138,13 +139,16 @@ fn checkout(session: &Value, prices: &Prices) -> Option<Paid> {
 
 /// An invoice of a subscription. Where its line is written moved between versions of the API.
 fn invoice(invoice: &Value, prices: &Prices) -> Option<Paid> {
-    let details =
-        [&invoice["parent"]["subscription_details"]["metadata"], &invoice["subscription_details"]["metadata"]];
+    let details = [
+        &invoice["parent"]["subscription_details"]["metadata"],
+        &invoice["subscription_details"]["metadata"],
+    ];
     let lines = invoice["lines"]["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     let by_price = || {
         let of = |line: &Value| {
             let price = &line["pricing"]["price_details"]["price"];
-            let id = price.as_str().or_else(|| line["price"]["id"].as_str()).or_else(|| line["price"].as_str())?;
+            let id =
+                price.as_str().or_else(|| line["price"]["id"].as_str()).or_else(|| line["price"].as_str())?;
             let seconds = prices.0.get(&id.to_lowercase())?;
             let quantity = u32::try_from(line["quantity"].as_u64().unwrap_or(1)).ok()?;
             seconds.checked_mul(quantity)
@@ -162,7 +166,11 @@ fn invoice(invoice: &Value, prices: &Prices) -> Option<Paid> {
     Some(Paid {
         object: invoice["id"].as_str()?.to_owned(),
         line: line_of(invoice, &everywhere),
-        seconds: everywhere.iter().find_map(|metadata| seconds_in(metadata)).or_else(by_price).or_else(amount),
+        seconds: everywhere
+            .iter()
+            .find_map(|metadata| seconds_in(metadata))
+            .or_else(by_price)
+            .or_else(amount),
     })
 }
 
@@ -199,12 +207,19 @@ mod tests {
 
     #[test]
     fn what_stripe_did_not_sign_lately_is_refused() {
-        let refused = |header: Option<&str>, body: &[u8], at: i64| verify(SECRET, header, body, UnixMs(at)).unwrap_err();
+        let refused = |header: Option<&str>, body: &[u8], at: i64| {
+            verify(SECRET, header, body, UnixMs(at)).unwrap_err()
+        };
         assert_eq!(refused(None, BODY, AT.0), StripeError::Unsigned);
         assert_eq!(refused(Some(SIGNED), b"{}", AT.0), StripeError::Forged);
-        assert_eq!(refused(Some(&SIGNED.replace("1700000000", "1700000001")), BODY, AT.0), StripeError::Forged);
+        assert_eq!(
+            refused(Some(&SIGNED.replace("1700000000", "1700000001")), BODY, AT.0),
+            StripeError::Forged
+        );
         assert_eq!(refused(Some(&SIGNED.replace("v1", "v0")), BODY, AT.0), StripeError::Forged);
-        for header in ["", "t=", "v1=", "t=x,v1=y", "t=1700000000", "t=1700000000,v1=zz", "t=9223372036854775808,v1=00"] {
+        for header in
+            ["", "t=", "v1=", "t=x,v1=y", "t=1700000000", "t=1700000000,v1=zz", "t=9223372036854775808,v1=00"]
+        {
             assert_eq!(refused(Some(header), BODY, AT.0), StripeError::Forged, "{header}");
         }
         for at in [AT.0 + 301_000, AT.0 - 301_000] {
@@ -228,10 +243,17 @@ mod tests {
             })
         };
         let done = paid("checkout.session.completed", session("paid", "payment")).unwrap();
-        assert_eq!((done.object.as_str(), done.line.as_deref(), done.seconds), ("cs_1", Some("line-1"), Some(3_600)));
+        assert_eq!(
+            (done.object.as_str(), done.line.as_deref(), done.seconds),
+            ("cs_1", Some("line-1"), Some(3_600))
+        );
         assert_eq!(paid("checkout.session.completed", session("unpaid", "payment")), None);
         assert_eq!(paid("checkout.session.async_payment_succeeded", session("paid", "payment")), Some(done));
-        assert_eq!(paid("checkout.session.completed", session("paid", "subscription")), None, "its invoice tells");
+        assert_eq!(
+            paid("checkout.session.completed", session("paid", "subscription")),
+            None,
+            "its invoice tells"
+        );
         assert_eq!(paid("checkout.session.expired", session("unpaid", "payment")), None);
         let told = json!({
             "id": "cs_2", "payment_status": "paid", "metadata": { "client_id": "line-2", "seconds": "90" },
@@ -260,7 +282,16 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_refused() {
-        for body in ["", "{", "[]", "null", "{}", r#"{"type":"x"}"#, r#"{"type":1,"data":{"object":{}}}"#, r#"{"id":"e","type":"x","data":{}}"#] {
+        for body in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "{}",
+            r#"{"type":"x"}"#,
+            r#"{"type":1,"data":{"object":{}}}"#,
+            r#"{"id":"e","type":"x","data":{}}"#,
+        ] {
             assert_eq!(read(body.as_bytes(), &Prices::default()), Err(StripeError::NoEvent), "{body}");
         }
         let thin = r#"{"id":"evt_1","object":"v2.core.event","type":"v1.billing.meter.no_meter_found"}"#;

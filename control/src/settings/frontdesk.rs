@@ -135,7 +135,9 @@ mod tests {
         for good in ["https://app.example.com", "http://127.0.0.1:3000/in?a=b"] {
             assert!(good.parse::<Page>().is_ok(), "{good}");
         }
-        for bad in ["app.example.com", "javascript:alert(1)", "https://a/#b", "https://a/\" onload=\"", "https:///x"] {
+        for bad in
+            ["app.example.com", "javascript:alert(1)", "https://a/#b", "https://a/\" onload=\"", "https:///x"]
+        {
             assert!(bad.parse::<Page>().is_err(), "{bad}");
         }
     }

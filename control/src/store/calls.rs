@@ -127,12 +127,7 @@ pub(super) fn insert(connection: &Connection, new: &Announcement) -> rusqlite::R
 }
 
 /// Writes down which line a call is on, and who calls. Nothing, if the line is gone by now.
-fn insert_line_call(
-    connection: &Connection,
-    call: &CallId,
-    on: &OnLine,
-    at: UnixMs,
-) -> rusqlite::Result<()> {
+fn insert_line_call(connection: &Connection, call: &CallId, on: &OnLine, at: UnixMs) -> rusqlite::Result<()> {
     let there: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM lines WHERE id = ?1)")?
         .query_row([&on.line], |row| row.get(0))?;

@@ -15,10 +15,11 @@ impl Store {
     pub async fn begin(&self, begun: Begun, now: UnixMs) -> Result<(), Error> {
         self.change(move |database| {
             database.execute("DELETE FROM oauth_states WHERE expires_ms <= ?1", [now.0])?;
-            let there: i64 =
-                database.query_row("SELECT count(*) FROM oauth_states", [], |row| row.get(0))?;
+            let there: i64 = database.query_row("SELECT count(*) FROM oauth_states", [], |row| row.get(0))?;
             if there >= STATES_MAX {
-                return Ok(Err(Error::Unavailable("Too many sign-ins are on their way; try again later".into())));
+                return Ok(Err(Error::Unavailable(
+                    "Too many sign-ins are on their way; try again later".into(),
+                )));
             }
             database
                 .prepare_cached(
@@ -40,7 +41,12 @@ impl Store {
 
     /// An authorization comes back: takes it out, so that it comes back once. None if there is none of this purpose, or it is
     /// too old.
-    pub async fn come_back(&self, digest: &str, purpose: Purpose, now: UnixMs) -> Result<Option<Begun>, Error> {
+    pub async fn come_back(
+        &self,
+        digest: &str,
+        purpose: Purpose,
+        now: UnixMs,
+    ) -> Result<Option<Begun>, Error> {
         let digest = digest.to_owned();
         let begun = self
             .change(move |database| {

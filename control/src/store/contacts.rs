@@ -145,9 +145,12 @@ fn number_taken(
     except: &str,
 ) -> rusqlite::Result<Option<Error>> {
     let taken = connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM contacts WHERE line = ?1 AND number = ?2 AND id <> ?3)")?
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM contacts WHERE line = ?1 AND number = ?2 AND id <> ?3)",
+        )?
         .query_row([line, number, except], |row| row.get::<_, bool>(0))?;
-    Ok(taken.then(|| Error::Conflict(format!("The phone number {number} is a contact of this client already"))))
+    Ok(taken
+        .then(|| Error::Conflict(format!("The phone number {number} is a contact of this client already"))))
 }
 
 fn contact_from_row(row: &Row<'_>) -> rusqlite::Result<Contact> {

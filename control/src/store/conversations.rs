@@ -10,7 +10,8 @@ use crate::domain::lines::Page;
 use crate::domain::time::UnixMs;
 
 /// What a conversation is read from: calls that were answered.
-const CONVERSATIONS: &str = "SELECT calls.id, line_calls.line, line_calls.contact, calls.answered_ms, calls.duration_ms
+const CONVERSATIONS: &str =
+    "SELECT calls.id, line_calls.line, line_calls.contact, calls.answered_ms, calls.duration_ms
                              FROM line_calls JOIN calls ON calls.id = line_calls.call
                              WHERE calls.answered_ms IS NOT NULL";
 
@@ -103,7 +104,8 @@ pub(super) fn remove_of_line(connection: &Connection, line: &str) -> rusqlite::R
         .prepare_cached("SELECT call FROM line_calls WHERE line = ?1 ORDER BY call")?
         .query_map([line], |row| call_id(row, 0))?
         .collect::<Result<_, _>>()?;
-    connection.execute("DELETE FROM calls WHERE id IN (SELECT call FROM line_calls WHERE line = ?1)", [line])?;
+    connection
+        .execute("DELETE FROM calls WHERE id IN (SELECT call FROM line_calls WHERE line = ?1)", [line])?;
     Ok(Removed { calls })
 }
 

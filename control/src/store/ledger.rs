@@ -251,14 +251,19 @@ mod tests {
         let (store, owner, line) = with_line(dir.path(), 100).await;
         let call = call_on(&store, &line, "01").await;
         store.pass(Write::Answered { call: call.clone(), stream_id: "MZ".into(), at: UnixMs(10) }).unwrap();
-        let event = Write::Event { call: call.clone(), at_us: 20_500_000, kind: "key".into(), data: "{}".into() };
+        let event =
+            Write::Event { call: call.clone(), at_us: 20_500_000, kind: "key".into(), data: "{}".into() };
         store.pass(event).unwrap();
         assert_eq!(charged(&store, &call, 18).await, Some(82));
         store.close();
         drop(store);
         for _ in 0..2 {
             let store = Store::open(dir.path(), UnixMs(99_000)).unwrap();
-            assert_eq!(books(&store, &owner, &line).await, (79, 0), "21 seconds began before the last sign of life");
+            assert_eq!(
+                books(&store, &owner, &line).await,
+                (79, 0),
+                "21 seconds began before the last sign of life"
+            );
             store.close();
         }
     }
@@ -279,7 +284,10 @@ mod tests {
             let credited = store.credit(credit(event, "cs_1", &line), UnixMs(8)).await.unwrap();
             assert_eq!(credited, Credited::Repeated, "{event}");
         }
-        assert_eq!(store.credit(credit("evt_3", "cs_2", "nobody"), UnixMs(9)).await.unwrap(), Credited::UnknownLine);
+        assert_eq!(
+            store.credit(credit("evt_3", "cs_2", "nobody"), UnixMs(9)).await.unwrap(),
+            Credited::UnknownLine
+        );
         assert_eq!(books(&store, &owner, &line).await, (60, 0));
         let at_once = (0..10).map(|_| store.credit(credit("evt_4", "cs_3", &line), UnixMs(9)));
         let outcomes = futures_util::future::join_all(at_once).await;

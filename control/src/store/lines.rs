@@ -70,7 +70,9 @@ impl Store {
         self.read(move |connection| {
             let (limit, offset) = (page.limit.map_or(-1, i64::from), page.offset);
             connection
-                .prepare_cached(&format!("{LINES} WHERE lines.owner = ?1 ORDER BY lines.id LIMIT ?2 OFFSET ?3"))?
+                .prepare_cached(&format!(
+                    "{LINES} WHERE lines.owner = ?1 ORDER BY lines.id LIMIT ?2 OFFSET ?3"
+                ))?
                 .query_map(params![owner, limit, offset], line_from_row)?
                 .collect()
         })

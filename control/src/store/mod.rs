@@ -203,7 +203,9 @@ impl Store {
         change: impl Fn(&Connection) -> rusqlite::Result<T> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
         match self.write_and_wait(Write::Change(Change::new(change))).await? {
-            Written::Changed(answer) => Ok(*answer.downcast().expect("a change answers with what it is made for")),
+            Written::Changed(answer) => {
+                Ok(*answer.downcast().expect("a change answers with what it is made for"))
+            }
             Written::Done | Written::Report(_) => Err(StoreError::Closed),
         }
     }

@@ -37,10 +37,7 @@ impl Store {
 }
 
 fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<User>> {
-    connection
-        .prepare_cached("SELECT * FROM users WHERE id = ?1")?
-        .query_row([id], user_from_row)
-        .optional()
+    connection.prepare_cached("SELECT * FROM users WHERE id = ?1")?.query_row([id], user_from_row).optional()
 }
 
 fn user_from_row(row: &Row<'_>) -> rusqlite::Result<User> {
@@ -68,7 +65,10 @@ mod tests {
         let first = store.sign_in(identity("1", "a@example.com", None), UnixMs(1)).await.unwrap();
         assert_eq!(first.name, "a@example.com");
         let later = store.sign_in(identity("1", "b@example.com", Some("Bea")), UnixMs(2)).await.unwrap();
-        assert_eq!((&later.id, later.email.as_str(), later.name.as_str()), (&first.id, "b@example.com", "Bea"));
+        assert_eq!(
+            (&later.id, later.email.as_str(), later.name.as_str()),
+            (&first.id, "b@example.com", "Bea")
+        );
         assert_eq!(later.created, UnixMs(1));
         let other = store.sign_in(identity("2", "b@example.com", None), UnixMs(3)).await.unwrap();
         assert_ne!(other.id, first.id, "an address may change hands: it is no identity");

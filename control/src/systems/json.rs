@@ -75,7 +75,8 @@ impl Fields {
     pub fn long_text(&self, name: &str, most: usize) -> Result<Option<String>, ApiError> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let is_plain = |text: &&str| {
-            text.chars().count() <= most && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+            text.chars().count() <= most
+                && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
         };
         match value.as_str().filter(is_plain) {
             Some(text) => Ok(Some(text.to_owned())),
@@ -87,7 +88,8 @@ impl Fields {
     pub fn texts(&self, name: &str, most: usize) -> Result<Option<Vec<String>>, ApiError> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let items = value.as_array().filter(|items| items.len() <= most);
-        let texts = items.and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
+        let texts =
+            items.and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
         match texts {
             Some(texts) => Ok(Some(texts)),
             None => Err(wrong(name, "array of strings", &format!("a list of at most {most} texts"))),

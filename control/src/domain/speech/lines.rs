@@ -204,7 +204,9 @@ mod tests {
     #[test]
     fn a_model_is_told_what_its_assistant_says_and_may_do_what_is_enabled() {
         let tool = |name: &str| {
-            let text = format!("[[tools]]\nname = '{name}'\ndescription = 'x'\nurl = 'http://x/'\nparameters = {{type = 'object'}}");
+            let text = format!(
+                "[[tools]]\nname = '{name}'\ndescription = 'x'\nurl = 'http://x/'\nparameters = {{type = 'object'}}"
+            );
             Settings::from_text(&text).unwrap().openai.tools.remove(0)
         };
         let tools = ["get_available_slots", "book_appointment", "weather"].map(tool).to_vec();

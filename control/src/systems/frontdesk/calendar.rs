@@ -227,7 +227,11 @@ fn origin_of(page: &str) -> &str {
 fn page(client: &str, target: Option<&str>) -> Response<Body> {
     let message = json!({ "type": "calendar_oauth", "success": true, "client_id": client });
     let tell = target.map(|target| {
-        format!("if (window.opener) window.opener.postMessage({}, {});\n", script(&message), script(&target.into()))
+        format!(
+            "if (window.opener) window.opener.postMessage({}, {});\n",
+            script(&message),
+            script(&target.into())
+        )
     });
     let nonce = crate::domain::keys::random_hex(16);
     let text = format!(
@@ -236,7 +240,8 @@ fn page(client: &str, target: Option<&str>) -> Response<Body> {
          </script>\n</body>\n</html>\n",
         tell.unwrap_or_default()
     );
-    let policy = format!("default-src 'none'; script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'");
+    let policy =
+        format!("default-src 'none'; script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'");
     let policy = HeaderValue::try_from(policy).expect("hexadecimal digits are printable");
     let headers: [(HeaderName, HeaderValue); 4] = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),

@@ -79,7 +79,8 @@ pub(super) struct Client {
 
 impl From<Line> for Client {
     fn from(line: Line) -> Self {
-        let Assistant { prompt, greeting, llm_model, stt_model, tts_provider, tts_voice, tools } = line.assistant;
+        let Assistant { prompt, greeting, llm_model, stt_model, tts_provider, tts_voice, tools } =
+            line.assistant;
         Self {
             id: line.id,
             name: line.name,

@@ -170,7 +170,11 @@ mod tests {
                 turn(3, Speaker::Caller, 15_000, "I'd like to book an appointment"),
             ],
         };
-        let over = conversations::Conversation { duration_ms: Some(120_999), contact: Some("c".into()), ..runs.clone() };
+        let over = conversations::Conversation {
+            duration_ms: Some(120_999),
+            contact: Some("c".into()),
+            ..runs.clone()
+        };
         let now = UnixMs(1_770_372_020_500);
         assert_eq!(Conversation::of(runs, now).duration, 20);
         assert_eq!(

@@ -44,12 +44,14 @@ fn read(query: &str) -> Result<Page, ApiError> {
         match &*name {
             "limit" => {
                 let limit = number(&value).filter(|limit| *limit > 0);
-                let limit = limit.ok_or_else(|| ApiError::invalid("limit must be a whole number from 1 to 100"))?;
+                let limit =
+                    limit.ok_or_else(|| ApiError::invalid("limit must be a whole number from 1 to 100"))?;
                 page.limit = Some(limit.min(LIMIT_MAX));
             }
             "offset" => {
                 let offset = number(&value);
-                page.offset = offset.ok_or_else(|| ApiError::invalid("offset must be a whole number from 0"))?;
+                page.offset =
+                    offset.ok_or_else(|| ApiError::invalid("offset must be a whole number from 0"))?;
             }
             _ => {}
         }
@@ -79,7 +81,9 @@ mod tests {
         ] {
             assert_eq!(read(query).unwrap(), wanted, "{query}");
         }
-        for query in ["limit=0", "limit=-1", "limit=", "limit=ten", "limit=1.5", "offset=-1", "offset=x", "offset="] {
+        for query in
+            ["limit=0", "limit=-1", "limit=", "limit=ten", "limit=1.5", "offset=-1", "offset=x", "offset="]
+        {
             assert_eq!(read(query).unwrap_err().status, 400, "{query}");
         }
     }

@@ -190,8 +190,10 @@ fn redirected(page: &str, signed_in: &SignedIn) -> Response<Body> {
         .append_pair("token_type", signed_in.token_type)
         .append_pair("expires_in", &signed_in.expires_in.to_string())
         .finish();
-    let location = HeaderValue::try_from(format!("{page}#{fragment}")).expect("a checked page and a form are a header");
-    let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    let location =
+        HeaderValue::try_from(format!("{page}#{fragment}")).expect("a checked page and a form are a header");
+    let headers =
+        [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     (StatusCode::FOUND, headers).into_response()
 }
 

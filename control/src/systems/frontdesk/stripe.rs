@@ -80,18 +80,29 @@ async fn take(app: &App, Event { id, kind, paid }: Event, now: UnixMs) -> Result
     let (Some(line), Some(seconds)) = (line, seconds) else {
         // Not noted as seen: once the price is in the table, the event can be sent again from Stripe's dashboard.
         tracing::error!(
-            event = id, kind, object,
+            event = id,
+            kind,
+            object,
             "something was paid, and nobody knows for whom or how much: it needs client_reference_id and metadata.seconds, \
              or its price in OFFHOOK_STRIPE_PRICES"
         );
         return Ok(());
     };
-    let credit = Credit { sender: SENDER, event: id.clone(), object: object.clone(), line: line.clone(), seconds };
+    let credit =
+        Credit { sender: SENDER, event: id.clone(), object: object.clone(), line: line.clone(), seconds };
     match app.store.credit(credit, now).await? {
         Credited::Done => tracing::info!(event = id, kind, object, line, seconds, "a balance was topped up"),
-        Credited::Repeated => tracing::info!(event = id, kind, object, "Stripe tells again of what is credited"),
+        Credited::Repeated => {
+            tracing::info!(event = id, kind, object, "Stripe tells again of what is credited")
+        }
         Credited::UnknownLine => {
-            tracing::error!(event = id, kind, object, line, "something was paid for a client that is not there");
+            tracing::error!(
+                event = id,
+                kind,
+                object,
+                line,
+                "something was paid for a client that is not there"
+            );
         }
     }
     Ok(())
