@@ -189,10 +189,11 @@ impl Calls {
             if live.tokens.len() >= TOKENS_MAX {
                 return Err(AnnounceError::TooMany);
             }
-            let scenario = incoming.scenario.clone();
             let line = incoming.on_line.as_ref().map(|on| on.line.clone());
-            let fresh = || Admitted { call: new_call_id(), scenario, line };
-            let call = live.announced.entry(carrier_call_id.clone()).or_insert_with(fresh).call.clone();
+            let known = live.announced.get(&carrier_call_id).filter(|known| known.line == line);
+            let call = known.map_or_else(new_call_id, |known| known.call.clone());
+            let admitted = Admitted { call: call.clone(), scenario: incoming.scenario.clone(), line };
+            live.announced.insert(carrier_call_id.clone(), admitted);
             let expires = now + TOKEN_LIFE;
             live.tokens
                 .insert(token.clone(), Token { call: call.clone(), carrier_call_id, expires, used: false });
@@ -243,7 +244,9 @@ impl Calls {
         let call = known.call.clone();
         // A carrier that asked twice got two tokens: the first one used burns both.
         live.tokens.values_mut().filter(|other| other.call == call).for_each(|token| token.used = true);
-        let announced = live.announced.remove(carrier_call_id);
+        // A carrier may be sent on to another system here, which announces a call of its own.
+        let is_its = live.announced.get(carrier_call_id).is_some_and(|announced| announced.call == call);
+        let announced = if is_its { live.announced.remove(carrier_call_id) } else { None };
         Ok(announced.unwrap_or_else(|| Admitted { call, scenario: self.scenario.clone(), line: None }))
     }
 
@@ -663,6 +666,31 @@ mod tests {
         let in_time = now + TOKEN_LIFE - Duration::from_millis(1);
         assert_eq!(calls.admit("CA1", Some(&token), in_time).map(|a| a.call), Ok(call));
         assert_eq!(calls.admit("CA1", Some(&token), in_time), Err(Refusal::UsedToken));
+    }
+
+    #[tokio::test]
+    async fn a_socket_of_a_line_is_let_in_once_for_a_call_that_was_announced_on_it() {
+        let fixture = fixture();
+        let calls = &fixture.calls;
+        let now = Instant::now();
+        let on = |line: &str| Some(OnLine { line: line.into(), caller: None });
+        let (call, _) = calls
+            .announce(Incoming { on_line: on("l1"), ..incoming("CA1") }, now, UnixMs(1))
+            .await
+            .unwrap();
+        assert_eq!(calls.admit_on_line("CA2", "l1", now), Err(Refusal::NotAnnounced));
+        assert_eq!(calls.admit_on_line("CA1", "l2", now), Err(Refusal::NotAnnounced), "another line's");
+        assert_eq!(calls.admit_on_line("CA1", "l1", now + TOKEN_LIFE), Err(Refusal::NotAnnounced));
+        let admitted = calls.admit_on_line("CA1", "l1", now).unwrap();
+        assert_eq!((admitted.call, admitted.line.as_deref()), (call, Some("l1")));
+        assert_eq!(calls.admit_on_line("CA1", "l1", now), Err(Refusal::NotAnnounced), "once");
+        calls.announce(incoming("CA3"), now, UnixMs(1)).await.unwrap();
+        assert_eq!(calls.admit_on_line("CA3", "l1", now), Err(Refusal::NotAnnounced), "it is on no line");
+        let (on_it, _) = calls
+            .announce(Incoming { on_line: on("l1"), ..incoming("CA3") }, now, UnixMs(2))
+            .await
+            .unwrap();
+        assert_eq!(calls.admit_on_line("CA3", "l1", now).map(|admitted| admitted.call), Ok(on_it));
     }
 
     #[tokio::test]

@@ -313,22 +313,24 @@ type Files = (Option<String>, Option<String>);
 
 /// Closes calls that run, though no process runs them. `files` says which recording and journal a call left behind.
 ///
-/// Such a call lasted at least to its last timeline entry. Returns how many there were.
+/// Such a call lasted at least to its last timeline entry, and for the seconds that it was charged for. Returns how many there
+/// were.
 pub(super) fn close_running(
     connection: &Connection,
     now: UnixMs,
     files: &dyn Fn(&str) -> Files,
 ) -> rusqlite::Result<usize> {
-    let running: Vec<(CallId, Option<i64>, Option<i64>)> = connection
+    let running: Vec<(CallId, Option<i64>, i64, i64)> = connection
         .prepare(
-            "SELECT id, answered_ms, (SELECT max(at_us) FROM events WHERE call = calls.id) FROM calls
-             WHERE ended_ms IS NULL",
+            "SELECT id, answered_ms, coalesce((SELECT max(at_us) FROM events WHERE call = calls.id), 0),
+                    coalesce((SELECT unpaid_s - seconds FROM ledger_entries WHERE source = 'call:' || calls.id), 0)
+             FROM calls WHERE ended_ms IS NULL",
         )?
-        .query_map([], |row| Ok((call_id(row, 0)?, row.get(1)?, row.get(2)?)))?
+        .query_map([], |row| Ok((call_id(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<Result<_, _>>()?;
-    for (call, answered, last_us) in &running {
+    for (call, answered, last_us, charged_s) in &running {
         let (recording, journal) = files(call.as_str());
-        let duration_ms = answered.map(|_| last_us.unwrap_or(0) / 1_000);
+        let duration_ms = answered.map(|_| (last_us / 1_000).max(charged_s * 1_000));
         let end = End {
             status: CallStatus::Failed,
             reason: EndReason::EngineRestarted.as_str(),

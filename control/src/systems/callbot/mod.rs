@@ -72,6 +72,7 @@ static ABOUT: About = About {
     guarded_by: &["bearer"],
     guarded_sockets_by: &["bearer", "socketToken"],
     error: Envelope::schema,
+    missing: "CallSid",
 };
 
 fn schemes() -> Value {

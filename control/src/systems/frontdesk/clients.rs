@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::error::told;
 use super::paging::{PageParams, Paging};
+use crate::domain::conversations::Removed;
 use crate::domain::lines::{Assistant, Line, LineChange, NewLine, Tool, VoiceProvider};
 use crate::domain::phone::E164;
 use crate::domain::time::UnixMs;
@@ -266,8 +267,14 @@ pub(super) async fn remove(
     Path(id): Path<String>,
 ) -> Result<Json<Message>, ApiError> {
     let removed = app.store.remove_line(caller.id(), &id).await.map_err(told)?;
-    app.calls.forget(&removed.calls);
+    forget(app, removed).await;
     Ok(Json(Message { message: "Client deleted successfully" }))
+}
+
+/// Ends what runs of calls that were taken out, and removes their files: not where others wait for the disk.
+pub(super) async fn forget(app: Arc<App>, removed: Removed) {
+    // It does not panic, and cannot be called off.
+    let _ = tokio::task::spawn_blocking(move || app.calls.forget(&removed.calls)).await;
 }
 
 /// What was done.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::auth::Caller;
-use super::clients::Message;
+use super::clients::{Message, forget};
 use super::error::told;
 use super::paging::{PageParams, Paging};
 use crate::domain::conversations;
@@ -134,7 +134,7 @@ pub(super) async fn remove(
     Path(id): Path<String>,
 ) -> Result<Json<Message>, ApiError> {
     let removed = app.store.remove_conversation(caller.id(), &id).await.map_err(told)?;
-    app.calls.forget(&removed.calls);
+    forget(app, removed).await;
     Ok(Json(Message { message: "Conversation deleted successfully" }))
 }
 

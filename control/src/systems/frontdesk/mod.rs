@@ -64,6 +64,7 @@ static ABOUT: About = About {
     guarded_by: &["bearer"],
     guarded_sockets_by: &["bearer"],
     error: error::Detail::schema,
+    missing: "phone_number",
 };
 
 fn schemes() -> Value {

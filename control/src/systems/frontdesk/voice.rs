@@ -23,6 +23,10 @@ use crate::systems::webhook::Webhook;
 /// What stands for the number of a caller who withholds it.
 pub(super) const WITHHELD: &str = "anonymous";
 
+/// What Twilio writes as the number of such callers: ANONYMOUS, BLOCKED, RESTRICTED, UNAVAILABLE and UNKNOWN, as they are typed
+/// on a keypad.
+const WITHHELD_AS: [&str; 5] = ["+266696687", "+2562533", "+7378742833", "+86282452253", "+8656696"];
+
 /// What is said on a number that nobody has.
 const UNKNOWN: &str = "The number that you called is not in service. Goodbye.";
 /// What is said where calls are not answered.
@@ -62,7 +66,7 @@ pub(super) async fn handle(
     let form = &webhook.form;
     let carrier_call_id = form.require("CallSid")?.to_owned();
     let (from, to) = (form.require("From")?, form.require("To")?);
-    let caller = E164::parse(from);
+    let caller = E164::parse(from).filter(|_| !WITHHELD_AS.contains(&from));
     let line = match E164::parse(to) {
         Some(number) => app.store.line_of_number(number.as_str()).await?,
         None => None,
