@@ -4,6 +4,7 @@
 //! came from. So an error can always say which line, variable or flag it is about, and what to write instead.
 
 mod agent;
+mod appointments;
 mod frontdesk;
 mod layers;
 mod otlp;
@@ -23,6 +24,7 @@ pub use agent::{
     AGENT_GREETING, AGENT_PROMPT, AgentChoice, BaseUrl, FallbackModel, OPENAI_API, OPENAI_MAX_TOKENS,
     OPENAI_MODEL, OpenAiSettings, ToolMethod, ToolSettings,
 };
+pub use appointments::AppointmentSettings;
 pub use frontdesk::{FrontDeskSettings, GoogleClient, Prices};
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
@@ -60,6 +62,10 @@ pub struct Settings {
     pub vendors: SpeechVendors,
     /// Who can go on with a call on the telephone.
     pub transfers: TransferSettings,
+    /// Appointments that callers may book. Default none.
+    pub appointments: Option<AppointmentSettings>,
+    /// The key file of a service account at Google, for calendars. Default none.
+    pub google_credentials: Option<PathBuf>,
     /// Whether noise is taken out of what the recogniser hears. Default false: it helps in steady noise, and costs elsewhere.
     pub noise_suppression: bool,
     /// How many media threads; none for one per core. Default none.
@@ -154,6 +160,8 @@ impl Settings {
             speech: Speech::Local,
             vendors: SpeechVendors::default(),
             transfers: TransferSettings::default(),
+            appointments: None,
+            google_credentials: None,
             noise_suppression: false,
             media_threads: None,
             log: LogLevel::Info,
@@ -218,6 +226,10 @@ impl Settings {
             speech: layers.read("speech", flags.speech.as_deref())?.unwrap_or(Speech::Local),
             vendors: vendors::read(&layers)?,
             transfers: transfers::read(&layers)?,
+            appointments: appointments::read(&layers)?,
+            google_credentials: layers
+                .plain("google_application_credentials", "GOOGLE_APPLICATION_CREDENTIALS")
+                .map(PathBuf::from),
             noise_suppression: layers.read::<Switch>("noise_suppression", None)?.is_some_and(|s| s.0),
             media_threads: layers.read::<Threads>("media_threads", None)?.map(|threads| threads.0),
             log: layers.read("log", flags.log.as_deref())?.unwrap_or(LogLevel::Info),
@@ -292,7 +304,7 @@ impl Settings {
         agent::check(self)?;
         vendors::check(self)?;
         transfers::check(self)?;
-        frontdesk::check(self)?;
+        appointments::check(self)?;
         check_call(&self.call)
     }
 

@@ -40,12 +40,12 @@ pub struct Started {
 pub struct Authorizations {
     store: Arc<Store>,
     keys: Arc<Keys>,
-    google: Option<OAuth>,
+    google: Option<Arc<OAuth>>,
 }
 
 impl Authorizations {
     /// `google`: the client that asks for consent, if one is configured.
-    pub fn new(store: Arc<Store>, keys: Arc<Keys>, google: Option<OAuth>) -> Self {
+    pub fn new(store: Arc<Store>, keys: Arc<Keys>, google: Option<Arc<OAuth>>) -> Self {
         Self { store, keys, google }
     }
 
@@ -93,10 +93,13 @@ impl Authorizations {
                 "is for less than seeing when the calendar is busy and entering appointments",
             ));
         }
+        let Some(refresh) = &tokens.refresh else {
+            return Err(Error::invalid("code", "came without a refresh token: the consent ends in an hour"));
+        };
         let expires = tokens.expires_in.map(|time| now.0 + i64::try_from(time.as_millis()).unwrap_or(0));
         let secrets = json!({
             "access_token": tokens.access.reveal(),
-            "refresh_token": tokens.refresh.as_ref().map(Secret::reveal),
+            "refresh_token": refresh.reveal(),
             "expires_ms": expires,
         });
         self.connect(&line, ConnectionKind::OAuth, String::new(), &secrets.to_string(), now).await?;
@@ -202,7 +205,7 @@ impl Authorizations {
     }
 
     fn google(&self) -> Result<&OAuth, Error> {
-        self.google.as_ref().ok_or_else(|| {
+        self.google.as_deref().ok_or_else(|| {
             Error::Unavailable(
                 "Google sign-in is not configured on this server (GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET)"
                     .into(),

@@ -1,6 +1,7 @@
 //! What the product does. Knows neither HTTP nor SQL.
 
 pub mod agent;
+pub mod appointments;
 pub mod authorizations;
 pub mod billing;
 pub mod call;
@@ -11,6 +12,7 @@ pub mod error;
 pub mod failover;
 pub mod keys;
 pub mod ledger;
+pub mod line_desks;
 pub mod lines;
 pub mod phone;
 pub mod seal;

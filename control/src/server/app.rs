@@ -12,6 +12,7 @@ use offhook_engine::{CallHandle, CallId, CallSink, Engine, EngineError, EngineSe
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
+use super::appointments;
 use super::metrics::HttpCounts;
 use super::rate_limit::RateLimiter;
 use super::{StartError, told};
@@ -19,6 +20,7 @@ use crate::domain::authorizations::Authorizations;
 use crate::domain::billing::Billing;
 use crate::domain::calls::{Busy, Calls};
 use crate::domain::keys::Keys;
+use crate::domain::line_desks::{LineDesk, LineDesks};
 use crate::domain::lines::Line;
 use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::simulations::Simulations;
@@ -63,6 +65,8 @@ pub struct App {
     pub tracing: Option<Tracing>,
     /// People's consents.
     pub authorizations: Authorizations,
+    /// Where the appointments of lines are.
+    pub line_desks: LineDesks,
     /// Signs the tokens of FrontDesk; none: nobody can sign in.
     pub frontdesk_signer: Option<Signer>,
     /// Known to this process, and to who may read its data folder.
@@ -87,8 +91,9 @@ pub const SIMULATOR_TOKEN_FILE: &str = "simulator.token";
 impl App {
     /// Opens the store, loads speech and starts the engine, for a server that listens at `address`.
     pub(super) fn start(settings: Settings, address: SocketAddr) -> Result<Self, StartError> {
-        let answering = Arc::new(Answering::from_settings(&settings).map_err(StartError)?);
         let store = Arc::new(Store::open(&settings.data_dir, UnixMs::now()).map_err(told)?);
+        let desk = appointments::desk(&settings, &store).map_err(StartError)?;
+        let answering = Arc::new(Answering::from_settings(&settings, desk).map_err(StartError)?);
         if store.restarted() > 0 {
             tracing::warn!(
                 calls = store.restarted(),
@@ -131,7 +136,16 @@ impl App {
             simulator_token.clone(),
             Box::new(move |scenario, outcome| goals.goal_of(scenario, outcome)),
         ));
-        let authorizations = Authorizations::new(store.clone(), keys.clone(), google(&settings)?);
+        let google = google(&settings)?;
+        let authorizations = Authorizations::new(store.clone(), keys.clone(), google.clone());
+        let line_desks = LineDesks::new(
+            &settings,
+            store.clone(),
+            keys.clone(),
+            google,
+            appointments::fallback(&settings).map_err(StartError)?,
+            appointments::number_of(&store),
+        );
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
@@ -147,6 +161,7 @@ impl App {
             limiter: RateLimiter::default(),
             tracing,
             authorizations,
+            line_desks,
             frontdesk_signer: keys.signer(frontdesk::NAME),
             simulator_token,
             draining: AtomicBool::new(false),
@@ -161,13 +176,15 @@ impl App {
         leg: NewLeg,
         call: CallId,
         scenario: &str,
-        line: Option<&Line>,
+        line: Option<(&Line, Option<LineDesk>)>,
     ) -> Result<CallHandle, EngineError> {
         let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
         let (ears, voice, agent) = match line {
-            Some(line) => self.answering.for_a_line(scenario, &line.assistant),
-            None => self.answering.for_a_call(scenario),
+            Some((line, desk)) => {
+                self.answering.for_a_line(scenario, call.as_str(), &line.assistant, desk)
+            }
+            None => self.answering.for_a_call(scenario, call.as_str()),
         };
         let settings = self.settings.call.clone();
         let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
@@ -236,10 +253,10 @@ impl App {
 }
 
 /// The client that asks people for consent, if one is configured.
-fn google(settings: &Settings) -> Result<Option<OAuth>, StartError> {
+fn google(settings: &Settings) -> Result<Option<Arc<OAuth>>, StartError> {
     let Some(GoogleClient { id, secret }) = &settings.frontdesk.google else { return Ok(None) };
     let hosts = Hosts::at(settings.vendors.google_base());
-    OAuth::new(hosts, id, secret.clone()).map(Some).map_err(StartError)
+    OAuth::new(hosts, id, secret.clone()).map(|google| Some(Arc::new(google))).map_err(StartError)
 }
 
 /// Refuses to start with another master key than the database knows. Called where threads may wait.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::layers::Layers;
 use super::values::{PublicUrl, Secret};
-use super::{Settings, SettingsError};
+use super::SettingsError;
 
 /// The client that an operator registered with Google.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +70,6 @@ impl FromStr for Page {
 pub struct FrontDeskSettings {
     /// Who asks people for their consent. Default none: nobody can sign in.
     pub google: Option<GoogleClient>,
-    /// The key file of a service account for lines that have no calendar connection of their own. Default none.
-    pub service_account: Option<Secret>,
     /// What Stripe signs its webhooks with. Default none: they are refused, and owners set their balance by hand.
     pub stripe_secret: Option<Secret>,
     /// What is bought by what is paid. Default none: only what says its seconds itself.
@@ -101,7 +99,6 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<FrontDeskSettings, SettingsErr
     let admins = admins.split(',').map(|email| email.trim().to_lowercase());
     Ok(FrontDeskSettings {
         google,
-        service_account: layers.secret("google_service_account", "GOOGLE_SERVICE_ACCOUNT"),
         stripe_secret: layers.secret("stripe_webhook_secret", "STRIPE_WEBHOOK_SECRET"),
         prices: layers.read("stripe_prices", None)?.unwrap_or_default(),
         admins: admins.filter(|email| !email.is_empty()).collect(),
@@ -110,16 +107,10 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<FrontDeskSettings, SettingsErr
     })
 }
 
-pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
-    let Some(account) = &settings.frontdesk.service_account else { return Ok(()) };
-    crate::integrations::google::ServiceAccount::from_json(account.reveal())
-        .map(drop)
-        .map_err(|error| SettingsError::Together(format!("GOOGLE_SERVICE_ACCOUNT cannot be used: {error}.")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
 
     #[test]
     fn prices_are_what_is_paid_and_the_seconds_for_it() {

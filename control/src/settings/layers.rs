@@ -8,6 +8,7 @@ use std::str::FromStr;
 use offhook_engine::call::CallSettings;
 use serde::Deserialize;
 
+use super::appointments::AppointmentTable;
 use super::transfers::TransferTable;
 use super::values::{Address, Hosts, Secret};
 use super::{DEFAULT_FILE, FallbackModel, Flags, SettingsError, ToolSettings};
@@ -67,6 +68,8 @@ pub(super) struct File {
     frontdesk_page: Option<String>,
     frontdesk_origins: Option<String>,
     jwt_secret: Option<String>,
+    google_application_credentials: Option<String>,
+    appointments: Option<AppointmentTable>,
     #[serde(default)]
     transfers: Vec<TransferTable>,
     #[serde(default)]
@@ -155,6 +158,7 @@ impl File {
             "frontdesk_page" => self.frontdesk_page.clone(),
             "frontdesk_origins" => self.frontdesk_origins.clone(),
             "jwt_secret" => self.jwt_secret.clone(),
+            "google_application_credentials" => self.google_application_credentials.clone(),
             "ears" => self.ears.clone(),
             "voices" => self.voices.clone(),
             "voice_first_ms" => self.voice_first_ms.map(|number| number.to_string()),
@@ -332,6 +336,10 @@ impl Layers<'_> {
 
     pub(super) fn transfers(&self) -> &[TransferTable] {
         &self.file.transfers
+    }
+
+    pub(super) fn appointments(&self) -> Option<&AppointmentTable> {
+        self.file.appointments.as_ref()
     }
 
     /// What errors call the file.

@@ -144,7 +144,7 @@ const GOOGLE: Vendor = Vendor {
     name: "google",
     base: "https://texttospeech.googleapis.com",
     key: "GOOGLE_API_KEY",
-    options: &["voice", "language", "client_id", "client_secret", "service_account"],
+    options: &["voice", "language", "client_id", "client_secret"],
 };
 /// Address and key are those of the agent's model.
 const OPENAI: Vendor = Vendor {

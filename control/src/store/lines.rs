@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{Store, StoreError, conversations, ledger};
 use crate::domain::conversations::Removed;
 use crate::domain::error::Error;
+use crate::domain::line_desks::desk_of;
 use crate::domain::lines::{Assistant, Line, LineChange, NewLine, Page, Tool, VoiceProvider};
 use crate::domain::time::UnixMs;
 
@@ -182,6 +183,7 @@ impl Store {
             let removed = conversations::remove_of_line(connection, &id)?;
             let assistant: String =
                 connection.query_row("SELECT assistant FROM lines WHERE id = ?1", [&id], |row| row.get(0))?;
+            connection.execute("DELETE FROM appointments WHERE desk = ?1", [desk_of(&id)])?;
             connection.execute("DELETE FROM lines WHERE id = ?1", [&id])?;
             connection.execute(
                 "DELETE FROM assistants WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM lines WHERE assistant = ?1)",

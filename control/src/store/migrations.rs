@@ -7,6 +7,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0001_calls.sql"),
     include_str!("migrations/0002_simulations.sql"),
     include_str!("migrations/0003_lines.sql"),
+    include_str!("migrations/0004_appointments.sql"),
 ];
 
 /// Why a database could not be brought to this version.

@@ -3,6 +3,7 @@
 //! A write is a message to the writer thread. Who needs to know that it is on disk awaits its answer, which comes after
 //! the commit; who need not passes it on and goes its way. Reads run on the runtime's blocking threads.
 
+mod appointments;
 mod calls;
 mod connections;
 mod contacts;

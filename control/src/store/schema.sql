@@ -199,3 +199,32 @@ CREATE TABLE calendar_connections (
     created_ms INTEGER NOT NULL,
     used_ms INTEGER        -- when a calendar was last asked with it; NULL: never
 ) STRICT, WITHOUT ROWID;
+
+-- One appointment in a calendar of this server's own. No two at the same desk overlap: the triggers below refuse it.
+CREATE TABLE appointments (
+    id TEXT PRIMARY KEY NOT NULL,    -- of call and slot: of and 40 hex digits
+    desk TEXT NOT NULL,              -- whose calendar: callbot
+    starts_ms INTEGER NOT NULL,
+    ends_ms INTEGER NOT NULL CHECK (ends_ms > starts_ms), -- the first moment after it
+    name TEXT NOT NULL,              -- who comes
+    phone TEXT NOT NULL,             -- where they can be reached
+    reason TEXT NOT NULL,            -- what for; may be empty
+    call TEXT NOT NULL,              -- the id of the call that booked it, whose record may be gone
+    booked_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX appointments_by_time ON appointments (desk, starts_ms);
+
+CREATE TRIGGER appointments_apart BEFORE INSERT ON appointments
+WHEN EXISTS (
+    SELECT 1 FROM appointments
+    WHERE desk = NEW.desk AND starts_ms < NEW.ends_ms AND ends_ms > NEW.starts_ms AND id <> NEW.id
+)
+BEGIN
+    SELECT RAISE(ABORT, 'another appointment is then');
+END;
+
+CREATE TRIGGER appointments_stay BEFORE UPDATE OF desk, starts_ms, ends_ms ON appointments
+BEGIN
+    SELECT RAISE(ABORT, 'an appointment is not moved: enter another one');
+END;

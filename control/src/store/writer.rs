@@ -19,7 +19,8 @@ use offhook_engine::measure::Histogram;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{StoreError, Unwritten, calls, simulations};
+use super::{StoreError, Unwritten, appointments, calls, simulations};
+use crate::domain::appointments::Appointment;
 use crate::domain::call::{Announcement, CallStatus, ReportOutcome, StatusReport, TurnRecord};
 use crate::domain::simulations::Simulation;
 use crate::domain::time::UnixMs;
@@ -100,6 +101,15 @@ pub enum Write {
     Simulation(Box<Simulation>),
     /// Something else changes; see [`Store::change`](super::Store).
     Change(Change),
+    /// An appointment at a desk of this server's own.
+    Appointment {
+        /// Whose calendar.
+        desk: String,
+        /// The appointment.
+        appointment: Appointment,
+        /// When it was booked.
+        at: UnixMs,
+    },
     /// Something of a call could not be kept.
     Loss {
         /// The call.
@@ -397,6 +407,9 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<Written> {
         }
         Write::Simulation(simulation) => simulations::write(connection, simulation)?,
         Write::Change(change) => return change.apply(connection),
+        Write::Appointment { desk, appointment, at } => {
+            appointments::insert(connection, desk, appointment, *at)?;
+        }
         Write::Loss { call, note, entries } => calls::add_loss(connection, call, note, *entries)?,
     }
     Ok(Written::Done)

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use crate::domain::failover::{Place, Places, ServiceTally, Switch};
 use crate::integrations::openai::chat::Asking;
 use crate::integrations::openai::{Chat, Reply, Waits};
-use crate::integrations::tools::Tools;
+use crate::integrations::tools::{Desk, Tools};
 use crate::integrations::vendor::VendorError;
 use crate::settings::{OpenAiSettings, Transfer};
 pub use greeted::Greeted;
@@ -128,6 +128,19 @@ impl Model {
         })
     }
 
+    /// The same with appointments. The error says that a tool of theirs is there already.
+    pub fn with_desk(self, desk: Desk) -> Result<Self, String> {
+        Ok(Self { tools: self.tools.with_desk(desk)?, ..self })
+    }
+
+    /// What it is told before a call that begins now.
+    fn prompt(&self) -> String {
+        match self.tools.desk() {
+            Some(desk) => format!("{}\n\n{}", self.prompt, desk.told()),
+            None => self.prompt.clone(),
+        }
+    }
+
     /// What it wrote.
     pub fn counts(&self) -> &TokenCounts {
         &self.counts
@@ -162,6 +175,10 @@ impl Model {
 #[derive(Debug)]
 pub struct ModelAgent {
     model: Arc<Model>,
+    /// The id of the call.
+    call: String,
+    /// What the model is told before it.
+    prompt: String,
     history: History,
     /// Who is asked on this call. Only goes up.
     at: Option<usize>,
@@ -170,9 +187,10 @@ pub struct ModelAgent {
 }
 
 impl ModelAgent {
-    /// An agent at the beginning of a call.
-    pub fn new(model: Arc<Model>) -> Self {
-        Self { model, history: History::default(), at: None, tokens: 0 }
+    /// An agent at the beginning of the call of this id.
+    pub fn new(model: Arc<Model>, call: &str) -> Self {
+        let prompt = model.prompt();
+        Self { model, call: call.to_owned(), prompt, history: History::default(), at: None, tokens: 0 }
     }
 
     /// Says it in pieces, and nothing of it asks the model.
@@ -213,7 +231,7 @@ impl ModelAgent {
             self.history.more(" ");
         }
         let begun = self.history.draft().to_owned();
-        let mut messages = self.history.for_model(&self.model.prompt);
+        let mut messages = self.history.for_model(&self.prompt);
         if !begun.is_empty() {
             messages.push(json!({"role": "assistant", "content": begun}));
             messages.push(json!({"role": "user", "content": GO_ON}));
@@ -252,7 +270,7 @@ impl ModelAgent {
             self.history.called(&reply);
             let count = reply.calls.len();
             for (place, call) in reply.calls.iter().enumerate() {
-                let outcome = model.tools.call(call).await;
+                let outcome = model.tools.call(call, &self.call).await;
                 self.history.answered(count - 1 - place, outcome.text);
                 ends |= outcome.ends_call;
                 if let Some(value) = outcome.transfers_to {

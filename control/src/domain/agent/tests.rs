@@ -89,7 +89,7 @@ async fn the_first_clause_is_spoken_while_the_model_still_writes() {
     let mut steps = says(&[" of the day", ". And you?"]);
     steps.splice(1..1, [text("Of course I can, at any"), text(" time"), Step::Gate]);
     let mut fake = Fake::new([steps]).await;
-    let (agent, then, greeting) = ask(ModelAgent::new(model(&fake, |_| ())), Prompt::CallStarted).end();
+    let (agent, then, greeting) = ask(ModelAgent::new(model(&fake, |_| ()), "c"), Prompt::CallStarted).end();
     assert_eq!((greeting, then), (vec!["Hello.".to_owned()], Ok(LISTEN)));
     let turn = ask(agent, said("Can you?"));
     assert_eq!(turn.next(), "Of course I can,");
@@ -106,7 +106,7 @@ async fn the_first_clause_is_spoken_while_the_model_still_writes() {
 async fn a_turn_that_is_called_off_stops_at_the_server_and_is_remembered_as_far_as_it_was_heard() {
     let steps = vec![Step::Head, text("We open at nine o'clock, and"), text(" we close"), Step::Stall];
     let mut fake = Fake::new([steps, says(&["Then come."])]).await;
-    let turn = ask(ModelAgent::new(model(&fake, |_| ())), said("When?"));
+    let turn = ask(ModelAgent::new(model(&fake, |_| ()), "c"), said("When?"));
     assert_eq!(turn.next(), "We open at nine o'clock,");
     turn.wanted.call_off();
     fake.gone.recv().await.unwrap();
@@ -125,7 +125,7 @@ async fn a_turn_that_is_called_off_stops_at_the_server_and_is_remembered_as_far_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_that_is_called_off_before_its_first_word_leaves_no_trace() {
     let mut fake = Fake::new([vec![Step::Stall], says(&["All right."])]).await;
-    let turn = ask(ModelAgent::new(model(&fake, |_| ())), said("two"));
+    let turn = ask(ModelAgent::new(model(&fake, |_| ()), "c"), said("two"));
     fake.next_asked().await;
     turn.wanted.call_off();
     fake.gone.recv().await.unwrap();
@@ -147,7 +147,7 @@ async fn what_a_tool_answers_goes_back_to_the_model_which_speaks_of_it() {
         tool.url
     );
     let model = model(&fake, |settings| settings.tools = vec![toml::from_str(&declared).unwrap()]);
-    let (_, then, says) = ask(ModelAgent::new(model), said("When?")).end();
+    let (_, then, says) = ask(ModelAgent::new(model, "c"), said("When?")).end();
     assert_eq!((says, then), (vec!["At nine.".to_owned()], Ok(LISTEN)));
     let asked = tool.next_asked().await;
     assert!(asked.head.starts_with("post /slots ") && asked.head.contains("x-key: k\r\n"), "{}", asked.head);
@@ -163,7 +163,7 @@ async fn what_a_tool_answers_goes_back_to_the_model_which_speaks_of_it() {
 async fn a_model_that_only_uses_tools_has_to_speak_in_the_end() {
     let script = std::iter::repeat_n(calls("none", "{}"), ROUNDS).chain([says(&["Well."])]);
     let mut fake = Fake::new(script.collect::<Vec<_>>()).await;
-    let (_, then, says) = ask(ModelAgent::new(model(&fake, |_| ())), said("x")).end();
+    let (_, then, says) = ask(ModelAgent::new(model(&fake, |_| ()), "c"), said("x")).end();
     assert_eq!((says, then), (vec!["Well.".to_owned()], Ok(LISTEN)));
     let mut last = Value::Null;
     for _ in 0..=ROUNDS {
@@ -178,18 +178,18 @@ async fn the_call_ends_when_the_model_says_so_and_not_without_a_goodbye() {
     let mut with_text = calls("end_call", "{}");
     with_text.insert(1, text("Goodbye."));
     let fake = Fake::new([with_text]).await;
-    let (_, then, words) = ask(ModelAgent::new(model(&fake, |_| ())), said("Bye")).end();
+    let (_, then, words) = ask(ModelAgent::new(model(&fake, |_| ()), "c"), said("Bye")).end();
     assert_eq!((words, then), (vec!["Goodbye.".to_owned()], Ok(Then::HangUp)));
 
     let fake = Fake::new([calls("end_call", "{}"), says(&["Goodbye."])]).await;
-    let (_, then, words) = ask(ModelAgent::new(model(&fake, |_| ())), said("Bye")).end();
+    let (_, then, words) = ask(ModelAgent::new(model(&fake, |_| ()), "c"), said("Bye")).end();
     assert_eq!((words, then), (vec!["Goodbye.".to_owned()], Ok(Then::HangUp)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_fails_says_why_after_what_it_said() {
     let fake = Fake::new([vec![Step::Head, text("Of course I can, at any time"), Step::Close]]).await;
-    let (_, then, says) = ask(ModelAgent::new(model(&fake, |_| ())), said("Can you?")).end();
+    let (_, then, says) = ask(ModelAgent::new(model(&fake, |_| ()), "c"), said("Can you?")).end();
     assert_eq!(says, ["Of course I can,"]);
     assert_eq!(then.unwrap_err().why, Failure::BrokenOff);
 }
@@ -197,7 +197,7 @@ async fn a_model_that_fails_says_why_after_what_it_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_stays_silent_costs_nothing_more() {
     let mut fake = Fake::new([]).await;
-    let agent = ModelAgent::new(model(&fake, |_| ()));
+    let agent = ModelAgent::new(model(&fake, |_| ()), "c");
     let (_, then, says) = ask(agent, Prompt::Silence(SILENCES_MAX)).end();
     assert!(then == Ok(Then::HangUp) && says.is_empty());
     assert!(fake.asked.try_recv().is_err());

@@ -13,8 +13,10 @@ use offhook_engine::speech::{Ears, TextToSpeech, Voice};
 
 use super::{Answering, Minds, Recognisers, Voices, runtime, vendors};
 use crate::domain::agent::{Greeted, Model, ModelAgent};
+use crate::domain::line_desks::LineDesk;
 use crate::domain::lines::{Assistant, Tool, VoiceProvider};
 use crate::integrations::openai::Waits;
+use crate::integrations::tools::{Desk, DeskTool};
 use crate::settings::{EarsChoice, FallbackModel, OpenAiSettings, Settings, VoiceChoice};
 
 /// How many different ones are kept of each part.
@@ -39,6 +41,8 @@ struct Mind {
     prompt: String,
     greeting: String,
     tools: Vec<&'static str>,
+    /// Where its appointments are.
+    desk: Option<String>,
 }
 
 impl OfLines {
@@ -92,17 +96,26 @@ impl OfLines {
         voices.map(|voices| voices.for_a_call())
     }
 
-    fn model(&self, assistant: &Assistant) -> Option<Arc<Model>> {
+    fn model(&self, assistant: &Assistant, desk: Option<LineDesk>) -> Option<Arc<Model>> {
         let mind = Mind {
             model: assistant.llm_model.clone(),
             prompt: assistant.prompt.clone(),
             greeting: assistant.greeting.clone(),
             tools: assistant.tools.iter().map(|tool| tool.as_str()).collect(),
+            desk: desk.as_ref().map(|desk| desk.key.clone()),
         };
         self.models.get(mind, || {
             let openai = openai(&self.settings.openai, assistant);
             let transfers = &self.settings.transfers.to;
-            Ok(Arc::new(Model::new(&openai, transfers, Waits::default(), runtime()?)?))
+            let model = Model::new(&openai, transfers, Waits::default(), runtime()?)?;
+            let tools = desk_tools(assistant, &openai);
+            let desk = desk.filter(|_| !tools.is_empty());
+            Ok(Arc::new(match desk {
+                Some(LineDesk { appointments, number_of, .. }) => {
+                    model.with_desk(Desk::new(appointments, &tools, number_of))?
+                }
+                None => model,
+            }))
         })
     }
 }
@@ -135,14 +148,28 @@ fn openai(server: &OpenAiSettings, assistant: &Assistant) -> OpenAiSettings {
     openai
 }
 
+/// The tools of a desk that an assistant may use. Where the operator declared one of the same name, that one is meant.
+fn desk_tools(assistant: &Assistant, openai: &OpenAiSettings) -> Vec<DeskTool> {
+    let declared = |name: &str| openai.tools.iter().any(|tool| tool.name == name);
+    let named = assistant.tools.iter().map(|tool| tool.as_str()).filter(|name| !declared(name));
+    named.filter_map(DeskTool::named).collect()
+}
+
 impl Answering {
-    /// Ears, voice and mind for one call of a line. `scenario`: what an agent without a model goes through.
-    pub fn for_a_line(&self, scenario: &str, assistant: &Assistant) -> (Ears, Voice, Box<dyn Agent>) {
-        let (ears, voice, agent) = self.for_a_call(scenario);
+    /// Ears, voice and mind for one call of a line, by its id. `scenario`: what an agent without a model goes through. `desk`:
+    /// where the line's appointments are.
+    pub fn for_a_line(
+        &self,
+        scenario: &str,
+        call: &str,
+        assistant: &Assistant,
+        desk: Option<LineDesk>,
+    ) -> (Ears, Voice, Box<dyn Agent>) {
+        let (ears, voice, agent) = self.for_a_call(scenario, call);
         let Some(lines) = &self.lines else { return (ears, voice, Greeted::by(&assistant.greeting, agent)) };
         let agent: Box<dyn Agent> = match &self.minds {
-            Minds::Model(_) => match lines.model(assistant) {
-                Some(model) => Box::new(ModelAgent::new(model)),
+            Minds::Model(_) => match lines.model(assistant, desk) {
+                Some(model) => Box::new(ModelAgent::new(model, call)),
                 None => agent,
             },
             Minds::Scripted { .. } | Minds::Canned => Greeted::by(&assistant.greeting, agent),

@@ -29,6 +29,7 @@ pub use voices::Voices;
 use super::agent::{Model, ModelAgent, TokenCounts};
 use super::failover::ServiceTally;
 use crate::integrations::openai::Waits;
+use crate::integrations::tools::Desk;
 use crate::settings::{AgentChoice, Settings, Speech};
 use tokio::runtime::Handle;
 
@@ -77,8 +78,8 @@ const OPENAI: &str = "openai";
 
 impl Answering {
     /// Loads what the settings ask for. A recogniser that is not installed is done without, and said so in the log; all
-    /// else that is missing is an error, which says what to do.
-    pub fn from_settings(settings: &Settings) -> Result<Self, String> {
+    /// else that is missing is an error, which says what to do. `desk`: appointments that a model may see to.
+    pub fn from_settings(settings: &Settings, desk: Option<Desk>) -> Result<Self, String> {
         if settings.speech == Speech::Canned {
             let voice = Speakers::Here(Arc::new(CannedVoice));
             return Ok(Self { ears: Listeners::Canned, voice, minds: Minds::Canned, lines: None });
@@ -121,7 +122,7 @@ impl Answering {
                          understood by keypad alone; OFFHOOK_EARS names ears that understand anything"
                     );
                 }
-                Minds::Model(model(settings)?)
+                Minds::Model(model(settings, desk)?)
             }
         };
         Ok(Self { ears, voice, minds, lines })
@@ -171,8 +172,8 @@ impl Answering {
         tallies
     }
 
-    /// Ears, voice and mind for one call.
-    pub fn for_a_call(&self, scenario: &str) -> (Ears, Voice, Box<dyn Agent>) {
+    /// Ears, voice and mind for one call, by its id.
+    pub fn for_a_call(&self, scenario: &str, call: &str) -> (Ears, Voice, Box<dyn Agent>) {
         let ears = match &self.ears {
             Listeners::None => Ears::Here(Box::new(NoRecogniser)),
             Listeners::Local { recogniser, suppress_noise } => {
@@ -190,7 +191,7 @@ impl Answering {
                 let scenario = scenarios.get(scenario).unwrap_or_else(|| &scenarios[configured]);
                 Box::new(ScriptedAgent::new(scenario.clone()))
             }
-            Minds::Model(model) => Box::new(ModelAgent::new(Arc::clone(model))),
+            Minds::Model(model) => Box::new(ModelAgent::new(Arc::clone(model), call)),
             Minds::Canned => Box::new(CannedAgent),
         };
         (ears, voice, mind)
@@ -198,8 +199,12 @@ impl Answering {
 }
 
 /// The model that the settings name. Whether it can be asked, the log tells soon.
-fn model(settings: &Settings) -> Result<Arc<Model>, String> {
-    let model = Arc::new(Model::new(&settings.openai, &settings.transfers.to, Waits::default(), runtime()?)?);
+fn model(settings: &Settings, desk: Option<Desk>) -> Result<Arc<Model>, String> {
+    let model = Model::new(&settings.openai, &settings.transfers.to, Waits::default(), runtime()?)?;
+    let model = Arc::new(match desk {
+        Some(desk) => model.with_desk(desk)?,
+        None => model,
+    });
     model.check_soon();
     Ok(model)
 }

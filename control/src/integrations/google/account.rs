@@ -1,6 +1,7 @@
-//! A service account: its key signs who asks for what, and that is taken for a token as it is. Nobody has to be asked for one.
+//! A service account: its key signs who asks for what. Cloud's services take that for a token as it is, and nobody has to be
+//! asked for one; others want a token that is given for it.
 //!
-//! <https://google.aip.dev/auth/4111>, read 2026-11.
+//! <https://google.aip.dev/auth/4111>, <https://google.aip.dev/auth/4112>; by google-auth 2.62, read 2026-11.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,9 @@ use super::super::vendor::VendorError;
 const LIFE_S: u64 = 3_600;
 /// How long before its end it is made anew, in s: clocks differ, and requests take time.
 const EARLY_S: u64 = 300;
+
+/// Whom a claim for a token is addressed to, wherever it is posted.
+const TOKEN_AUDIENCE: &str = "https://oauth2.googleapis.com/token";
 
 /// An account that programs use. Clones share its tokens.
 #[derive(Clone)]
@@ -63,10 +67,22 @@ impl ServiceAccount {
         Ok(Self(Arc::new(Account { email, key_id, key, token: Mutex::default() })))
     }
 
+    /// Its e-mail address, with which calendars are shared.
+    pub fn email(&self) -> &str {
+        &self.0.email
+    }
+
+    /// A signed claim to a token for these scopes, which have spaces between them.
+    pub(super) fn assertion(&self, scopes: &str) -> Result<String, VendorError> {
+        let now_s = now_s();
+        self.0.sign(&json!({
+            "iss": self.0.email, "scope": scopes, "aud": TOKEN_AUDIENCE, "iat": now_s, "exp": now_s + LIFE_S,
+        }))
+    }
+
     /// What stands in the header `authorization` of a request to `audience`.
     pub(super) fn bearer(&self, audience: &str) -> Result<HeaderValue, VendorError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.bearer_at(audience, now)
+        self.bearer_at(audience, now_s())
     }
 
     fn bearer_at(&self, audience: &str, now_s: u64) -> Result<HeaderValue, VendorError> {
@@ -78,8 +94,9 @@ impl ServiceAccount {
             return Ok(value.clone());
         }
         let until = now_s + LIFE_S;
-        let value =
-            sensitive(&format!("Bearer {}", self.0.sign(audience, now_s, until)?)).map_err(unusable)?;
+        let email = &self.0.email;
+        let claims = json!({"iss": email, "sub": email, "aud": audience, "iat": now_s, "exp": until});
+        let value = sensitive(&format!("Bearer {}", self.0.sign(&claims)?)).map_err(unusable)?;
         *token = Some((audience.to_owned(), until, value.clone()));
         Ok(value)
     }
@@ -87,13 +104,10 @@ impl ServiceAccount {
 
 impl Account {
     /// A JSON Web Token, signed by RS256 (RFC 7515, RFC 7518, section 3.3).
-    fn sign(&self, audience: &str, now_s: u64, until_s: u64) -> Result<String, VendorError> {
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let header = part(json!({"alg": "RS256", "typ": "JWT", "kid": self.key_id}));
-        let claims = part(json!({
-            "iss": self.email, "sub": self.email, "aud": audience, "iat": now_s, "exp": until_s,
-        }));
-        let signed = format!("{header}.{claims}");
+    fn sign(&self, claims: &Value) -> Result<String, VendorError> {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = part(&json!({"alg": "RS256", "typ": "JWT", "kid": self.key_id}));
+        let signed = format!("{header}.{}", part(claims));
         let signer = self.key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]);
         let signature = signer.map(|signer| signer.sign(signed.as_bytes()));
         match signature {
@@ -101,6 +115,11 @@ impl Account {
             _ => Err(unusable("the key of the service account signs nothing".into())),
         }
     }
+}
+
+/// By the machine's clock, since 1970.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 pub(super) fn unusable(detail: String) -> VendorError {

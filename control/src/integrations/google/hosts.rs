@@ -40,6 +40,11 @@ impl Hosts {
         self.tokens.of("/revoke")
     }
 
+    /// `path` below the calendars' API, such as `/freeBusy`.
+    pub(super) fn calendar(&self, path: &str) -> String {
+        self.apis.of(&format!("/calendar/v3{path}"))
+    }
+
     pub(super) fn certs(&self) -> String {
         self.apis.of("/oauth2/v3/certs")
     }

@@ -1,17 +1,23 @@
 //! Google: Cloud's speech services, for whoever has an API key or a service account; and people's accounts, who consent to
 //! what is done in their name.
 
+mod access;
 mod account;
+pub mod calendar;
 mod hosts;
 pub mod oauth;
 mod synthesize;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use super::refusal::sensitive;
 use super::vendor::VendorError;
 use crate::settings::Secret;
+pub use access::{Access, OnReplaced};
 pub use account::ServiceAccount;
+pub use calendar::GoogleCalendar;
 pub use hosts::Hosts;
 pub use oauth::OAuth;
 pub use synthesize::{Google, Options};

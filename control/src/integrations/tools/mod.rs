@@ -1,8 +1,9 @@
-//! What a model may do: end the call, put it through to somebody, and what the operator declared.
+//! What a model may do: end the call, put it through to somebody, see to appointments, and what the operator declared.
 //!
 //! A model's arguments are checked against the tool's schema before anything is done with them. Whatever goes wrong is told to
 //! the model, which can say so to the caller or try otherwise.
 
+mod desk;
 mod schema;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::http::{HttpClient, Limits};
 use super::openai::ToolCall;
 use crate::settings::{ToolMethod, ToolSettings, Transfer};
+pub use desk::{Desk, DeskTool, NumberOf};
 
 /// Bytes of a tool's answer: what a model can make use of in a conversation.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -31,6 +33,8 @@ pub struct Tools {
     declared: Vec<Declared>,
     /// The names of those whom a call may be put through to.
     transfers: Vec<String>,
+    /// Appointments, if there are any.
+    desk: Option<Desk>,
     offered: Vec<Value>,
 }
 
@@ -103,7 +107,28 @@ impl Tools {
             tools.push(Declared { settings: settings.clone(), headers });
         }
         let transfers = transfers.iter().map(|transfer| transfer.name.clone()).collect();
-        Ok(Self { client, declared: tools, transfers, offered })
+        Ok(Self { client, declared: tools, transfers, desk: None, offered })
+    }
+
+    /// The same with appointments. The error says that there is another tool of such a name.
+    pub fn with_desk(mut self, desk: Desk) -> Result<Self, String> {
+        let is_there = |name: &Value| self.offered.iter().any(|tool| tool["function"]["name"] == *name);
+        for tool in desk.offered() {
+            let name = &tool["function"]["name"];
+            if is_there(name) {
+                return Err(format!(
+                    "[appointments] offers the tool {name}, and [[tools]] another of that name: give that one another name"
+                ));
+            }
+        }
+        self.offered.extend(desk.offered());
+        self.desk = Some(desk);
+        Ok(self)
+    }
+
+    /// Appointments, if there are any.
+    pub fn desk(&self) -> Option<&Desk> {
+        self.desk.as_ref()
     }
 
     /// As a model is told of them.
@@ -111,14 +136,20 @@ impl Tools {
         &self.offered
     }
 
-    /// Does what the model wants done.
-    pub async fn call(&self, call: &ToolCall) -> Outcome {
+    /// Does what the model wants done, on the call of the id `on`.
+    pub async fn call(&self, call: &ToolCall, on: &str) -> Outcome {
         if call.name == END_CALL {
             let text = "The call ends once the caller has heard what you said and say.".into();
             return Outcome { text, ends_call: true, transfers_to: None };
         }
         if call.name == TRANSFER && !self.transfers.is_empty() {
             return self.transfer(&call.arguments);
+        }
+        if let Some(desk) = &self.desk
+            && let Some(tool) = desk.tool(&call.name)
+        {
+            let text = desk.call(tool, &call.arguments, on).await.to_string();
+            return Outcome { text, ends_call: false, transfers_to: None };
         }
         let answer = match self.declared.iter().find(|tool| tool.settings.name == call.name) {
             Some(tool) => self.ask(tool, &call.arguments).await,
@@ -235,10 +266,10 @@ mod tests {
             ("look", "{}", "no such tool"),
             ("book", "{\"day\": 1}", "onnect"),
         ] {
-            let outcome = tools.call(&call(name, arguments)).await;
+            let outcome = tools.call(&call(name, arguments), "c").await;
             assert!(outcome.text.contains(wanted) && !outcome.ends_call, "{}", outcome.text);
         }
-        assert!(tools.call(&call("end_call", "{}")).await.ends_call);
+        assert!(tools.call(&call("end_call", "{}"), "c").await.ends_call);
     }
 
     #[tokio::test]
@@ -259,10 +290,10 @@ mod tests {
             name: "transfer_call".into(),
             arguments: arguments.into(),
         };
-        let outcome = tools.call(&call("{\"to\": \"sales\"}")).await;
+        let outcome = tools.call(&call("{\"to\": \"sales\"}"), "c").await;
         assert_eq!((outcome.ends_call, outcome.transfers_to.as_deref()), (true, Some("sales")));
         for bad in ["{\"to\": \"+15005550099\"}", "{}", "to sales"] {
-            let outcome = tools.call(&call(bad)).await;
+            let outcome = tools.call(&call(bad), "c").await;
             assert!(!outcome.ends_call && outcome.transfers_to.is_none());
             assert!(outcome.text.contains("one of: sales"), "{}", outcome.text);
         }

@@ -66,6 +66,7 @@ static ABOUT: About = About {
             "Offhook's own API: calls, what was said on them, and their files. It is at the root, whatever the base.",
         ),
         ("metrics", "What was measured, for a scraper. It is at the root, whatever the base."),
+        ("appointments", "Offhook's own API: what callers booked in the calendar of this server's own."),
         ("simulations", "Offhook's own API: simulations, all that was measured, and their end."),
     ],
     schemes,

@@ -104,7 +104,7 @@ pub(super) async fn status(
         credential_type: connection.as_ref().map(|connection| connection.kind.as_str()),
         created_at: connection.as_ref().map(|connection| connection.created.to_seconds_text()),
         last_used_at: connection.and_then(|connection| connection.used).map(UnixMs::to_seconds_text),
-        fallback_available: app.settings.frontdesk.service_account.is_some(),
+        fallback_available: app.line_desks.has_fallback(),
     }))
 }
 

@@ -1,5 +1,7 @@
-//! Offhook's own API, below `/v1`: what calls were, what was said on them, and what simulations measured.
+//! Offhook's own API, below `/v1`: what calls were, what was said on them, what was booked, and what simulations
+//! measured.
 
+mod appointments;
 mod calls;
 mod page;
 mod simulations;
@@ -38,6 +40,7 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(calls::recording))
         .routes(routes!(calls::journal))
         .routes(routes!(calls::hang_up))
+        .routes(routes!(appointments::list))
         .routes(routes!(simulations::list))
         .routes(routes!(simulations::one))
         .routes(routes!(simulations::stop))
