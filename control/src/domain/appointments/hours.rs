@@ -35,7 +35,7 @@ impl FromStr for Opening {
     fn from_str(text: &str) -> Result<Self, String> {
         let minutes = |text: &str| -> Option<u16> {
             let (hours, minutes) = text.trim().split_once(':')?;
-            let two = |digits: &str, most: u16| {
+            let two = |digits: &str, most: u16| -> Option<u16> {
                 let is_number = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
                 digits.parse::<u16>().ok().filter(|number| is_number && *number <= most)
             };

@@ -133,17 +133,18 @@ impl GoogleCalendar {
         let mut events = Vec::new();
         let mut page: Option<String> = None;
         for _ in 0..PAGES_MAX {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            query
-                .append_pair("timeMin", &within.from.to_string())
-                .append_pair("timeMax", &within.to.to_string())
-                .append_pair("singleEvents", "true")
-                .append_pair("orderBy", "startTime")
-                .append_pair("maxResults", PAGE);
-            if let Some(page) = &page {
-                query.append_pair("pageToken", page);
-            }
-            let said = self.ask(Method::GET, &self.path(&format!("?{}", query.finish())), None).await?;
+            let (from, to) = (within.from.to_string(), within.to.to_string());
+            let fields = [
+                ("timeMin", Some(from.as_str())),
+                ("timeMax", Some(&to)),
+                ("singleEvents", Some("true")),
+                ("orderBy", Some("startTime")),
+                ("maxResults", Some(PAGE)),
+                ("pageToken", page.as_deref()),
+            ];
+            let given = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+            let said = self.ask(Method::GET, &self.path(&format!("?{query}")), None).await?;
             let items = said["items"].as_array().ok_or_else(|| malformed("no list of events"))?;
             let zone = said["timeZone"].as_str().and_then(|name| TimeZone::get(name).ok());
             let zone = zone.unwrap_or(TimeZone::UTC);
