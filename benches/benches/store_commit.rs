@@ -24,6 +24,7 @@ fn announcement() -> Announcement {
         to: "+15005550009".into(),
         direction: "inbound".into(),
         scenario: "lead_qualification".into(),
+        on_line: None,
         at: UnixMs(1_700_000_000_000),
     }
 }

@@ -5,6 +5,7 @@
 
 mod agent;
 mod appointments;
+mod frontdesk;
 mod layers;
 mod otlp;
 mod transfers;
@@ -24,6 +25,7 @@ pub use agent::{
     OPENAI_MODEL, OpenAiSettings, ToolMethod, ToolSettings,
 };
 pub use appointments::AppointmentSettings;
+pub use frontdesk::{FrontDeskSettings, GoogleClient, Prices};
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
 pub use otlp::{OtlpEndpoint, OtlpHeaders};
@@ -107,6 +109,15 @@ pub struct Settings {
     pub twilio_account_sid: Option<String>,
     /// Where Twilio's REST API is. Default [`TWILIO_API`].
     pub twilio_base_url: PublicUrl,
+    /// The key that seals secrets in the database: 64 hexadecimal digits. Default: in development, made once and kept in the
+    /// data folder; in production none, and what has to be sealed is refused.
+    pub master_key: Option<Secret>,
+    /// What tokens of users are signed with. Default: likewise.
+    pub jwt_secret: Option<Secret>,
+    /// Removes sealed secrets at the start whose key is lost. Default false.
+    pub forget_secrets: bool,
+    /// What FrontDesk needs beside the calls.
+    pub frontdesk: FrontDeskSettings,
     /// The numbers that calls decide by: the file's `[call]` table.
     pub call: CallSettings,
 }
@@ -171,6 +182,10 @@ impl Settings {
             systems: BTreeMap::new(),
             twilio_account_sid: None,
             twilio_base_url: twilio_api(),
+            master_key: None,
+            jwt_secret: None,
+            forget_secrets: false,
+            frontdesk: FrontDeskSettings::default(),
             call: CallSettings::default(),
         }
     }
@@ -246,11 +261,15 @@ impl Settings {
             busy_redirect: layers.read::<Redirect>("busy_redirect", None)?.map(|url| url.0),
             otlp_endpoint: layers.read_plain("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", false)?,
             otlp_headers: layers.read_plain("otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", true)?,
-            systems: layers.systems(&["callbot"])?,
+            systems: layers.systems(&["callbot", "frontdesk"])?,
             twilio_account_sid: layers.plain("twilio_account_sid", "TWILIO_ACCOUNT_SID"),
             twilio_base_url: layers
                 .read::<ServiceUrl>("twilio_base_url", None)?
                 .map_or_else(twilio_api, |url| url.0),
+            master_key: layers.secret("master_key", "OFFHOOK_MASTER_KEY"),
+            jwt_secret: layers.secret("jwt_secret", "OFFHOOK_JWT_SECRET"),
+            forget_secrets: layers.read::<Switch>("forget_secrets", None)?.is_some_and(|s| s.0),
+            frontdesk: frontdesk::read(&layers)?,
             call: file.call.clone().unwrap_or_default(),
         };
         settings.check()?;

@@ -97,19 +97,13 @@ pub struct RawCall {
 }
 
 impl RawCall {
-    /// Opens a socket, and says nothing on it.
-    pub async fn connect(announced: &Announced) -> Self {
-        let authority = announced.url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
-        let tcp = TcpStream::connect(authority.expect("a server on loopback has a ws:// URL")).await;
-        let tcp = tcp.expect("the server listens");
-        tcp.set_nodelay(true).expect("a TCP socket can be told");
-        let opened = tokio_tungstenite::client_async(&announced.url, tcp).await;
-        let (socket, _) = opened.expect("the server takes sockets");
+    /// A call on a socket that is open.
+    pub fn on(socket: WebSocketStream<TcpStream>, call_sid: &str) -> Self {
         let now = Instant::now();
         Self {
             socket,
-            call_sid: announced.call_sid.clone(),
-            stream_sid: announced.call_sid.replacen("CA", "MZ", 1),
+            call_sid: call_sid.to_owned(),
+            stream_sid: call_sid.replacen("CA", "MZ", 1),
             sequence: 0,
             frames: 0,
             timestamp_ms: 0,
@@ -120,6 +114,17 @@ impl RawCall {
             due: now,
             pings: 0,
         }
+    }
+
+    /// Opens a socket, and says nothing on it.
+    pub async fn connect(announced: &Announced) -> Self {
+        let authority = announced.url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
+        let tcp = TcpStream::connect(authority.expect("a server on loopback has a ws:// URL")).await;
+        let tcp = tcp.expect("the server listens");
+        tcp.set_nodelay(true).expect("a TCP socket can be told");
+        let opened = tokio_tungstenite::client_async(&announced.url, tcp).await;
+        let (socket, _) = opened.expect("the server takes sockets");
+        Self::on(socket, &announced.call_sid)
     }
 
     /// Announces a call, opens its socket, and sends `connected` and `start`.

@@ -3,6 +3,7 @@
 use offhook_engine::CallId;
 use offhook_engine::call::{By, Speaker};
 
+use super::phone::E164;
 use super::time::UnixMs;
 
 /// A call that was announced by a carrier, and has no media yet.
@@ -22,8 +23,19 @@ pub struct Announcement {
     pub direction: String,
     /// What the agent goes through.
     pub scenario: String,
+    /// The line that it came in on, if it is somebody's.
+    pub on_line: Option<OnLine>,
     /// When.
     pub at: UnixMs,
+}
+
+/// The line that a call came in on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnLine {
+    /// Its id.
+    pub line: String,
+    /// Who calls; none if the number was withheld.
+    pub caller: Option<E164>,
 }
 
 /// Where a call stands.

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use offhook_engine::call::{Command, EndReason, Event, EventKind};
+use offhook_engine::call::{Command, EndReason, Event, EventKind, Speaker};
 use offhook_engine::{CallHandle, CallId, CallSink, Finished};
 use uuid::Uuid;
 
 use super::call::{
-    Announcement, CallStatus, NO_MEDIA, ReportOutcome, StatusReport, TurnRecord, terminal_carrier_status,
+    Announcement, CallStatus, NO_MEDIA, OnLine, ReportOutcome, StatusReport, TurnRecord,
+    terminal_carrier_status,
 };
 use super::time::UnixMs;
 use crate::store::{Store, StoreError, Unwritten, Write};
@@ -46,6 +47,8 @@ pub struct Incoming {
     pub direction: String,
     /// What its agent goes through.
     pub scenario: Arc<str>,
+    /// The line that it came in on, if it is somebody's.
+    pub on_line: Option<OnLine>,
 }
 
 /// A call that may have its media.
@@ -55,6 +58,8 @@ pub struct Admitted {
     pub call: CallId,
     /// What its agent goes through.
     pub scenario: Arc<str>,
+    /// The line that it is on, if it is somebody's.
+    pub line: Option<String>,
 }
 
 /// Why a media socket is not let in. Displays as the reason in the close frame, so at most 123 bytes.
@@ -75,6 +80,20 @@ pub enum Refusal {
     /// The token is too old.
     #[error("the token is older than 60 s")]
     ExpiredToken,
+    /// No webhook told of this call, or too long ago, or of another line's.
+    #[error(
+        "the call was not announced within 60 s: only calls that the webhook announced are let in (OFFHOOK_MEDIA_AUTH)"
+    )]
+    NotAnnounced,
+    /// The line is gone.
+    #[error("there is no such line")]
+    UnknownLine,
+    /// The line takes no calls.
+    #[error("the line is switched off")]
+    LineOff,
+    /// The line has nothing to spend.
+    #[error("the line has no balance")]
+    NoBalance,
 }
 
 /// Why no further call is taken. Displays as a word for records and logs.
@@ -131,6 +150,10 @@ struct Token {
 struct Running {
     handle: Option<CallHandle>,
     entries_lost: u64,
+    /// Said as the last thing: once it was heard, the call is over.
+    farewell: Option<String>,
+    /// Its record was taken out while it ran.
+    forgotten: bool,
 }
 
 impl Calls {
@@ -166,9 +189,11 @@ impl Calls {
             if live.tokens.len() >= TOKENS_MAX {
                 return Err(AnnounceError::TooMany);
             }
-            let scenario = incoming.scenario.clone();
-            let fresh = || Admitted { call: new_call_id(), scenario };
-            let call = live.announced.entry(carrier_call_id.clone()).or_insert_with(fresh).call.clone();
+            let line = incoming.on_line.as_ref().map(|on| on.line.clone());
+            let known = live.announced.get(&carrier_call_id).filter(|known| known.line == line);
+            let call = known.map_or_else(new_call_id, |known| known.call.clone());
+            let admitted = Admitted { call: call.clone(), scenario: incoming.scenario.clone(), line };
+            live.announced.insert(carrier_call_id.clone(), admitted);
             let expires = now + TOKEN_LIFE;
             live.tokens
                 .insert(token.clone(), Token { call: call.clone(), carrier_call_id, expires, used: false });
@@ -182,7 +207,7 @@ impl Calls {
     }
 
     fn announcement(&self, call: &CallId, incoming: Incoming, at: UnixMs) -> Announcement {
-        let Incoming { carrier_call_id, from, to, direction, scenario } = incoming;
+        let Incoming { carrier_call_id, from, to, direction, scenario, on_line } = incoming;
         Announcement {
             call: call.clone(),
             carrier: "twilio",
@@ -191,6 +216,7 @@ impl Calls {
             to,
             direction: if direction.is_empty() { "inbound".into() } else { direction },
             scenario: scenario.to_string(),
+            on_line,
             at,
         }
     }
@@ -218,14 +244,38 @@ impl Calls {
         let call = known.call.clone();
         // A carrier that asked twice got two tokens: the first one used burns both.
         live.tokens.values_mut().filter(|other| other.call == call).for_each(|token| token.used = true);
-        let scenario = live.announced.remove(carrier_call_id).map(|announced| announced.scenario);
-        Ok(Admitted { call, scenario: scenario.unwrap_or_else(|| self.scenario.clone()) })
+        // A carrier may be sent on to another system here, which announces a call of its own.
+        let is_its = live.announced.get(carrier_call_id).is_some_and(|announced| announced.call == call);
+        let announced = if is_its { live.announced.remove(carrier_call_id) } else { None };
+        Ok(announced.unwrap_or_else(|| Admitted { call, scenario: self.scenario.clone(), line: None }))
+    }
+
+    /// As [`Calls::admit`], where the socket's path names the line: that, and the carrier's name of the call, which nobody else
+    /// knows, stand for the token.
+    pub fn admit_on_line(
+        &self,
+        carrier_call_id: &str,
+        line: &str,
+        now: Instant,
+    ) -> Result<Admitted, Refusal> {
+        let mut live = self.live();
+        let Live { tokens, announced, .. } = &mut *live;
+        let known = announced.get(carrier_call_id).filter(|known| known.line.as_deref() == Some(line));
+        let known = known.ok_or(Refusal::NotAnnounced)?.clone();
+        let waits = |token: &&mut Token| token.call == known.call && !token.used && token.expires > now;
+        if tokens.values_mut().filter(waits).map(|token| token.used = true).count() == 0 {
+            return Err(Refusal::NotAnnounced);
+        }
+        announced.remove(carrier_call_id);
+        Ok(known)
     }
 
     /// As [`Calls::admit`] where anyone is let in: a call that nobody announced is written down here.
-    pub async fn admit_anyone(&self, carrier_call_id: &str, at: UnixMs) -> Admitted {
+    /// `on_line`: the line that its socket asked for.
+    pub async fn admit_anyone(&self, carrier_call_id: &str, on_line: Option<OnLine>, at: UnixMs) -> Admitted {
+        let line = on_line.as_ref().map(|on| on.line.clone());
         let known = self.live().announced.remove(carrier_call_id);
-        if let Some(known) = known {
+        if let Some(known) = known.filter(|known| known.line == line) {
             let mut live = self.live();
             let tokens = live.tokens.values_mut().filter(|token| token.call == known.call);
             tokens.for_each(|token| token.used = true);
@@ -235,15 +285,20 @@ impl Calls {
         let scenario = self.scenario.clone();
         let incoming = Incoming {
             carrier_call_id: carrier_call_id.into(),
-            from: String::new(),
+            from: on_line
+                .as_ref()
+                .and_then(|on| on.caller.as_ref())
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             to: String::new(),
             direction: String::new(),
             scenario: scenario.clone(),
+            on_line,
         };
         if let Err(error) = self.store.announce(self.announcement(&call, incoming, at)).await {
             tracing::error!(call_id = %call, %error, "a call could not be written down yet");
         }
-        Admitted { call, scenario }
+        Admitted { call, scenario, line }
     }
 
     /// A call that is told of and not taken: its record says why, and it is over.
@@ -316,6 +371,50 @@ impl Calls {
     pub fn hang_up(&self, call: &CallId, reason: EndReason) -> bool {
         let handle = self.live().running.get(call).and_then(|running| running.handle.clone());
         handle.is_some_and(|handle| handle.command(Command::HangUp { reason }).is_ok())
+    }
+
+    /// Has the agent of a running call say goodbye, and ends the call once that was heard. False if it does not run.
+    pub fn say_goodbye(&self, call: &CallId, farewell: &str) -> bool {
+        let mut live = self.live();
+        let Some(running) = live.running.get_mut(call) else { return false };
+        running.farewell = Some(farewell.to_owned());
+        let handle = running.handle.clone();
+        drop(live);
+        handle.is_some_and(|handle| handle.command(Command::Say { text: farewell }).is_ok())
+    }
+
+    /// True while the call has media.
+    pub fn is_running(&self, call: &CallId) -> bool {
+        self.live().running.contains_key(call)
+    }
+
+    /// The records of these calls were taken out: ends those that run, and removes the files of all.
+    pub fn forget(&self, calls: &[CallId]) {
+        for call in calls {
+            let runs = match self.live().running.get_mut(call) {
+                Some(running) => {
+                    running.forgotten = true;
+                    true
+                }
+                None => false,
+            };
+            if runs {
+                self.hang_up(call, EndReason::Operator);
+            } else {
+                self.remove_files(call);
+            }
+        }
+    }
+
+    fn remove_files(&self, call: &CallId) {
+        for file in [format!("recordings/{call}.wav"), format!("journals/{call}.journal")] {
+            match std::fs::remove_file(self.data_dir.join(&file)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::error!(call_id = %call, file, %error, "a file of a removed call stays");
+                }
+                _ => {}
+            }
+        }
     }
 
     /// How many calls have media.
@@ -428,7 +527,14 @@ impl CallSink for Calls {
                     by: turn.by,
                     response_ms: turn.response_ms,
                 };
+                let said_goodbye = turn.speaker == Speaker::Agent
+                    && self.live().running.get(call).is_some_and(|running| {
+                        running.farewell.as_ref().is_some_and(|farewell| turn.text.contains(farewell))
+                    });
                 self.pass_from_engine(call, Write::Turn { call: call.clone(), turn });
+                if said_goodbye {
+                    self.hang_up(call, EndReason::AgentHangup);
+                }
             }
             EventKind::Recorded { key, value } => {
                 let write = Write::Answer { call: call.clone(), name: key.clone(), value: value.clone() };
@@ -458,6 +564,9 @@ impl CallSink for Calls {
                 journal: finished.journal.as_deref().map(|path| self.file(path)),
             },
         );
+        if running.forgotten {
+            return self.remove_files(call);
+        }
         if running.entries_lost > 0 {
             let write =
                 Write::Loss { call: call.clone(), note: String::new(), entries: running.entries_lost };
@@ -509,7 +618,7 @@ fn new_call_id() -> CallId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use offhook_engine::call::{By, CallTime, Speaker, Turn, TurnId};
+    use offhook_engine::call::{By, CallTime, Turn, TurnId};
 
     struct Fixture {
         calls: Calls,
@@ -540,6 +649,7 @@ mod tests {
             to: String::new(),
             direction: String::new(),
             scenario: "s".into(),
+            on_line: None,
         }
     }
 
@@ -556,6 +666,31 @@ mod tests {
         let in_time = now + TOKEN_LIFE - Duration::from_millis(1);
         assert_eq!(calls.admit("CA1", Some(&token), in_time).map(|a| a.call), Ok(call));
         assert_eq!(calls.admit("CA1", Some(&token), in_time), Err(Refusal::UsedToken));
+    }
+
+    #[tokio::test]
+    async fn a_socket_of_a_line_is_let_in_once_for_a_call_that_was_announced_on_it() {
+        let fixture = fixture();
+        let calls = &fixture.calls;
+        let now = Instant::now();
+        let on = |line: &str| Some(OnLine { line: line.into(), caller: None });
+        let (call, _) = calls
+            .announce(Incoming { on_line: on("l1"), ..incoming("CA1") }, now, UnixMs(1))
+            .await
+            .unwrap();
+        assert_eq!(calls.admit_on_line("CA2", "l1", now), Err(Refusal::NotAnnounced));
+        assert_eq!(calls.admit_on_line("CA1", "l2", now), Err(Refusal::NotAnnounced), "another line's");
+        assert_eq!(calls.admit_on_line("CA1", "l1", now + TOKEN_LIFE), Err(Refusal::NotAnnounced));
+        let admitted = calls.admit_on_line("CA1", "l1", now).unwrap();
+        assert_eq!((admitted.call, admitted.line.as_deref()), (call, Some("l1")));
+        assert_eq!(calls.admit_on_line("CA1", "l1", now), Err(Refusal::NotAnnounced), "once");
+        calls.announce(incoming("CA3"), now, UnixMs(1)).await.unwrap();
+        assert_eq!(calls.admit_on_line("CA3", "l1", now), Err(Refusal::NotAnnounced), "it is on no line");
+        let (on_it, _) = calls
+            .announce(Incoming { on_line: on("l1"), ..incoming("CA3") }, now, UnixMs(2))
+            .await
+            .unwrap();
+        assert_eq!(calls.admit_on_line("CA3", "l1", now).map(|admitted| admitted.call), Ok(on_it));
     }
 
     #[tokio::test]
@@ -618,11 +753,11 @@ mod tests {
     async fn anyone_let_in_gets_a_record_and_an_announced_call_keeps_its_own() {
         let fixture = fixture();
         let (calls, store) = (&fixture.calls, &fixture.store);
-        let stranger = calls.admit_anyone("CA1", UnixMs(1)).await.call;
+        let stranger = calls.admit_anyone("CA1", None, UnixMs(1)).await.call;
         assert_eq!(store.record("CA1").await.unwrap().unwrap().call, stranger);
         let now = Instant::now();
         let (announced, token) = calls.announce(incoming("CA2"), now, UnixMs(1)).await.unwrap();
-        assert_eq!(calls.admit_anyone("CA2", UnixMs(1)).await.call, announced);
+        assert_eq!(calls.admit_anyone("CA2", None, UnixMs(1)).await.call, announced);
         assert_eq!(calls.admit("CA2", Some(&token), now), Err(Refusal::UsedToken));
     }
 
@@ -630,7 +765,7 @@ mod tests {
     async fn what_the_engine_tells_is_written_down() {
         let fixture = fixture();
         let (calls, store) = (&fixture.calls, &fixture.store);
-        let call = calls.admit_anyone("CA1", UnixMs(1)).await.call;
+        let call = calls.admit_anyone("CA1", None, UnixMs(1)).await.call;
         calls.answered(&call, "MZ1", UnixMs(10));
         let at = CallTime::from_millis(5);
         let turn = Turn {

@@ -11,6 +11,7 @@ pub mod http;
 pub mod openai;
 pub mod otlp;
 mod refusal;
+pub mod stripe;
 #[cfg(test)]
 mod testing;
 pub mod tools;

@@ -16,18 +16,26 @@ use super::appointments;
 use super::metrics::HttpCounts;
 use super::rate_limit::RateLimiter;
 use super::{StartError, told};
+use crate::domain::authorizations::Authorizations;
+use crate::domain::billing::Billing;
 use crate::domain::calls::{Busy, Calls};
+use crate::domain::keys::Keys;
+use crate::domain::line_desks::{LineDesk, LineDesks};
+use crate::domain::lines::Line;
 use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::simulations::Simulations;
 use crate::domain::spans::Traces;
 use crate::domain::speech::Answering;
 use crate::domain::time::UnixMs;
+use crate::domain::token::Signer;
+use crate::integrations::google::{Hosts, OAuth};
 use crate::integrations::http::HttpClient;
 use crate::integrations::otlp::Exporter;
 use crate::integrations::twilio::TwilioProbe;
-use crate::settings::{Secret, Settings};
+use crate::settings::{GoogleClient, Secret, Settings};
 use crate::store::Store;
 use crate::systems::callbot::log_stream::LogStreams;
+use crate::systems::frontdesk;
 
 /// What the routes work with.
 pub struct App {
@@ -37,6 +45,8 @@ pub struct App {
     pub store: Arc<Store>,
     /// What is announced or running.
     pub calls: Arc<Calls>,
+    /// Charges calls on lines.
+    pub billing: Billing,
     /// When the server started.
     pub started: Instant,
     /// How the outside services stand.
@@ -53,6 +63,12 @@ pub struct App {
     pub limiter: RateLimiter,
     /// Where spans of calls are made and sent, if they are.
     pub tracing: Option<Tracing>,
+    /// People's consents.
+    pub authorizations: Authorizations,
+    /// Where the appointments of lines are.
+    pub line_desks: LineDesks,
+    /// Signs the tokens of FrontDesk; none: nobody can sign in.
+    pub frontdesk_signer: Option<Signer>,
     /// Known to this process, and to who may read its data folder.
     pub simulator_token: Secret,
     draining: AtomicBool,
@@ -84,6 +100,8 @@ impl App {
                 "calls of a dead process were closed as engine-restarted"
             );
         }
+        let keys = Arc::new(Keys::load(&settings).map_err(StartError)?);
+        check_keys(&store, &keys, settings.forget_secrets)?;
         let scenario = answering.scenario_named(None).unwrap_or_default();
         let calls = Arc::new(Calls::new(store.clone(), &settings.data_dir, &scenario));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -118,12 +136,23 @@ impl App {
             simulator_token.clone(),
             Box::new(move |scenario, outcome| goals.goal_of(scenario, outcome)),
         ));
+        let google = google(&settings)?;
+        let authorizations = Authorizations::new(store.clone(), keys.clone(), google.clone());
+        let line_desks = LineDesks::new(
+            &settings,
+            store.clone(),
+            keys.clone(),
+            google,
+            appointments::fallback(&settings).map_err(StartError)?,
+            appointments::number_of(&store),
+        );
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
             services,
             http: HttpCounts::default(),
             log_streams: LogStreams::default(),
+            billing: Billing::new(store.clone(), calls.clone()),
             store,
             calls,
             started: Instant::now(),
@@ -131,6 +160,9 @@ impl App {
             simulations,
             limiter: RateLimiter::default(),
             tracing,
+            authorizations,
+            line_desks,
+            frontdesk_signer: keys.signer(frontdesk::NAME),
             simulator_token,
             draining: AtomicBool::new(false),
             engine: RwLock::new(Some(engine)),
@@ -138,10 +170,22 @@ impl App {
     }
 
     /// Gives a media socket and its call to the engine.
-    pub fn hand_over(&self, leg: NewLeg, call: CallId, scenario: &str) -> Result<CallHandle, EngineError> {
+    /// `line`: whose assistant answers it, if anybody's.
+    pub fn hand_over(
+        &self,
+        leg: NewLeg,
+        call: CallId,
+        scenario: &str,
+        line: Option<(&Line, Option<LineDesk>)>,
+    ) -> Result<CallHandle, EngineError> {
         let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
-        let (ears, voice, agent) = self.answering.for_a_call(scenario, call.as_str());
+        let (ears, voice, agent) = match line {
+            Some((line, desk)) => {
+                self.answering.for_a_line(scenario, call.as_str(), &line.assistant, desk)
+            }
+            None => self.answering.for_a_call(scenario, call.as_str()),
+        };
         let settings = self.settings.call.clone();
         let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
         if let Some(tracing) = &self.tracing {
@@ -206,6 +250,23 @@ impl App {
         // The next start writes a new one: what is left of this one opens nothing.
         let _ = std::fs::remove_file(self.settings.data_dir.join(SIMULATOR_TOKEN_FILE));
     }
+}
+
+/// The client that asks people for consent, if one is configured.
+fn google(settings: &Settings) -> Result<Option<Arc<OAuth>>, StartError> {
+    let Some(GoogleClient { id, secret }) = &settings.frontdesk.google else { return Ok(None) };
+    let hosts = Hosts::at(settings.vendors.google_base());
+    OAuth::new(hosts, id, secret.clone()).map(|google| Some(Arc::new(google))).map_err(StartError)
+}
+
+/// Refuses to start with another master key than the database knows. Called where threads may wait.
+fn check_keys(store: &Store, keys: &Keys, forget: bool) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(told)?;
+    let lost = runtime.block_on(store.check_keys(keys, forget)).map_err(told)?.map_err(StartError)?;
+    if lost > 0 {
+        tracing::warn!(lost, "calendar connections were removed: their key is lost");
+    }
+    Ok(())
 }
 
 /// A probe for each outside service that is configured.

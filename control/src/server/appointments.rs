@@ -37,6 +37,11 @@ pub(super) fn desk(settings: &Settings, store: &Arc<Store>) -> Result<Option<Des
     Ok(Some(Desk::new(Arc::new(appointments), &DeskTool::ALL, number_of(store))))
 }
 
+/// The service account for lines without a calendar connection of their own, if there is one.
+pub(super) fn fallback(settings: &Settings) -> Result<Option<ServiceAccount>, String> {
+    settings.google_credentials.as_deref().map(account).transpose()
+}
+
 fn account(path: &Path) -> Result<ServiceAccount, String> {
     let place = format!("GOOGLE_APPLICATION_CREDENTIALS names {}", path.display());
     let json =

@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::domain::billing::TICK;
 use crate::domain::time::UnixMs;
 use crate::settings::{Environment, Settings};
-use crate::systems::{callbot, native};
+use crate::systems::{callbot, frontdesk, native};
 pub use app::{App, SIMULATOR_TOKEN_FILE};
 use connections::Connections;
 use listen::Listening;
@@ -34,7 +35,7 @@ use sites::{Place, Sites};
 use system::System;
 
 /// Every system that is served. The first one answers what belongs to none.
-static SYSTEMS: [&System; 2] = [&callbot::SYSTEM, &native::SYSTEM];
+static SYSTEMS: [&System; 3] = [&callbot::SYSTEM, &native::SYSTEM, &frontdesk::SYSTEM];
 
 /// How often what is over is looked for: announced calls without media, windows of limits.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -51,6 +52,7 @@ pub struct Server {
     sweeper: tokio::task::JoinHandle<()>,
     asking: tokio::task::JoinHandle<()>,
     exporting: Option<tokio::task::JoinHandle<()>>,
+    billing: tokio::task::JoinHandle<()>,
 }
 
 /// Why a server could not start. Displays as what to do about it.
@@ -91,11 +93,12 @@ impl Server {
             let services = app.services.clone();
             async move { services.keep_asking().await }
         });
+        let billing = tokio::spawn(keep_charging(app.clone()));
         let exporting = app.tracing.as_ref().map(|tracing| {
             let exporter = tracing.exporter.clone();
             tokio::spawn(async move { exporter.keep_exporting().await })
         });
-        Ok(Self { app, address, own_addresses, listeners, sweeper, asking, exporting })
+        Ok(Self { app, address, own_addresses, listeners, sweeper, asking, exporting, billing })
     }
 
     /// Where it listens; with port 0 in the settings, the port that it was given.
@@ -152,6 +155,7 @@ impl Server {
     /// Ends all calls, completes their records, and closes the store.
     pub async fn shutdown(self) {
         self.sweeper.abort();
+        self.billing.abort();
         self.asking.abort();
         self.app.drain();
         self.app.simulations.stop_all().await;
@@ -194,6 +198,16 @@ async fn sweep(app: Arc<App>) {
         every.tick().await;
         app.calls.expire(Instant::now(), UnixMs::now());
         app.limiter.sweep(Instant::now());
+    }
+}
+
+async fn keep_charging(app: Arc<App>) {
+    let mut every = tokio::time::interval(TICK);
+    // After a pause, what was missed is charged at once.
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        app.billing.tick(Instant::now(), UnixMs::now()).await;
     }
 }
 

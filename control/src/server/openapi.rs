@@ -43,6 +43,8 @@ pub struct About {
     pub guarded_sockets_by: &'static [&'static str],
     /// The schema of an error's body.
     pub error: fn() -> RefOr<Schema>,
+    /// The parameter that is missing in the example of a request that cannot be used.
+    pub missing: &'static str,
 }
 
 /// What the routes of a system say of themselves.
@@ -231,7 +233,7 @@ impl Route<'_> {
     /// An error of this status as the server makes it. `told`: what the handler says of it.
     fn example_error(&self, status: StatusCode, told: &str) -> ApiError {
         match (status, self.limit()) {
-            (StatusCode::BAD_REQUEST, _) => ApiError::missing("CallSid"),
+            (StatusCode::BAD_REQUEST, _) => ApiError::missing(self.about.missing),
             (StatusCode::TOO_MANY_REQUESTS, Some(limit)) => too_many(&Quota {
                 limit: limit.requests,
                 remaining: 0,

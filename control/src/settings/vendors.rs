@@ -100,6 +100,14 @@ pub struct VendorSettings {
 }
 
 impl VendorSettings {
+    /// The same with another value of an option.
+    #[must_use]
+    pub fn with_option(&self, name: &'static str, value: &str) -> Self {
+        let mut other = self.clone();
+        other.options.insert(name, value.to_owned());
+        other
+    }
+
     /// An option by its name; none if it was not set.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)
@@ -136,7 +144,7 @@ const GOOGLE: Vendor = Vendor {
     name: "google",
     base: "https://texttospeech.googleapis.com",
     key: "GOOGLE_API_KEY",
-    options: &["voice", "language"],
+    options: &["voice", "language", "client_id", "client_secret"],
 };
 /// Address and key are those of the agent's model.
 const OPENAI: Vendor = Vendor {

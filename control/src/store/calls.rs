@@ -4,11 +4,12 @@ use offhook_engine::CallId;
 use offhook_engine::call::{By, EndReason, Speaker};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, contacts, ledger};
 use crate::domain::call::{
-    Announcement, CallRecord, CallStatus, Figures, NO_MEDIA, ReportOutcome, StatusReport, TimelineEntry,
-    TurnRecord, WholeCall, report_counts, terminal_carrier_status,
+    Announcement, CallRecord, CallStatus, Figures, NO_MEDIA, OnLine, ReportOutcome, StatusReport,
+    TimelineEntry, TurnRecord, WholeCall, report_counts, terminal_carrier_status,
 };
+use crate::domain::ledger::seconds_of;
 use crate::domain::time::UnixMs;
 
 impl Store {
@@ -121,7 +122,25 @@ pub(super) fn insert(connection: &Connection, new: &Announcement) -> rusqlite::R
             new.scenario,
             CallStatus::Announced.as_str(),
             new.at.0,
-        ])
+        ])?;
+    new.on_line.as_ref().map_or(Ok(()), |on| insert_line_call(connection, &new.call, on, new.at))
+}
+
+/// Writes down which line a call is on, and who calls. Nothing, if the line is gone by now.
+fn insert_line_call(connection: &Connection, call: &CallId, on: &OnLine, at: UnixMs) -> rusqlite::Result<()> {
+    let there: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM lines WHERE id = ?1)")?
+        .query_row([&on.line], |row| row.get(0))?;
+    if !there {
+        return Ok(());
+    }
+    let caller = on.caller.as_ref();
+    let contact = caller.map(|number| contacts::of_caller(connection, &on.line, number.as_str(), at));
+    connection
+        .prepare_cached(
+            "INSERT INTO line_calls (call, line, contact) VALUES (?1, ?2, ?3) ON CONFLICT (call) DO NOTHING",
+        )?
+        .execute(params![call.as_str(), on.line, contact.transpose()?])
         .map(drop)
 }
 
@@ -147,7 +166,10 @@ pub(super) fn add_event(
     data: &str,
 ) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT INTO events (call, at_us, kind, data) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached(
+            "INSERT INTO events (call, at_us, kind, data)
+             SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?1)",
+        )?
         .execute(params![call.as_str(), at_us as i64, kind, data])
         .map(drop)
 }
@@ -157,7 +179,7 @@ pub(super) fn add_turn(connection: &Connection, call: &CallId, turn: &TurnRecord
         .prepare_cached(
             "INSERT OR REPLACE INTO turns (call, turn, speaker, started_at_ms, ended_at_ms, text, unheard, spoken_by,
                                            response_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?1)",
         )?
         .execute(params![
             call.as_str(),
@@ -182,7 +204,8 @@ pub(super) fn set_answer(
     connection
         .prepare_cached(
             "INSERT INTO answers (call, name, value, place)
-             VALUES (?1, ?2, ?3, (SELECT count(*) FROM answers WHERE call = ?1))
+             SELECT ?1, ?2, ?3, (SELECT count(*) FROM answers WHERE call = ?1)
+             WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?1)
              ON CONFLICT (call, name) DO UPDATE SET value = excluded.value",
         )?
         .execute(params![call.as_str(), name, value])
@@ -199,8 +222,11 @@ pub(super) struct End<'a> {
     pub(super) journal: Option<&'a str>,
 }
 
-/// Completes a call's record. A record that is complete stays as it is.
+/// Completes a call's record, and settles what it cost. A record that is complete stays as it is.
 pub(super) fn finish(connection: &Connection, call: &CallId, end: &End<'_>) -> rusqlite::Result<()> {
+    if let Some(duration_ms) = end.duration_ms {
+        ledger::charge(connection, call, seconds_of(duration_ms), end.at)?;
+    }
     connection
         .prepare_cached(
             "UPDATE calls SET status = ?2, end_reason = ?3, duration_ms = ?4, ended_ms = ?5, recording = ?6,
@@ -287,22 +313,24 @@ type Files = (Option<String>, Option<String>);
 
 /// Closes calls that run, though no process runs them. `files` says which recording and journal a call left behind.
 ///
-/// Such a call lasted at least to its last timeline entry. Returns how many there were.
+/// Such a call lasted at least to its last timeline entry, and for the seconds that it was charged for. Returns how many there
+/// were.
 pub(super) fn close_running(
     connection: &Connection,
     now: UnixMs,
     files: &dyn Fn(&str) -> Files,
 ) -> rusqlite::Result<usize> {
-    let running: Vec<(CallId, Option<i64>, Option<i64>)> = connection
+    let running: Vec<(CallId, Option<i64>, i64, i64)> = connection
         .prepare(
-            "SELECT id, answered_ms, (SELECT max(at_us) FROM events WHERE call = calls.id) FROM calls
-             WHERE ended_ms IS NULL",
+            "SELECT id, answered_ms, coalesce((SELECT max(at_us) FROM events WHERE call = calls.id), 0),
+                    coalesce((SELECT unpaid_s - seconds FROM ledger_entries WHERE source = 'call:' || calls.id), 0)
+             FROM calls WHERE ended_ms IS NULL",
         )?
-        .query_map([], |row| Ok((call_id(row, 0)?, row.get(1)?, row.get(2)?)))?
+        .query_map([], |row| Ok((call_id(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<Result<_, _>>()?;
-    for (call, answered, last_us) in &running {
+    for (call, answered, last_us, charged_s) in &running {
         let (recording, journal) = files(call.as_str());
-        let duration_ms = answered.map(|_| last_us.unwrap_or(0) / 1_000);
+        let duration_ms = answered.map(|_| (last_us / 1_000).max(charged_s * 1_000));
         let end = End {
             status: CallStatus::Failed,
             reason: EndReason::EngineRestarted.as_str(),
@@ -325,7 +353,7 @@ fn find(connection: &Connection, name: &str) -> rusqlite::Result<Option<CallReco
         .optional()
 }
 
-fn turns(connection: &Connection, call: &CallId) -> rusqlite::Result<Vec<TurnRecord>> {
+pub(super) fn turns(connection: &Connection, call: &CallId) -> rusqlite::Result<Vec<TurnRecord>> {
     connection
         .prepare_cached("SELECT * FROM turns WHERE call = ?1 ORDER BY turn")?
         .query_map([call.as_str()], |row| {
@@ -376,7 +404,7 @@ fn call_from_row(row: &Row<'_>) -> rusqlite::Result<CallRecord> {
     })
 }
 
-fn call_id(row: &Row<'_>, column: usize) -> rusqlite::Result<CallId> {
+pub(super) fn call_id(row: &Row<'_>, column: usize) -> rusqlite::Result<CallId> {
     let text: String = row.get(column)?;
     CallId::new(&text).ok_or_else(|| {
         rusqlite::Error::FromSqlConversionFailure(
@@ -428,6 +456,7 @@ mod tests {
             to: "+15005550006".into(),
             direction: "inbound".into(),
             scenario: "lead_qualification".into(),
+            on_line: None,
             at: UnixMs(1_000),
         }
     }

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_calls.sql"),
     include_str!("migrations/0002_simulations.sql"),
+    include_str!("migrations/0003_lines.sql"),
     include_str!("migrations/0004_appointments.sql"),
 ];
 

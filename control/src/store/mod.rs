@@ -5,8 +5,15 @@
 
 mod appointments;
 mod calls;
+mod connections;
+mod contacts;
+mod conversations;
+mod keys;
+mod ledger;
+mod lines;
 mod migrations;
 mod simulations;
+mod users;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +28,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::domain::call::{Announcement, ReportOutcome, StatusReport};
 use crate::domain::time::UnixMs;
 
-pub use writer::{Commits, Write};
+pub use writer::{Change, Commits, Write};
 use writer::{Request, Written};
 
 /// How many writes may wait for the writer thread. 16,384: some ten seconds of five hundred talkative calls.
@@ -144,7 +151,7 @@ impl Store {
     pub async fn report(&self, report: StatusReport) -> Result<ReportOutcome, StoreError> {
         match self.write_and_wait(Write::Reported(report)).await? {
             Written::Report(outcome) => Ok(outcome),
-            Written::Done => Err(StoreError::Closed),
+            Written::Done | Written::Changed(_) => Err(StoreError::Closed),
         }
     }
 
@@ -188,6 +195,20 @@ impl Store {
         })?;
         self.writer.unpark();
         answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Does a change, all or nothing, and gives its answer once it is on disk. Changes are done one after the other: what one
+    /// looks at, no other changes meanwhile.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Connection) -> rusqlite::Result<T> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        match self.write_and_wait(Write::Change(Change::new(change))).await? {
+            Written::Changed(answer) => {
+                Ok(*answer.downcast().expect("a change answers with what it is made for"))
+            }
+            Written::Done | Written::Report(_) => Err(StoreError::Closed),
+        }
     }
 
     async fn read<T: Send + 'static>(

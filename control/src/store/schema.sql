@@ -78,6 +78,128 @@ CREATE TABLE simulations (
     result TEXT                               -- JSON object: what was measured; NULL while it runs
 ) STRICT;
 
+-- Whether the master key, which is not here, is the one that sealed what is. Written with the first start that has a key.
+CREATE TABLE key_checks (
+    name TEXT PRIMARY KEY NOT NULL, -- master
+    sealed BLOB NOT NULL            -- a known text
+) STRICT;
+
+-- One person who signs in. Written at the first sign-in, and again at each where something changed.
+CREATE TABLE users (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    google_sub TEXT UNIQUE,       -- Google's name for the account, which never changes; NULL: does not sign in there
+    email TEXT NOT NULL,          -- verified by whom the person signed in with; may change, and hands
+    name TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT;
+
+-- How calls are answered. Written by its owner.
+CREATE TABLE assistants (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    prompt TEXT NOT NULL,         -- what the model is told; empty: as the server is configured
+    greeting TEXT NOT NULL,       -- what is said first; empty: likewise
+    llm_model TEXT NOT NULL,      -- openai/gpt-4o-mini
+    stt_model TEXT NOT NULL,      -- nova-2-phonecall
+    tts_provider TEXT NOT NULL,   -- cartesia, elevenlabs
+    tts_voice TEXT NOT NULL,      -- the provider's name for it; empty: its default
+    tools TEXT NOT NULL,          -- what the model may do: a JSON list of names
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX assistants_by_owner ON assistants (owner);
+
+-- One telephone number that is answered for somebody. FrontDesk calls it a client. Written by its owner; the balance by the
+-- ledger alone, in the same transaction as each of its entries.
+CREATE TABLE lines (
+    id TEXT PRIMARY KEY NOT NULL,    -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    assistant TEXT NOT NULL REFERENCES assistants (id),
+    name TEXT NOT NULL,              -- of the business
+    number TEXT NOT NULL UNIQUE,     -- E.164
+    calendar TEXT NOT NULL,          -- primary, or a calendar's address
+    balance_s INTEGER NOT NULL CHECK (balance_s >= 0), -- seconds of call that are paid for: the sum of its ledger
+    active INTEGER NOT NULL,         -- 1: calls are answered
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX lines_by_owner ON lines (owner, id);
+
+CREATE INDEX lines_by_assistant ON lines (assistant);
+
+-- One person who calls a line. Written by the first call of a number, or by the line's owner.
+CREATE TABLE contacts (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    line TEXT NOT NULL REFERENCES lines (id) ON DELETE CASCADE,
+    number TEXT NOT NULL,         -- E.164
+    name TEXT,                    -- NULL: not known
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    UNIQUE (line, number)
+) STRICT;
+
+CREATE INDEX contacts_by_line ON contacts (line, id);
+
+-- Which line a call came in on, and who called. Written with the call's announcement.
+CREATE TABLE line_calls (
+    call TEXT PRIMARY KEY NOT NULL REFERENCES calls (id) ON DELETE CASCADE,
+    line TEXT NOT NULL REFERENCES lines (id) ON DELETE CASCADE,
+    contact TEXT REFERENCES contacts (id) ON DELETE SET NULL -- NULL: the number was withheld
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX line_calls_by_line ON line_calls (line, call);
+
+CREATE INDEX line_calls_by_contact ON line_calls (contact);
+
+-- What was added to a line's balance, and taken from it. A call has one entry, which grows while the call runs and is
+-- settled when it ends, or at the next start: whatever is written twice changes nothing.
+CREATE TABLE ledger_entries (
+    place INTEGER PRIMARY KEY,
+    line TEXT NOT NULL REFERENCES lines (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,                  -- grant (set by hand), credit (paid for), charge (a call)
+    source TEXT NOT NULL UNIQUE,         -- what it is for, once: call:<id>, stripe:<object>, grant:<UUID>
+    seconds INTEGER NOT NULL,            -- as it changed the balance: a charge is negative
+    unpaid_s INTEGER NOT NULL DEFAULT 0, -- of a charge: what the balance had no more seconds for
+    at_ms INTEGER NOT NULL               -- of the first writing
+) STRICT;
+
+CREATE INDEX ledger_entries_by_line ON ledger_entries (line, place);
+
+-- Webhooks that came and were acted on: a second delivery changes nothing.
+CREATE TABLE events_seen (
+    sender TEXT NOT NULL,    -- stripe
+    id TEXT NOT NULL,        -- the sender's
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (sender, id)
+) STRICT, WITHOUT ROWID;
+
+-- One authorization that was begun and not finished. Taken out by its first use.
+CREATE TABLE oauth_states (
+    digest TEXT PRIMARY KEY NOT NULL, -- SHA-256 of the state, hexadecimal: who reads this cannot finish it
+    purpose TEXT NOT NULL,            -- sign-in, calendar
+    line TEXT REFERENCES lines (id) ON DELETE CASCADE, -- whose calendar
+    redirect_uri TEXT NOT NULL,
+    sealed BLOB NOT NULL,             -- JSON: verifier (PKCE), nonce
+    expires_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX oauth_states_by_end ON oauth_states (expires_ms);
+
+CREATE INDEX oauth_states_by_line ON oauth_states (line);
+
+-- How a line's calendar is reached. Written by its owner.
+CREATE TABLE calendar_connections (
+    line TEXT PRIMARY KEY NOT NULL REFERENCES lines (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,    -- oauth, service_account
+    account TEXT NOT NULL, -- whose: an e-mail address; empty if it is not known
+    sealed BLOB NOT NULL,  -- JSON: tokens, or the key file
+    created_ms INTEGER NOT NULL,
+    used_ms INTEGER        -- when a calendar was last asked with it; NULL: never
+) STRICT, WITHOUT ROWID;
+
 -- One appointment in a calendar of this server's own. No two at the same desk overlap: the triggers below refuse it.
 CREATE TABLE appointments (
     id TEXT PRIMARY KEY NOT NULL,    -- of call and slot: of and 40 hex digits

@@ -172,6 +172,7 @@ mod tests {
                 to: String::new(),
                 direction: "inbound".into(),
                 scenario: "s".into(),
+                on_line: None,
                 at: UnixMs(1),
             };
             store.announce(announcement).await.unwrap();

@@ -6,7 +6,9 @@
 //! and kept, and tried again each [`RETRY`]; beyond [`KEPT_WRITES`] the oldest timeline entries are dropped, counted,
 //! and the count is written on the call once that is possible.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -97,6 +99,8 @@ pub enum Write {
     },
     /// A simulation started, or is over.
     Simulation(Box<Simulation>),
+    /// Something else changes; see [`Store::change`](super::Store).
+    Change(Change),
     /// An appointment at a desk of this server's own.
     Appointment {
         /// Whose calendar.
@@ -129,6 +133,38 @@ impl Write {
 pub(super) enum Written {
     Done,
     Report(ReportOutcome),
+    Changed(Box<dyn Any + Send>),
+}
+
+type Changing = dyn Fn(&Connection) -> rusqlite::Result<Box<dyn Any + Send>> + Send + Sync;
+
+/// A change with an answer, all or nothing. Somebody waits for it, so it is not kept while the database fails: who hears that
+/// it was not done may ask again, and must not have it done twice.
+#[derive(Clone)]
+pub struct Change(Arc<Changing>);
+
+impl Change {
+    pub(super) fn new<T: Send + 'static>(
+        change: impl Fn(&Connection) -> rusqlite::Result<T> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(move |connection| Ok(Box::new(change(connection)?))))
+    }
+
+    fn apply(&self, connection: &Connection) -> rusqlite::Result<Written> {
+        connection.execute_batch("SAVEPOINT change")?;
+        let done = (self.0)(connection);
+        if done.is_err() {
+            connection.execute_batch("ROLLBACK TO change")?;
+        }
+        connection.execute_batch("RELEASE change")?;
+        done.map(Written::Changed)
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Change(…)")
+    }
 }
 
 type Reply = oneshot::Sender<Result<Written, StoreError>>;
@@ -227,7 +263,9 @@ impl Writer {
                         reply => reply,
                     };
                     somebody_waits |= reply.is_some();
-                    self.group.push_back((write, reply));
+                    if !(self.failing && matches!(write, Write::Change(_))) {
+                        self.group.push_back((write, reply));
+                    }
                 }
                 Some(Request::Close) | None => {
                     self.closing = true;
@@ -298,6 +336,7 @@ impl Writer {
                 let _ = reply.send(Err(StoreError::Delayed(error.to_string())));
             }
         }
+        self.group.retain(|(write, _)| !matches!(write, Write::Change(_)));
     }
 
     /// Drops the oldest timeline entries beyond what may be kept, and counts them.
@@ -367,6 +406,7 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<Written> {
             calls::finish(connection, call, &end)?;
         }
         Write::Simulation(simulation) => simulations::write(connection, simulation)?,
+        Write::Change(change) => return change.apply(connection),
         Write::Appointment { desk, appointment, at } => {
             appointments::insert(connection, desk, appointment, *at)?;
         }
@@ -402,6 +442,7 @@ mod tests {
             to: "+2".into(),
             direction: "inbound".into(),
             scenario: "s".into(),
+            on_line: None,
             at: UnixMs(1),
         })
     }
@@ -448,6 +489,11 @@ mod tests {
     #[test]
     fn one_refused_write_does_not_take_its_group_along() {
         let (mut writer, queue) = writer();
+        let half = Change::new(|connection| {
+            connection.execute("INSERT INTO events_seen (sender, id, at_ms) VALUES ('s', 'e', 1)", [])?;
+            connection.execute("INSERT INTO key_checks (name) VALUES ('without what it is')", [])
+        });
+        send(&queue, Write::Change(half));
         send(&queue, event("nobody", 1));
         send(&queue, announced("a"));
         send(&queue, event("a", 2));
@@ -455,6 +501,7 @@ mod tests {
         writer.commit();
         assert!(!writer.failing);
         assert_eq!((count(&writer, "calls"), count(&writer, "events")), (1, 1));
+        assert_eq!(count(&writer, "events_seen"), 0, "no change is half done");
     }
 
     #[test]

@@ -71,6 +71,41 @@ impl Fields {
         }
     }
 
+    /// A text of at most `most` characters, which may have lines.
+    pub fn long_text(&self, name: &str, most: usize) -> Result<Option<String>, ApiError> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let is_plain = |text: &&str| {
+            text.chars().count() <= most
+                && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        };
+        match value.as_str().filter(is_plain) {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(wrong(name, "string", &format!("a text of at most {most} characters"))),
+        }
+    }
+
+    /// A list of at most `most` texts.
+    pub fn texts(&self, name: &str, most: usize) -> Result<Option<Vec<String>>, ApiError> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let items = value.as_array().filter(|items| items.len() <= most);
+        let texts =
+            items.and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
+        match texts {
+            Some(texts) => Ok(Some(texts)),
+            None => Err(wrong(name, "array of strings", &format!("a list of at most {most} texts"))),
+        }
+    }
+
+    /// The value of a field that is an object.
+    pub fn object(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| value.is_object())
+    }
+
+    /// True if a field was sent, be it null.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// A list of at most `most` objects; empty if it is absent.
     pub fn objects(&self, name: &str, most: usize) -> Result<Vec<Self>, ApiError> {
         let Some(value) = self.value(name) else { return Ok(Vec::new()) };

@@ -60,6 +60,8 @@ pub struct Case {
     pub unknown: Option<&'static str>,
     /// Looks at a good answer beyond its form.
     pub check: for<'a> fn(&'a Site<'a>, &'a Answer) -> Later<'a, Vec<String>>,
+    /// True if a good request is good once: each that is asked is prepared anew.
+    pub once: bool,
     /// Talks over the socket, and tells what is wrong. For sockets alone.
     pub talk: Option<Talk>,
 }
@@ -71,6 +73,7 @@ impl Case {
         bad: Vec::new,
         unknown: None,
         check: |_, _| Box::pin(async { Vec::new() }),
+        once: false,
         talk: None,
     };
 }

@@ -69,6 +69,9 @@ impl<'a> Walk<'a> {
         match self.site.world {
             World::Development => {
                 if endpoint.wire_method() == Method::GET && endpoint.kind != Kind::Websocket {
+                    if case.once {
+                        good = (case.good)(self.site).await;
+                    }
                     tell("HEAD", self.head(endpoint, &good).await);
                 }
                 if endpoint.kind == Kind::Websocket {
@@ -150,7 +153,7 @@ impl<'a> Walk<'a> {
     fn refused(&self, endpoint: &Endpoint, case: &Case, good: &Ask) -> Vec<(String, Ask, u16)> {
         let path = good.path.split('?').next().unwrap_or_default();
         let mut all = vec![
-            ("by another method".to_owned(), Ask::new(Method::DELETE, path), 405),
+            ("by another method".to_owned(), Ask::new(self.no_method_of(endpoint), path), 405),
             ("a path below".to_owned(), Ask { path: format!("{path}/nowhere/at/all"), ..good.clone() }, 404),
         ];
         if endpoint.kind != Kind::DocumentationPage {
@@ -190,6 +193,14 @@ impl<'a> Walk<'a> {
             all.push((what.trim().to_owned(), Ask { path, ..ask }, status));
         }
         all
+    }
+
+    /// A method that the path of this endpoint does not take.
+    fn no_method_of(&self, endpoint: &Endpoint) -> Method {
+        let taken = |method: &Method| {
+            self.site.inventory.all().any(|other| other.path == endpoint.path && other.wire_method() == *method)
+        };
+        [Method::DELETE, Method::PATCH].into_iter().find(|method| !taken(method)).expect("no path takes all")
     }
 
     async fn stranger(&self, endpoint: &Endpoint, good: &Ask, with: Credentials, status: u16) -> Vec<String> {

@@ -9,6 +9,7 @@
 //! One generation is under way per call at most. When a turn is called off, its request is dropped with its connection, and
 //! the model stops. What the history keeps of it is what the caller heard; what tools did stays, since it was done.
 
+mod greeted;
 mod history;
 
 use std::future::Future;
@@ -27,6 +28,7 @@ use crate::integrations::openai::{Chat, Reply, ToolCall, Waits};
 use crate::integrations::tools::{Desk, Outcome, Tools};
 use crate::integrations::vendor::VendorError;
 use crate::settings::{OpenAiSettings, Transfer};
+pub use greeted::Greeted;
 use history::History;
 
 /// How often in one turn a model may use tools before it has to answer.

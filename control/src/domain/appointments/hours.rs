@@ -37,7 +37,7 @@ impl FromStr for Opening {
             let (hours, minutes) = text.trim().split_once(':')?;
             let two = |digits: &str, most: u16| -> Option<u16> {
                 let is_number = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
-                digits.parse().ok().filter(|number| is_number && *number <= most)
+                digits.parse::<u16>().ok().filter(|number| is_number && *number <= most)
             };
             Some(two(hours, 24)? * 60 + two(minutes, 59)?)
         };

@@ -14,12 +14,14 @@ use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
 use offhook_engine::speech::{Ears, SpeechToText, TextToSpeech, Voice};
 
+mod lines;
 mod local;
 mod recognisers;
 mod unspoken;
 pub mod vendors;
 mod voices;
 
+use lines::OfLines;
 pub use local::LOCAL;
 pub use recognisers::Recognisers;
 pub use voices::Voices;
@@ -37,6 +39,8 @@ pub struct Answering {
     ears: Listeners,
     voice: Speakers,
     minds: Minds,
+    /// What lines have of their own; none where all is canned.
+    lines: Option<OfLines>,
 }
 
 enum Listeners {
@@ -84,7 +88,7 @@ impl Answering {
     pub fn from_settings(settings: &Settings, desk: Option<Desk>) -> Result<Self, String> {
         if settings.speech == Speech::Canned {
             let voice = Speakers::Here(Arc::new(CannedVoice));
-            return Ok(Self { ears: Listeners::Canned, voice, minds: Minds::Canned });
+            return Ok(Self { ears: Listeners::Canned, voice, minds: Minds::Canned, lines: None });
         }
         let configured = load_scenario(&settings.scenario)?;
         let shipped = Scenario::shipped_names().filter_map(Scenario::shipped);
@@ -93,6 +97,7 @@ impl Answering {
             shipped.map(|scenario| (scenario.name().into(), Arc::new(scenario))).collect();
         scenarios.insert(name.clone(), Arc::new(configured));
         let voice = Arc::new(Flite::new().map_err(|error| error.to_string())?);
+        let lines = Some(OfLines::new(settings, voice.clone()));
         let others = vendors::voices(settings, voice.clone())?;
         let voice = if others.is_empty() {
             Speakers::Here(voice)
@@ -132,7 +137,7 @@ impl Answering {
                 Minds::Duplex(Arc::new(Duplex::new(settings, desk, Waits::default(), runtime()?)?))
             }
         };
-        Ok(Self { ears, voice, minds })
+        Ok(Self { ears, voice, minds, lines })
     }
 
     /// The name of a scenario that is there, or of the configured one if none is asked for. Canned speech goes through none,

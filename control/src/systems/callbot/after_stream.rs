@@ -11,7 +11,6 @@ use offhook_engine::call::EndReason;
 use tokio::time::{Instant, sleep};
 
 use super::shapes::AfterStreamForm;
-use super::webhook::Webhook;
 use crate::domain::agent::TRANSFERRED_TO;
 use crate::domain::call::WholeCall;
 use crate::server::App;
@@ -19,6 +18,7 @@ use crate::settings::TransferSettings;
 use crate::store::StoreError;
 use crate::systems::error::ApiError;
 use crate::systems::twiml;
+use crate::systems::webhook::Webhook;
 
 /// How long the call's record may take to be complete. The caller waits meanwhile.
 const RECORDED_WITHIN: Duration = Duration::from_secs(3);

@@ -7,13 +7,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::shapes::CallStatusForm;
-use super::webhook::Webhook;
 use crate::domain::call::StatusReport;
 use crate::domain::time::UnixMs;
 use crate::server::App;
 use crate::store::StoreError;
 use crate::systems::error::ApiError;
 use crate::systems::form::Form;
+use crate::systems::webhook::Webhook;
 
 /// A call's status
 ///

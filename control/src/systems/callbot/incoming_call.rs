@@ -9,13 +9,13 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
 use super::shapes::IncomingCallForm;
-use super::webhook::Webhook;
 use crate::domain::calls::Incoming;
 use crate::domain::time::UnixMs;
 use crate::server::App;
 use crate::server::arrival::Arrival;
 use crate::systems::error::ApiError;
 use crate::systems::twiml;
+use crate::systems::webhook::Webhook;
 
 /// Where the call's audio goes, below the system's base.
 const STREAM_PATH: &str = "/api/callbot/audio-stream";
@@ -62,6 +62,7 @@ pub(super) async fn handle(
         to: short(form.get("To")),
         direction: short(form.get("Direction")),
         scenario: scenario(&app, arrival.uri.query())?,
+        on_line: None,
     };
     let carrier_call_id = incoming.carrier_call_id.clone();
     if let Err(busy) = app.has_room() {

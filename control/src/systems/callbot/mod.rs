@@ -7,12 +7,10 @@ mod health;
 mod incoming_call;
 pub mod log_stream;
 mod logs;
-mod seen;
 pub mod shapes;
 pub mod signature;
 mod simulations;
 mod status;
-mod webhook;
 
 pub use simulations::read_simulation;
 
@@ -33,6 +31,7 @@ use crate::server::rate_limit::Limit;
 use crate::server::system::{Routes, System, no_cors};
 use crate::systems::bearer;
 use crate::systems::error::{ApiError, Envelope, enveloped};
+use crate::systems::webhook;
 
 /// The system.
 pub static SYSTEM: System = System {
@@ -74,6 +73,7 @@ static ABOUT: About = About {
     guarded_by: &["bearer"],
     guarded_sockets_by: &["bearer", "socketToken"],
     error: Envelope::schema,
+    missing: "CallSid",
 };
 
 fn schemes() -> Value {

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, Method, Response};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 
+use super::callbot::signature;
 use super::seen::Seen;
-use super::signature;
 use crate::domain::time::UnixMs;
 use crate::server::App;
 use crate::server::arrival::Arrival;

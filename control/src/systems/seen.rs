@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::http::header;
 
-use super::signature::SeenUrl;
+use super::callbot::signature::SeenUrl;
 use crate::server::App;
 use crate::server::arrival::Arrival;
 use crate::settings::is_authority;
