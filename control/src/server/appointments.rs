@@ -29,19 +29,6 @@ pub(super) fn desk(settings: &Settings, store: &Arc<Store>) -> Result<Option<Des
     Ok(Some(Desk::new(Arc::new(appointments), &DeskTool::ALL, number_of(store))))
 }
 
-/// The calendar at Google that appointments go to, if any, and the address of the account that it is to be shared with. The
-/// error says what to do.
-pub fn google(settings: &Settings) -> Result<Option<(GoogleCalendar, String)>, String> {
-    let address = settings.appointments.as_ref().and_then(|wanted| wanted.google_calendar.as_deref());
-    let Some(address) = address else { return Ok(None) };
-    let key = settings.google_credentials.as_deref();
-    let account = account(key.ok_or("GOOGLE_APPLICATION_CREDENTIALS is not set")?)?;
-    let whose = account.email().to_owned();
-    let hosts = Hosts::at(settings.vendors.google_base());
-    let access = Access::of_account(account, hosts.clone(), &oauth::CALENDAR)?;
-    Ok(Some((GoogleCalendar::new(hosts, access, address)?, whose)))
-}
-
 fn account(path: &Path) -> Result<ServiceAccount, String> {
     let place = format!("GOOGLE_APPLICATION_CREDENTIALS names {}", path.display());
     let json =
@@ -63,4 +50,17 @@ pub(super) fn number_of(store: &Arc<Store>) -> NumberOf {
         }
         .boxed()
     })
+}
+
+/// The calendar at Google that appointments go to, if any, and the address of the account that it is to be shared with. The
+/// error says what to do.
+pub fn google(settings: &Settings) -> Result<Option<(GoogleCalendar, String)>, String> {
+    let address = settings.appointments.as_ref().and_then(|wanted| wanted.google_calendar.as_deref());
+    let Some(address) = address else { return Ok(None) };
+    let key = settings.google_credentials.as_deref();
+    let account = account(key.ok_or("GOOGLE_APPLICATION_CREDENTIALS is not set")?)?;
+    let whose = account.email().to_owned();
+    let hosts = Hosts::at(settings.vendors.google_base());
+    let access = Access::of_account(account, hosts.clone(), &oauth::CALENDAR)?;
+    Ok(Some((GoogleCalendar::new(hosts, access, address)?, whose)))
 }
