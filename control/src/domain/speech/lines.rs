@@ -15,6 +15,7 @@ use super::{Answering, Minds, Recognisers, Voices, runtime, vendors};
 use crate::domain::agent::{Greeted, Model, ModelAgent};
 use crate::domain::line_desks::LineDesk;
 use crate::domain::lines::{Assistant, Tool, VoiceProvider};
+use crate::domain::speech_to_speech::Duplex;
 use crate::integrations::openai::Waits;
 use crate::integrations::tools::{Desk, DeskTool};
 use crate::settings::{EarsChoice, FallbackModel, OpenAiSettings, Settings, VoiceChoice};
@@ -32,6 +33,7 @@ pub(super) struct OfLines {
     ears: Kept<String, Arc<Recognisers>>,
     voices: Kept<(VoiceProvider, String), Arc<Voices>>,
     models: Kept<Mind, Arc<Model>>,
+    duplexes: Kept<Mind, Arc<Duplex>>,
 }
 
 /// All that makes one model differ from another.
@@ -49,7 +51,14 @@ impl OfLines {
     /// `voice`: the one of this machine.
     pub(super) fn new(settings: &Settings, voice: Arc<dyn TextToSpeech>) -> Self {
         let settings = settings.clone();
-        Self { settings, voice, ears: Kept::default(), voices: Kept::default(), models: Kept::default() }
+        Self {
+            settings,
+            voice,
+            ears: Kept::default(),
+            voices: Kept::default(),
+            models: Kept::default(),
+            duplexes: Kept::default(),
+        }
     }
 
     fn ears(&self, assistant: &Assistant) -> Option<Ears> {
@@ -97,26 +106,36 @@ impl OfLines {
     }
 
     fn model(&self, assistant: &Assistant, desk: Option<LineDesk>) -> Option<Arc<Model>> {
-        let mind = Mind {
+        self.models.get(Mind::of(assistant, desk.as_ref()), || {
+            let openai = openai(&self.settings.openai, assistant);
+            let transfers = &self.settings.transfers.to;
+            let model = Model::new(&openai, transfers, Waits::default(), runtime()?)?;
+            Ok(Arc::new(match desk_for(assistant, &openai, desk) {
+                Some(desk) => model.with_desk(desk)?,
+                None => model,
+            }))
+        })
+    }
+
+    fn duplex(&self, assistant: &Assistant, desk: Option<LineDesk>) -> Option<Arc<Duplex>> {
+        self.duplexes.get(Mind::of(assistant, desk.as_ref()), || {
+            let mut settings = self.settings.clone();
+            settings.openai = openai(&self.settings.openai, assistant);
+            let desk = desk_for(assistant, &settings.openai, desk);
+            Ok(Arc::new(Duplex::new(&settings, desk, Waits::default(), runtime()?)?))
+        })
+    }
+}
+
+impl Mind {
+    fn of(assistant: &Assistant, desk: Option<&LineDesk>) -> Self {
+        Self {
             model: assistant.llm_model.clone(),
             prompt: assistant.prompt.clone(),
             greeting: assistant.greeting.clone(),
             tools: assistant.tools.iter().map(|tool| tool.as_str()).collect(),
-            desk: desk.as_ref().map(|desk| desk.key.clone()),
-        };
-        self.models.get(mind, || {
-            let openai = openai(&self.settings.openai, assistant);
-            let transfers = &self.settings.transfers.to;
-            let model = Model::new(&openai, transfers, Waits::default(), runtime()?)?;
-            let tools = desk_tools(assistant, &openai);
-            let desk = desk.filter(|_| !tools.is_empty());
-            Ok(Arc::new(match desk {
-                Some(LineDesk { appointments, number_of, .. }) => {
-                    model.with_desk(Desk::new(appointments, &tools, number_of))?
-                }
-                None => model,
-            }))
-        })
+            desk: desk.map(|desk| desk.key.clone()),
+        }
     }
 }
 
@@ -148,6 +167,13 @@ fn openai(server: &OpenAiSettings, assistant: &Assistant) -> OpenAiSettings {
     openai
 }
 
+/// The line's appointments, as far as an assistant may see to them.
+fn desk_for(assistant: &Assistant, openai: &OpenAiSettings, desk: Option<LineDesk>) -> Option<Desk> {
+    let tools = desk_tools(assistant, openai);
+    let LineDesk { appointments, number_of, .. } = desk.filter(|_| !tools.is_empty())?;
+    Some(Desk::new(appointments, &tools, number_of))
+}
+
 /// The tools of a desk that an assistant may use. Where the operator declared one of the same name, that one is meant.
 fn desk_tools(assistant: &Assistant, openai: &OpenAiSettings) -> Vec<DeskTool> {
     let declared = |name: &str| openai.tools.iter().any(|tool| tool.name == name);
@@ -172,6 +198,16 @@ impl Answering {
                 Some(model) => Box::new(ModelAgent::new(model, call)),
                 None => agent,
             },
+            // It hears and speaks itself, whoever else the assistant names.
+            Minds::Duplex(_) => {
+                return match lines.duplex(assistant, desk) {
+                    Some(duplex) => {
+                        let (ears, agent) = duplex.for_a_call(call);
+                        (ears, voice, agent)
+                    }
+                    None => (ears, voice, agent),
+                };
+            }
             Minds::Scripted { .. } | Minds::Canned => Greeted::by(&assistant.greeting, agent),
         };
         (lines.ears(assistant).unwrap_or(ears), lines.voice(assistant).unwrap_or(voice), agent)
