@@ -124,7 +124,10 @@ async fn a_caller_books_in_the_calendar_of_the_client_is_charged_and_can_be_read
     let asked = asked.iter().find(|asked| asked.body["messages"].is_array()).unwrap();
     assert_eq!(asked.body["model"], "gpt-4o");
     let prompt = asked.body["messages"][0]["content"].as_str().unwrap();
-    assert!(prompt.contains("You are the receptionist of Acme.") && prompt.contains("Europe/Amsterdam"), "{prompt}");
+    assert!(
+        prompt.contains("You are the receptionist of Acme.") && prompt.contains("Europe/Amsterdam"),
+        "{prompt}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

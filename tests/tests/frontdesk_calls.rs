@@ -49,7 +49,12 @@ async fn a_client_answers_with_its_greeting_and_what_is_said_can_be_read_while_t
     let mut call = desk::call(&server, CALLER, &client).await;
     let active = once(&owner, "/api/active-calls", |active| active[0].is_object()).await;
     assert_eq!(
-        (&active[0]["client_id"], &active[0]["client_name"], &active[0]["caller_phone"], &active[0]["owner_user_id"]),
+        (
+            &active[0]["client_id"],
+            &active[0]["client_name"],
+            &active[0]["caller_phone"],
+            &active[0]["owner_user_id"]
+        ),
         (&client["id"], &client["name"], &json!(CALLER), &owner.user["id"])
     );
     call.listen_to_turn().await;
@@ -60,7 +65,8 @@ async fn a_client_answers_with_its_greeting_and_what_is_said_can_be_read_while_t
     assert!(said["content"].as_str().unwrap().starts_with("Acme Corp, good morning."), "{said}");
     call.press('2').await;
     call.press('#').await;
-    let typed = |told: &Value| told[0]["transcript"].as_array().unwrap().iter().any(|said| said["role"] == "user");
+    let typed =
+        |told: &Value| told[0]["transcript"].as_array().unwrap().iter().any(|said| said["role"] == "user");
     let running = once(&owner, &conversations, typed).await;
     assert_eq!(owner.get("/api/active-calls").await[0]["call_id"], running[0]["id"], "it still runs");
     call.hang_up().await;
@@ -113,10 +119,19 @@ async fn who_cannot_be_served_hears_a_sentence_and_gets_no_call() {
     let owner = Owner::sign_in(&server).await;
     let broke = owner.client(0, json!({})).await;
     let off = owner.client(600, json!({ "is_active": false })).await;
-    for to in [broke["phone_number"].as_str().unwrap(), off["phone_number"].as_str().unwrap(), "+15550000000", "101"] {
+    for to in [
+        broke["phone_number"].as_str().unwrap(),
+        off["phone_number"].as_str().unwrap(),
+        "+15550000000",
+        "101",
+    ] {
         let answer = ring(&server, &new_call_sid(), CALLER, to).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, "application/xml"));
-        assert!(answer.text().contains("<Say>") && answer.text().contains("<Hangup/>"), "{to}: {}", answer.text());
+        assert!(
+            answer.text().contains("<Say>") && answer.text().contains("<Hangup/>"),
+            "{to}: {}",
+            answer.text()
+        );
     }
     // Nor does a socket help.
     for (client, reason) in [(&broke, "balance"), (&off, "switched off")] {

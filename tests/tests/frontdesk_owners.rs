@@ -82,7 +82,9 @@ async fn anothers_id_is_answered_everywhere_as_if_it_were_not_there() {
 
     let inventory = Inventory::of("frontdesk");
     let mut asked = Vec::new();
-    for endpoint in inventory.endpoints.iter().filter(|e| e.auth.scheme == "bearer_jwt" && e.kind == Kind::Http) {
+    for endpoint in
+        inventory.endpoints.iter().filter(|e| e.auth.scheme == "bearer_jwt" && e.kind == Kind::Http)
+    {
         let path = endpoint
             .path
             .replace("{client_id}", id(&things.client))
@@ -111,7 +113,12 @@ async fn anothers_id_is_answered_everywhere_as_if_it_were_not_there() {
             unknown_body["client_id"] = "0198c1d2-e3f4-7a5b-8c6d-7e8f90a1b2c3".into();
         }
         let unknown = stranger.ask(endpoint.method.parse().unwrap(), &nobodys, &unknown_body).await;
-        assert_eq!((unknown.status, unknown.text()), (404, answer.text()), "{}: a stranger learns nothing", endpoint.id);
+        assert_eq!(
+            (unknown.status, unknown.text()),
+            (404, answer.text()),
+            "{}: a stranger learns nothing",
+            endpoint.id
+        );
         asked.push(endpoint.id.as_str());
     }
     assert_eq!(asked.len(), 14, "every endpoint that takes an id: {asked:?}");
@@ -181,11 +188,15 @@ async fn a_state_is_good_once_and_for_what_it_was_begun() {
     let path = format!("/api/clients/{}/calendar/credentials", id(&client));
     assert_eq!(owner.ask(Method::DELETE, &path, &Value::Null).await.status, 200);
     assert_eq!(owner.ask(Method::DELETE, &path, &Value::Null).await.status, 404, "there is none any more");
-    assert!(fakes.requests().iter().any(|asked| asked.path.contains("/revoke")), "the consent was given back");
+    assert!(
+        fakes.requests().iter().any(|asked| asked.path.contains("/revoke")),
+        "the consent was given back"
+    );
 
     // A code that Google does not know: the state is used up by it.
     let query = begin().await;
-    let state = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let state =
+        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state").unwrap().1.into_owned();
     let forged = json!({ "code": "4/0Aguess", "state": state }).to_string();
     let json = [("content-type", "application/json")];
     for _ in 0..2 {
@@ -245,7 +256,8 @@ async fn a_key_file_is_taken_only_if_it_is_one_of_googles() {
     let status = owner.get(&format!("/api/clients/{}/calendar/status", id(&client))).await;
     assert_eq!(status["has_credentials"], false, "nothing was kept: {status}");
     for service_account in [desk::google().1.clone(), desk::google().1.to_string().into()] {
-        let answer = owner.ask(Method::POST, &path, &json!({ "service_account_json": service_account })).await;
+        let answer =
+            owner.ask(Method::POST, &path, &json!({ "service_account_json": service_account })).await;
         assert_eq!(answer.json()["service_account_email"], desk::google().1["client_email"]);
     }
     // The key is in the database, and cannot be read there.
@@ -271,7 +283,10 @@ async fn a_number_has_one_client_and_one_contact_of_each_client() {
     let client = made[0].json();
     let other = owner.client(0, json!({})).await;
     let path = format!("/api/clients/{}", id(&other));
-    assert_eq!(owner.ask(Method::PUT, &path, &json!({ "phone_number": number, "name": "New" })).await.status, 400);
+    assert_eq!(
+        owner.ask(Method::PUT, &path, &json!({ "phone_number": number, "name": "New" })).await.status,
+        400
+    );
     assert_eq!(owner.client_now(&other).await, other, "all or nothing");
 
     let contact = |of: &Value| json!({ "client_id": id(of), "phone_number": "+1 (555) 987-6543" });
@@ -324,7 +339,9 @@ async fn a_page_of_any_origin_may_ask_in_development_without_credentials() {
     assert!(answer.header("access-control-allow-methods").contains("PUT"));
     let strict = [("OFFHOOK_FRONTDESK_ORIGINS", "https://app.example.com")];
     let strict = Server::start_with(&["--speech", "keypad"], &strict).await;
-    for (origin, allowed) in [("https://app.example.com", "https://app.example.com"), ("https://evil.example", "")] {
+    for (origin, allowed) in
+        [("https://app.example.com", "https://app.example.com"), ("https://evil.example", "")]
+    {
         let headers = [("origin", origin)];
         let answer = strict.ask(Method::GET, &format!("{BASE}/api/clients"), &headers, "").await;
         assert_eq!(answer.header("access-control-allow-origin"), allowed);

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 
 async fn server() -> Server {
     let mut variables = google_client().to_vec();
-    variables.extend([("STRIPE_WEBHOOK_SECRET", STRIPE_SECRET), ("OFFHOOK_STRIPE_PRICES", "usd:1000=3600,price_A=60")]);
+    variables.extend([
+        ("STRIPE_WEBHOOK_SECRET", STRIPE_SECRET),
+        ("OFFHOOK_STRIPE_PRICES", "usd:1000=3600,price_A=60"),
+    ]);
     Server::start_with(&["--speech", "keypad"], &variables).await
 }
 
@@ -52,11 +55,14 @@ async fn what_was_paid_is_credited_once_however_often_and_in_whatever_order_it_i
 
     let completed = event("evt_1", "checkout.session.completed", session("cs_1", id(&client), "paid"));
     let answers = join_all((0..10).map(|_| deliver(&server, &completed))).await;
-    assert!(answers.iter().all(|answer| answer.status == 200 && answer.json() == json!({ "received": true })));
+    assert!(
+        answers.iter().all(|answer| answer.status == 200 && answer.json() == json!({ "received": true }))
+    );
     assert_eq!(balance().await, 3_600, "ten deliveries at once are one payment");
 
     // A slow way to pay: the success overtakes the completion, which is not yet paid.
-    let paid = event("evt_3", "checkout.session.async_payment_succeeded", session("cs_2", id(&client), "paid"));
+    let paid =
+        event("evt_3", "checkout.session.async_payment_succeeded", session("cs_2", id(&client), "paid"));
     let unpaid = event("evt_2", "checkout.session.completed", session("cs_2", id(&client), "unpaid"));
     for event in [&paid, &unpaid, &paid] {
         assert_eq!(deliver(&server, event).await.status, 200);

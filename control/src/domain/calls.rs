@@ -674,10 +674,8 @@ mod tests {
         let calls = &fixture.calls;
         let now = Instant::now();
         let on = |line: &str| Some(OnLine { line: line.into(), caller: None });
-        let (call, _) = calls
-            .announce(Incoming { on_line: on("l1"), ..incoming("CA1") }, now, UnixMs(1))
-            .await
-            .unwrap();
+        let (call, _) =
+            calls.announce(Incoming { on_line: on("l1"), ..incoming("CA1") }, now, UnixMs(1)).await.unwrap();
         assert_eq!(calls.admit_on_line("CA2", "l1", now), Err(Refusal::NotAnnounced));
         assert_eq!(calls.admit_on_line("CA1", "l2", now), Err(Refusal::NotAnnounced), "another line's");
         assert_eq!(calls.admit_on_line("CA1", "l1", now + TOKEN_LIFE), Err(Refusal::NotAnnounced));
@@ -686,10 +684,8 @@ mod tests {
         assert_eq!(calls.admit_on_line("CA1", "l1", now), Err(Refusal::NotAnnounced), "once");
         calls.announce(incoming("CA3"), now, UnixMs(1)).await.unwrap();
         assert_eq!(calls.admit_on_line("CA3", "l1", now), Err(Refusal::NotAnnounced), "it is on no line");
-        let (on_it, _) = calls
-            .announce(Incoming { on_line: on("l1"), ..incoming("CA3") }, now, UnixMs(2))
-            .await
-            .unwrap();
+        let (on_it, _) =
+            calls.announce(Incoming { on_line: on("l1"), ..incoming("CA3") }, now, UnixMs(2)).await.unwrap();
         assert_eq!(calls.admit_on_line("CA3", "l1", now).map(|admitted| admitted.call), Ok(on_it));
     }
 

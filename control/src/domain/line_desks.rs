@@ -131,18 +131,29 @@ impl LineDesks {
             ConnectionKind::OAuth => self.access_by_consent(line, &connection, &secrets)?,
         };
         let calendar = self.at_google(access, line, &line.id)?;
-        Ok(Box::new(Noted { calendar, store: self.store.clone(), line: line.id.clone(), made: connection.created }))
+        Ok(Box::new(Noted {
+            calendar,
+            store: self.store.clone(),
+            line: line.id.clone(),
+            made: connection.created,
+        }))
     }
 
     fn access_of(&self, account: ServiceAccount) -> Result<Access, String> {
         Access::of_account(account, self.hosts.clone(), &oauth::CALENDAR)
     }
 
-    fn access_by_consent(&self, line: &Line, connection: &Connection, secrets: &[u8]) -> Result<Access, String> {
+    fn access_by_consent(
+        &self,
+        line: &Line,
+        connection: &Connection,
+        secrets: &[u8],
+    ) -> Result<Access, String> {
         let google = self.google.clone().ok_or("GOOGLE_CLIENT_ID is not set")?;
         let secrets: serde_json::Value =
             serde_json::from_slice(secrets).map_err(|_| "what is kept of the consent is no JSON")?;
-        let refresh = secrets["refresh_token"].as_str().ok_or("the consent has no refresh token: connect it again")?;
+        let refresh =
+            secrets["refresh_token"].as_str().ok_or("the consent has no refresh token: connect it again")?;
         let (store, keys, line, made) =
             (self.store.clone(), self.keys.clone(), line.id.clone(), connection.created);
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| error.to_string())?;

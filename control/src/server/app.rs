@@ -181,9 +181,7 @@ impl App {
         let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
         let (ears, voice, agent) = match line {
-            Some((line, desk)) => {
-                self.answering.for_a_line(scenario, call.as_str(), &line.assistant, desk)
-            }
+            Some((line, desk)) => self.answering.for_a_line(scenario, call.as_str(), &line.assistant, desk),
             None => self.answering.for_a_call(scenario, call.as_str()),
         };
         let settings = self.settings.call.clone();

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use super::SettingsError;
 use super::layers::Layers;
 use super::values::{PublicUrl, Secret};
-use super::SettingsError;
 
 /// The client that an operator registered with Google.
 #[derive(Clone, Debug, PartialEq, Eq)]

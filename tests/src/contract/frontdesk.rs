@@ -120,12 +120,11 @@ impl System for FrontDesk {
             "post.auth_google_initiate" => Case { good: |_| Box::pin(async { post("") }), ..Case::GET },
             "get.auth_google_callback" => Case {
                 good: |site| {
-                    Box::pin(async {
-                        Ask::get(format!("/auth/google/callback?{}", signing_in(site).await))
-                    })
+                    Box::pin(async { Ask::get(format!("/auth/google/callback?{}", signing_in(site).await)) })
                 },
                 bad: || {
-                    let queries = ["", "?code=a", "?state=b", "?code=a&state=b", "?error=access_denied&state=b"];
+                    let queries =
+                        ["", "?code=a", "?state=b", "?code=a&state=b", "?error=access_denied&state=b"];
                     queries.map(|query| (Ask::get(format!("/auth/google/callback{query}")), 400)).into()
                 },
                 once: true,
@@ -212,9 +211,7 @@ impl System for FrontDesk {
                 ..Case::GET
             },
             "delete.api_clients_client_id" => Case {
-                good: |site| {
-                    Box::pin(async { delete(format!("/api/clients/{}", client(site).await)) })
-                },
+                good: |site| Box::pin(async { delete(format!("/api/clients/{}", client(site).await)) }),
                 unknown: Some("/api/clients/nobody"),
                 check: says("Client deleted successfully"),
                 ..Case::GET
@@ -251,12 +248,16 @@ impl System for FrontDesk {
                 },
                 bad: || {
                     let queries = ["", "?code=a", "?state=b", "?code=a&state=b"];
-                    queries.map(|query| (Ask::get(format!("/api/calendar/oauth/callback{query}")), 400)).into()
+                    queries
+                        .map(|query| (Ask::get(format!("/api/calendar/oauth/callback{query}")), 400))
+                        .into()
                 },
                 check: |_, answer| {
                     Box::pin(async {
                         let page = answer.text();
-                        complaint(page.contains("calendar_oauth") || !page.contains("postMessage"), || page.into())
+                        complaint(page.contains("calendar_oauth") || !page.contains("postMessage"), || {
+                            page.into()
+                        })
                     })
                 },
                 once: true,
@@ -363,7 +364,13 @@ impl System for FrontDesk {
                     })
                 },
                 bad: || {
-                    let forms = ["", "CallSid=CA1", "CallSid=CA1&From=%2B15005550009", "From=%2B1&To=%2B1", "CallSid=%FF"];
+                    let forms = [
+                        "",
+                        "CallSid=CA1",
+                        "CallSid=CA1&From=%2B15005550009",
+                        "From=%2B1&To=%2B1",
+                        "CallSid=%FF",
+                    ];
                     forms.map(|form| (Ask::form("", form), 400)).into()
                 },
                 check: |site, answer| Box::pin(async move { stream_complaints(site, answer) }),
@@ -383,7 +390,9 @@ impl System for FrontDesk {
                     })
                 },
                 check: |_, answer| {
-                    Box::pin(async { complaint(answer.json() == json!({ "received": true }), || answer.text().into()) })
+                    Box::pin(async {
+                        complaint(answer.json() == json!({ "received": true }), || answer.text().into())
+                    })
                 },
                 bad: || json_bodies(&[json!({}), json!({ "type": 7 }), json!({ "type": "x", "data": [] })]),
                 ..Case::GET
@@ -450,8 +459,12 @@ type Check = for<'a> fn(&'a Site<'a>, &'a Answer) -> Later<'a, Vec<String>>;
 /// A check for the documented message.
 fn says(message: &'static str) -> Check {
     match message {
-        "Client deleted successfully" => |_, answer| Box::pin(async { told(answer, "Client deleted successfully") }),
-        "Contact deleted successfully" => |_, answer| Box::pin(async { told(answer, "Contact deleted successfully") }),
+        "Client deleted successfully" => {
+            |_, answer| Box::pin(async { told(answer, "Client deleted successfully") })
+        }
+        "Contact deleted successfully" => {
+            |_, answer| Box::pin(async { told(answer, "Contact deleted successfully") })
+        }
         "Conversation deleted successfully" => {
             |_, answer| Box::pin(async { told(answer, "Conversation deleted successfully") })
         }

@@ -198,7 +198,10 @@ impl<'a> Walk<'a> {
     /// A method that the path of this endpoint does not take.
     fn no_method_of(&self, endpoint: &Endpoint) -> Method {
         let taken = |method: &Method| {
-            self.site.inventory.all().any(|other| other.path == endpoint.path && other.wire_method() == *method)
+            self.site
+                .inventory
+                .all()
+                .any(|other| other.path == endpoint.path && other.wire_method() == *method)
         };
         [Method::DELETE, Method::PATCH].into_iter().find(|method| !taken(method)).expect("no path takes all")
     }
