@@ -6,9 +6,11 @@
 mod agent;
 mod layers;
 mod otlp;
+mod threecx;
 mod transfers;
 mod values;
 mod vendors;
+mod voiceclone;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,10 +27,12 @@ pub use agent::{
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
 pub use otlp::{OtlpEndpoint, OtlpHeaders};
+pub use threecx::ThreeCxSettings;
 pub use transfers::{PhoneNumber, Transfer, TransferSettings};
 use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
 pub use vendors::{EarsChoice, SpeechVendors, VendorSettings, VoiceChoice, VoiceWaits};
+pub use voiceclone::VoiceCloneSettings;
 
 /// How a server runs.
 #[derive(Clone, Debug)]
@@ -101,6 +105,10 @@ pub struct Settings {
     pub twilio_account_sid: Option<String>,
     /// Where Twilio's REST API is. Default [`TWILIO_API`].
     pub twilio_base_url: PublicUrl,
+    /// The 3CX system whose calls are answered: the file's `[threecx]` table. Default none.
+    pub threecx: Option<ThreeCxSettings>,
+    /// VoiceClone's webhooks: the file's `[voiceclone]` table.
+    pub voiceclone: VoiceCloneSettings,
     /// The numbers that calls decide by: the file's `[call]` table.
     pub call: CallSettings,
 }
@@ -163,6 +171,8 @@ impl Settings {
             systems: BTreeMap::new(),
             twilio_account_sid: None,
             twilio_base_url: twilio_api(),
+            threecx: None,
+            voiceclone: VoiceCloneSettings { allow_bare_signature: true, ..VoiceCloneSettings::default() },
             call: CallSettings::default(),
         }
     }
@@ -234,11 +244,13 @@ impl Settings {
             busy_redirect: layers.read::<Redirect>("busy_redirect", None)?.map(|url| url.0),
             otlp_endpoint: layers.read_plain("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", false)?,
             otlp_headers: layers.read_plain("otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", true)?,
-            systems: layers.systems(&["callbot"])?,
+            systems: layers.systems(&["callbot", "voiceclone"])?,
             twilio_account_sid: layers.plain("twilio_account_sid", "TWILIO_ACCOUNT_SID"),
             twilio_base_url: layers
                 .read::<ServiceUrl>("twilio_base_url", None)?
                 .map_or_else(twilio_api, |url| url.0),
+            threecx: threecx::read(&layers)?,
+            voiceclone: voiceclone::read(&layers, runs_in)?,
             call: file.call.clone().unwrap_or_default(),
         };
         settings.check()?;

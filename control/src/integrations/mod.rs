@@ -13,6 +13,7 @@ pub mod otlp;
 mod refusal;
 #[cfg(test)]
 mod testing;
+pub mod threecx;
 pub mod tools;
 pub mod twilio;
 pub mod vendor;
