@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What a webhook says of a new call.
 #[derive(Clone, Debug)]
 pub struct Incoming {
+    /// Who carries it: `twilio`.
+    pub carrier: &'static str,
     /// The carrier's name for it.
     pub carrier_call_id: String,
     /// The caller's number; empty if unknown.
@@ -182,10 +184,10 @@ impl Calls {
     }
 
     fn announcement(&self, call: &CallId, incoming: Incoming, at: UnixMs) -> Announcement {
-        let Incoming { carrier_call_id, from, to, direction, scenario } = incoming;
+        let Incoming { carrier, carrier_call_id, from, to, direction, scenario } = incoming;
         Announcement {
             call: call.clone(),
-            carrier: "twilio",
+            carrier,
             carrier_call_id,
             from,
             to,
@@ -224,7 +226,21 @@ impl Calls {
 
     /// As [`Calls::admit`] where anyone is let in: a call that nobody announced is written down here.
     pub async fn admit_anyone(&self, carrier_call_id: &str, at: UnixMs) -> Admitted {
-        let known = self.live().announced.remove(carrier_call_id);
+        let incoming = Incoming {
+            carrier: "twilio",
+            carrier_call_id: carrier_call_id.into(),
+            from: String::new(),
+            to: String::new(),
+            direction: String::new(),
+            scenario: self.scenario.clone(),
+        };
+        self.arrived(incoming, at).await
+    }
+
+    /// A call's media is here without its having to be let in, since we went for it. What a webhook announced is that call; one
+    /// that nobody announced is written down here.
+    pub async fn arrived(&self, incoming: Incoming, at: UnixMs) -> Admitted {
+        let known = self.live().announced.remove(&incoming.carrier_call_id);
         if let Some(known) = known {
             let mut live = self.live();
             let tokens = live.tokens.values_mut().filter(|token| token.call == known.call);
@@ -232,14 +248,7 @@ impl Calls {
             return known;
         }
         let call = new_call_id();
-        let scenario = self.scenario.clone();
-        let incoming = Incoming {
-            carrier_call_id: carrier_call_id.into(),
-            from: String::new(),
-            to: String::new(),
-            direction: String::new(),
-            scenario: scenario.clone(),
-        };
+        let scenario = incoming.scenario.clone();
         if let Err(error) = self.store.announce(self.announcement(&call, incoming, at)).await {
             tracing::error!(call_id = %call, %error, "a call could not be written down yet");
         }
@@ -535,6 +544,7 @@ mod tests {
 
     fn incoming(sid: &str) -> Incoming {
         Incoming {
+            carrier: "twilio",
             carrier_call_id: sid.into(),
             from: String::new(),
             to: String::new(),

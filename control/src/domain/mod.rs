@@ -4,6 +4,7 @@ pub mod agent;
 pub mod call;
 pub mod calls;
 pub mod failover;
+pub mod onward;
 pub mod services;
 pub mod simulations;
 pub mod spans;

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
+use offhook_engine::leg::LegEnd;
 use offhook_engine::{CallHandle, CallId, CallSink, Engine, EngineError, EngineSettings, NewCall, NewLeg};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -137,6 +138,26 @@ impl App {
 
     /// Gives a media socket and its call to the engine.
     pub fn hand_over(&self, leg: NewLeg, call: CallId, scenario: &str) -> Result<CallHandle, EngineError> {
+        self.take_on(call, scenario, |engine, new| engine.hand_over(leg, new))
+    }
+
+    /// As [`App::hand_over`], for a call whose connection stays on this runtime: see [`Engine::hand_over_remote`].
+    pub fn hand_over_remote(
+        &self,
+        stream_id: &str,
+        wake: Box<dyn Fn() + Send>,
+        call: CallId,
+        scenario: &str,
+    ) -> Result<(CallHandle, LegEnd), EngineError> {
+        self.take_on(call, scenario, |engine, new| engine.hand_over_remote(stream_id, wake, new))
+    }
+
+    fn take_on<T>(
+        &self,
+        call: CallId,
+        scenario: &str,
+        hand_over: impl FnOnce(&Engine, NewCall) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
         let (ears, voice, agent) = self.answering.for_a_call(scenario);
@@ -146,7 +167,7 @@ impl App {
             tracing.traces.answered(&call, answered_unix_us);
         }
         let new = NewCall { id: call.clone(), ears, voice, agent, settings, answered_unix_us };
-        let taken = engine.hand_over(leg, new);
+        let taken = hand_over(engine, new);
         if let (Err(_), Some(tracing)) = (&taken, &self.tracing) {
             tracing.traces.not_taken(&call);
         }

@@ -13,6 +13,7 @@ pub mod openapi;
 pub mod rate_limit;
 mod sites;
 pub mod system;
+mod threecx;
 pub mod upgrade;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::domain::time::UnixMs;
+use crate::integrations::threecx::ThreeCx;
 use crate::settings::{Environment, Settings};
 use crate::systems::{callbot, native};
 pub use app::{App, SIMULATOR_TOKEN_FILE};
@@ -31,6 +33,7 @@ use listen::Listening;
 pub use sites::SIMULATOR_HEADER;
 use sites::{Place, Sites};
 use system::System;
+use threecx::ThreeCxCalls;
 
 /// Every system that is served. The first one answers what belongs to none.
 static SYSTEMS: [&System; 2] = [&callbot::SYSTEM, &native::SYSTEM];
@@ -50,6 +53,7 @@ pub struct Server {
     sweeper: tokio::task::JoinHandle<()>,
     asking: tokio::task::JoinHandle<()>,
     exporting: Option<tokio::task::JoinHandle<()>>,
+    threecx: Option<ThreeCxCalls>,
 }
 
 /// Why a server could not start. Displays as what to do about it.
@@ -94,7 +98,9 @@ impl Server {
             let exporter = tracing.exporter.clone();
             tokio::spawn(async move { exporter.keep_exporting().await })
         });
-        Ok(Self { app, address, own_addresses, listeners, sweeper, asking, exporting })
+        let threecx = app.settings.threecx.clone().map(ThreeCx::new).transpose().map_err(told)?;
+        let threecx = threecx.map(|client| ThreeCxCalls::start(app.clone(), client));
+        Ok(Self { app, address, own_addresses, listeners, sweeper, asking, exporting, threecx })
     }
 
     /// Where it listens; with port 0 in the settings, the port that it was given.
@@ -155,9 +161,13 @@ impl Server {
         self.app.drain();
         self.app.simulations.stop_all().await;
         self.listeners.iter().for_each(Listening::stop_accepting);
+        self.threecx.iter().for_each(ThreeCxCalls::stop);
         let app = self.app.clone();
         // Waits for the calls' last journal blocks, and then for the last commit.
         let _ = tokio::task::spawn_blocking(move || app.stop_engine()).await;
+        if let Some(threecx) = self.threecx {
+            threecx.finish().await;
+        }
         if let (Some(tracing), Some(exporting)) = (&self.app.tracing, self.exporting) {
             tracing.exporter.finish(exporting).await;
         }
