@@ -118,6 +118,8 @@ struct Live {
     tokens: HashMap<String, Token>,
     /// Announced calls without media, by the carrier's name.
     announced: HashMap<String, Admitted>,
+    /// Calls whose media we went for ourselves, by the carrier's name, until they are over.
+    fetched: HashMap<String, CallId>,
     running: HashMap<CallId, Running>,
 }
 
@@ -151,7 +153,7 @@ impl Calls {
     /// A webhook tells of a call: writes it down and returns its name and a token for its media socket.
     ///
     /// Told again of a call that still has no media, returns the same name and one more token, for a carrier that asks
-    /// twice may use either answer. A store that takes no writes does not stop a call: that is logged, and it goes on.
+    /// twice may use either answer. Told of a call whose media we went for, returns its name, and a token that opens nothing. A store that takes no writes does not stop a call: that is logged, and it goes on.
     pub async fn announce(
         &self,
         incoming: Incoming,
@@ -162,6 +164,9 @@ impl Calls {
         let carrier_call_id = incoming.carrier_call_id.clone();
         let call = {
             let mut live = self.live();
+            if let Some(call) = live.fetched.get(&carrier_call_id) {
+                return Ok((call.clone(), token));
+            }
             if live.tokens.len() >= TOKENS_MAX {
                 live.tokens.retain(|_, token| token.expires > now);
             }
@@ -234,25 +239,36 @@ impl Calls {
             direction: String::new(),
             scenario: self.scenario.clone(),
         };
-        self.arrived(incoming, at).await
+        let fresh = Admitted { call: new_call_id(), scenario: self.scenario.clone() };
+        let (admitted, known) = self.live().take_announced(carrier_call_id, fresh);
+        self.written_down(admitted, known, incoming, at).await
     }
 
-    /// A call's media is here without its having to be let in, since we went for it. What a webhook announced is that call; one
-    /// that nobody announced is written down here.
-    pub async fn arrived(&self, incoming: Incoming, at: UnixMs) -> Admitted {
-        let known = self.live().announced.remove(&incoming.carrier_call_id);
-        if let Some(known) = known {
+    /// A call's media is here without its having to be let in, since we went for it. What a webhook announced is that call, and
+    /// what a webhook announces later; one that nobody announced is written down here.
+    pub async fn fetched(&self, incoming: Incoming, at: UnixMs) -> Admitted {
+        let fresh = Admitted { call: new_call_id(), scenario: incoming.scenario.clone() };
+        let (admitted, known) = {
             let mut live = self.live();
-            let tokens = live.tokens.values_mut().filter(|token| token.call == known.call);
-            tokens.for_each(|token| token.used = true);
-            return known;
-        }
-        let call = new_call_id();
-        let scenario = incoming.scenario.clone();
-        if let Err(error) = self.store.announce(self.announcement(&call, incoming, at)).await {
+            let taken = live.take_announced(&incoming.carrier_call_id, fresh);
+            live.fetched.insert(incoming.carrier_call_id.clone(), taken.0.call.clone());
+            taken
+        };
+        self.written_down(admitted, known, incoming, at).await
+    }
+
+    async fn written_down(
+        &self,
+        admitted: Admitted,
+        known: bool,
+        incoming: Incoming,
+        at: UnixMs,
+    ) -> Admitted {
+        let call = &admitted.call;
+        if !known && let Err(error) = self.store.announce(self.announcement(call, incoming, at)).await {
             tracing::error!(call_id = %call, %error, "a call could not be written down yet");
         }
-        Admitted { call, scenario }
+        admitted
     }
 
     /// A call that is told of and not taken: its record says why, and it is over.
@@ -287,7 +303,7 @@ impl Calls {
 
     /// The engine did not take a call on.
     pub fn not_taken(&self, call: &CallId, at: UnixMs) {
-        self.live().running.remove(call);
+        self.live().forget(call);
         self.pass(Write::Finished {
             call: call.clone(),
             status: CallStatus::Failed,
@@ -423,6 +439,22 @@ impl Calls {
     }
 }
 
+impl Live {
+    /// The announced call of this carrier's name, whose tokens are burnt by this, or the `fresh` one; true if it was announced.
+    fn take_announced(&mut self, carrier_call_id: &str, fresh: Admitted) -> (Admitted, bool) {
+        let Some(known) = self.announced.remove(carrier_call_id) else { return (fresh, false) };
+        let tokens = self.tokens.values_mut().filter(|token| token.call == known.call);
+        tokens.for_each(|token| token.used = true);
+        (known, true)
+    }
+
+    /// The call is over, or was not taken on.
+    fn forget(&mut self, call: &CallId) -> Option<Running> {
+        self.fetched.retain(|_, fetched| fetched != call);
+        self.running.remove(call)
+    }
+}
+
 impl CallSink for Calls {
     fn on_event(&self, call: &CallId, event: &Event) {
         match &event.kind {
@@ -451,7 +483,7 @@ impl CallSink for Calls {
     }
 
     fn on_finished(&self, call: &CallId, finished: &Finished) {
-        let running = self.live().running.remove(call).unwrap_or_default();
+        let running = self.live().forget(call).unwrap_or_default();
         tracing::info!(
             call_id = %call, reason = finished.reason.as_str(), duration_ms = finished.duration_ms, "call ended"
         );

@@ -11,3 +11,4 @@ pub mod spans;
 pub mod speech;
 pub mod time;
 pub mod timeline;
+pub mod voiceclone;

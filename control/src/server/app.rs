@@ -22,6 +22,7 @@ use crate::domain::simulations::Simulations;
 use crate::domain::spans::Traces;
 use crate::domain::speech::Answering;
 use crate::domain::time::UnixMs;
+use crate::integrations::elevenlabs::ElevenLabsProbe;
 use crate::integrations::http::HttpClient;
 use crate::integrations::otlp::Exporter;
 use crate::integrations::twilio::TwilioProbe;
@@ -230,7 +231,9 @@ impl App {
 /// A probe for each outside service that is configured.
 fn probes(settings: &Settings, http: &HttpClient) -> Vec<Box<dyn Probe>> {
     let twilio = TwilioProbe::from_settings(settings, http);
-    twilio.into_iter().map(|probe| Box::new(probe) as Box<dyn Probe>).collect()
+    let elevenlabs = ElevenLabsProbe::from_settings(settings, http);
+    let twilio = twilio.map(|probe| Box::new(probe) as Box<dyn Probe>);
+    twilio.into_iter().chain(elevenlabs.map(|probe| Box::new(probe) as Box<dyn Probe>)).collect()
 }
 
 /// Writes a file that its owner alone may read.

@@ -26,7 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::domain::time::UnixMs;
 use crate::integrations::threecx::ThreeCx;
 use crate::settings::{Environment, Settings};
-use crate::systems::{callbot, native};
+use crate::systems::{callbot, native, voiceclone};
 pub use app::{App, SIMULATOR_TOKEN_FILE};
 use connections::Connections;
 use listen::Listening;
@@ -36,7 +36,7 @@ use system::System;
 use threecx::ThreeCxCalls;
 
 /// Every system that is served. The first one answers what belongs to none.
-static SYSTEMS: [&System; 2] = [&callbot::SYSTEM, &native::SYSTEM];
+static SYSTEMS: [&System; 3] = [&callbot::SYSTEM, &native::SYSTEM, &voiceclone::SYSTEM];
 
 /// How often what is over is looked for: announced calls without media, windows of limits.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);

@@ -3,8 +3,11 @@
 use rusqlite::Connection;
 
 /// Every step, in order. A step that was released is never changed.
-const STEPS: &[&str] =
-    &[include_str!("migrations/0001_calls.sql"), include_str!("migrations/0002_simulations.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_calls.sql"),
+    include_str!("migrations/0002_simulations.sql"),
+    include_str!("migrations/0003_voiceclone.sql"),
+];
 
 /// Why a database could not be brought to this version.
 #[derive(Debug, thiserror::Error)]

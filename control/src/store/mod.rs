@@ -6,6 +6,7 @@
 mod calls;
 mod migrations;
 mod simulations;
+mod voiceclone;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -143,7 +144,7 @@ impl Store {
     pub async fn report(&self, report: StatusReport) -> Result<ReportOutcome, StoreError> {
         match self.write_and_wait(Write::Reported(report)).await? {
             Written::Report(outcome) => Ok(outcome),
-            Written::Done => Err(StoreError::Closed),
+            _ => Err(StoreError::Closed),
         }
     }
 

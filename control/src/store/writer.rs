@@ -17,10 +17,11 @@ use offhook_engine::measure::Histogram;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{StoreError, Unwritten, calls, simulations};
+use super::{StoreError, Unwritten, calls, simulations, voiceclone};
 use crate::domain::call::{Announcement, CallStatus, ReportOutcome, StatusReport, TurnRecord};
 use crate::domain::simulations::Simulation;
 use crate::domain::time::UnixMs;
+use crate::domain::voiceclone::{ClonedVoice, Seen, Webhook};
 
 /// How long a write that nobody waits for waits for others, at most: what `kill -9` can lose.
 const COMPANY: Duration = Duration::from_millis(50);
@@ -96,6 +97,17 @@ pub enum Write {
     },
     /// A simulation started, or is over.
     Simulation(Box<Simulation>),
+    /// A webhook came, perhaps not for the first time.
+    WebhookSeen(Box<Webhook>),
+    /// A caller's voice was cloned.
+    VoiceCloned(Box<ClonedVoice>),
+    /// A caller's voice is not to be used any more.
+    VoiceDropped {
+        /// Whose.
+        caller: String,
+        /// When.
+        at: UnixMs,
+    },
     /// Something of a call could not be kept.
     Loss {
         /// The call.
@@ -119,6 +131,8 @@ impl Write {
 pub(super) enum Written {
     Done,
     Report(ReportOutcome),
+    Seen(Seen),
+    Changed(bool),
 }
 
 type Reply = oneshot::Sender<Result<Written, StoreError>>;
@@ -357,6 +371,11 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<Written> {
             calls::finish(connection, call, &end)?;
         }
         Write::Simulation(simulation) => simulations::write(connection, simulation)?,
+        Write::WebhookSeen(webhook) => return voiceclone::see(connection, webhook).map(Written::Seen),
+        Write::VoiceCloned(voice) => voiceclone::cache(connection, voice)?,
+        Write::VoiceDropped { caller, at } => {
+            return voiceclone::drop_cached(connection, caller, *at).map(Written::Changed);
+        }
         Write::Loss { call, note, entries } => calls::add_loss(connection, call, note, *entries)?,
     }
     Ok(Written::Done)

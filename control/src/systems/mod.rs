@@ -8,3 +8,4 @@ pub mod form;
 pub mod json;
 pub mod native;
 pub mod twiml;
+pub mod voiceclone;

@@ -57,7 +57,7 @@ pub(super) async fn serve(
             return dropped(&client, *id).await;
         }
     };
-    let Admitted { call, scenario } = app.calls.arrived(incoming(&app, &participant), UnixMs::now()).await;
+    let Admitted { call, scenario } = app.calls.fetched(incoming(&app, &participant), UnixMs::now()).await;
     app.calls.answered(&call, &format!("{id}/{leg_id}"), UnixMs::now());
     let woken = Arc::<Notify>::default();
     let wake = woken.clone();
