@@ -32,8 +32,18 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(25);
 
 /// Variables that a server reads begin so: a test sets its own.
-const SETTINGS: [&str; 8] =
-    ["OFFHOOK_", "TWILIO_", "OTEL_", "OPENAI_", "DEEPGRAM_", "ELEVENLABS_", "CARTESIA_", "GOOGLE_"];
+const SETTINGS: [&str; 10] = [
+    "OFFHOOK_",
+    "TWILIO_",
+    "OTEL_",
+    "OPENAI_",
+    "DEEPGRAM_",
+    "ELEVENLABS_",
+    "CARTESIA_",
+    "GOOGLE_",
+    "THREECX_",
+    "WEBHOOK_",
+];
 
 /// How many of the last lines of a server's log are shown when a test fails.
 const LOG_LINES: usize = 40;

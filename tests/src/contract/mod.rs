@@ -7,6 +7,7 @@
 //! | `system.rs` | what the walk has to be told of a system: its errors, its credentials, a case for each endpoint |
 //! | `walk.rs` | the walk: what is asked of each endpoint, and the verdict |
 //! | `callbot.rs` | callbot's description and cases |
+//! | `voiceclone.rs` | VoiceClone's |
 //!
 //! What is the same for every system stands in the walk and in the inventory. A further system is one file beside
 //! `callbot.rs`, with a value that implements [`System`], and its line in [`built`].
@@ -15,6 +16,7 @@ mod callbot;
 mod inventory;
 mod shape;
 mod system;
+mod voiceclone;
 mod walk;
 
 pub use inventory::{Endpoint, Inventory, Kind, Limit, SYSTEMS};
@@ -26,6 +28,7 @@ pub use walk::{Verdict, Walk};
 pub fn built(system: &str) -> Option<&'static dyn System> {
     match system {
         "callbot" => Some(&callbot::Callbot),
+        "voiceclone" => Some(&voiceclone::VoiceClone),
         _ => None,
     }
 }

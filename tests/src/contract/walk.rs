@@ -149,8 +149,9 @@ impl<'a> Walk<'a> {
     /// What every endpoint refuses, from the inventory and its case: a name, the request, the status.
     fn refused(&self, endpoint: &Endpoint, case: &Case, good: &Ask) -> Vec<(String, Ask, u16)> {
         let path = good.path.split('?').next().unwrap_or_default();
+        let other = if endpoint.wire_method() == Method::DELETE { Method::PUT } else { Method::DELETE };
         let mut all = vec![
-            ("by another method".to_owned(), Ask::new(Method::DELETE, path), 405),
+            ("by another method".to_owned(), Ask::new(other, path), 405),
             ("a path below".to_owned(), Ask { path: format!("{path}/nowhere/at/all"), ..good.clone() }, 404),
         ];
         if endpoint.kind != Kind::DocumentationPage {
