@@ -5,7 +5,7 @@
 -- One telephone call. Written when a webhook announces it; completed when it ends.
 CREATE TABLE calls (
     id TEXT PRIMARY KEY NOT NULL,            -- UUIDv7, so that the order of ids is the order of announcement
-    carrier TEXT NOT NULL,                   -- who carries it: twilio
+    carrier TEXT NOT NULL,                   -- who carries it: twilio, threecx
     carrier_call_id TEXT NOT NULL,           -- the carrier's name for it; a carrier may announce the same call again later
     stream_id TEXT,                          -- the carrier's name for its media stream
     from_number TEXT NOT NULL,               -- as the carrier wrote it; empty if withheld

@@ -31,41 +31,56 @@ const AGAIN_EVERY: Duration = Duration::from_millis(100);
 const LASTED: Duration = Duration::from_secs(2);
 /// So many streams in a row that did not last are.
 const SHORT_MAX: u32 = 5;
+/// A stream on which nothing comes for so long is opened anew, once: 3CX streams silence as well.
+const SILENT_MAX: Duration = Duration::from_secs(3);
 /// A connection that takes no audio for so long is given up.
 const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Opens the stream of the caller's audio, as soon as 3CX gives it. [`ThreeCxError::Gone`] if the call is over.
 pub(super) async fn open(client: &ThreeCx, id: u32, within: Duration) -> Result<Stream, ThreeCxError> {
-    once_connected(client, id, within, async || client.listen(id).await).await
+    let give_up = Instant::now() + within;
+    loop {
+        let opened = match is_connected(client, id).await {
+            Ok(()) => client.listen(id).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(stream) => return Ok(stream),
+            Err(error) => try_again(error, give_up).await?,
+        }
+    }
 }
 
 /// The same for the other way.
 async fn open_other_way(client: &ThreeCx, id: u32) -> Result<Speaking, ThreeCxError> {
-    once_connected(client, id, AGAIN_WITHIN, async || client.speak(id).await).await
+    let give_up = Instant::now() + AGAIN_WITHIN;
+    loop {
+        let opened = match is_connected(client, id).await {
+            Ok(()) => client.speak(id).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(speaking) => return Ok(speaking),
+            Err(error) => try_again(error, give_up).await?,
+        }
+    }
 }
 
-async fn once_connected<T>(
-    client: &ThreeCx,
-    id: u32,
-    within: Duration,
-    opened: impl AsyncFn() -> Result<T, ThreeCxError>,
-) -> Result<T, ThreeCxError> {
-    let give_up = Instant::now() + within;
-    loop {
-        // Reading where the call stands also renews a token that is refused.
-        let error = match client.participant(id).await {
-            Ok(participant) if participant.status == Status::Connected => match opened().await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => error,
-            },
-            Ok(_) => ThreeCxError::NotYet,
-            Err(error) => error,
-        };
-        if error == ThreeCxError::Gone || Instant::now() >= give_up {
-            return Err(error);
-        }
-        sleep(AGAIN_EVERY).await;
+/// Reads where a call stands, which also renews a token that is refused.
+async fn is_connected(client: &ThreeCx, id: u32) -> Result<(), ThreeCxError> {
+    match client.participant(id).await?.status {
+        Status::Connected => Ok(()),
+        _ => Err(ThreeCxError::NotYet),
     }
+}
+
+/// Waits for the next try, unless the error is for good.
+async fn try_again(error: ThreeCxError, give_up: Instant) -> Result<(), ThreeCxError> {
+    if error == ThreeCxError::Gone || Instant::now() >= give_up {
+        return Err(error);
+    }
+    sleep(AGAIN_EVERY).await;
+    Ok(())
 }
 
 /// One of the two streams: there, or about to be.
@@ -112,6 +127,8 @@ pub(super) struct Line {
     endings: [Endings; 2],
     end: LegEnd,
     uplink: Uplink,
+    /// When audio last came; none if the stream was opened anew since, for want of it.
+    audio_at: Option<Instant>,
     /// Since when the connection has taken nothing.
     stuck: Option<Instant>,
     pcm: Vec<u8>,
@@ -130,6 +147,7 @@ impl Line {
             endings: [Endings::new(), Endings::new()],
             end,
             uplink: Uplink::default(),
+            audio_at: Some(Instant::now()),
             stuck: None,
             pcm: Vec::with_capacity(4_096),
         }
@@ -165,9 +183,20 @@ impl Line {
                 // One that finds no room is missed by the call, which says so.
                 let _ = self.end.mark(mark);
             }
+            if self.audio_at.is_some_and(|at| now >= at + SILENT_MAX)
+                && matches!(self.listening, Way::Open(_))
+            {
+                tracing::warn!(
+                    participant = self.id,
+                    "no audio of a 3CX call comes; its stream is opened anew"
+                );
+                self.audio_at = None;
+                self.reopen(0, None);
+            }
             let after = match self.next(self.uplink.next_due(now), woken, told).await {
                 Next::Write => continue,
                 Next::Audio(bytes) => {
+                    self.audio_at = Some(now);
                     self.end.audio(&bytes);
                     continue;
                 }
