@@ -53,7 +53,7 @@ impl System for VoiceClone {
             // A relay that has no key does not sign.
             ("hmac_3cx", _) if site.world == World::Development => ask,
             ("hmac_3cx", _) => {
-                let signature = hex_hmac(key(THREECX_SECRET), &[&ask.body]);
+                let signature = hex_hmac(key(THREECX_SECRET), &[&ask.body[..]]);
                 ask.with("x-3cx-signature", signature)
             }
             ("hmac_elevenlabs", _) => {
@@ -134,7 +134,7 @@ impl System for VoiceClone {
                     let wanted =
                         json!({"success": false, "message": "No cached voice clone for caller +31612345678"});
                     let told = complaint(answer.json() == wanted, || answer.text().to_owned());
-                    Box::pin(async { told })
+                    Box::pin(async move { told })
                 },
                 ..Case::GET
             },
@@ -151,7 +151,7 @@ impl System for VoiceClone {
                     let milliseconds =
                         timestamp.len() == "2025-12-10T12:00:00.000Z".len() && timestamp.ends_with('Z');
                     told.extend(complaint(milliseconds, || format!("the time is {timestamp:?}")));
-                    Box::pin(async { told })
+                    Box::pin(async move { told })
                 },
                 ..Case::GET
             },
