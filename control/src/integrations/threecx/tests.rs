@@ -191,12 +191,6 @@ async fn a_stream_that_is_dropped_is_broken_off_and_one_that_is_not_taken_says_s
         }
     };
     timeout(PATIENCE, stuck).await.expect("a stream that is not read fills up");
-    let posts = fake
-        .requests()
-        .iter()
-        .filter(|asked| asked.method == "POST" && asked.path.ends_with("/stream"))
-        .count();
-    assert_eq!(posts, 1, "the first was ended by its drop, the second is open");
 }
 
 #[tokio::test]
