@@ -8,9 +8,11 @@ mod appointments;
 mod frontdesk;
 mod layers;
 mod otlp;
+mod threecx;
 mod transfers;
 mod values;
 mod vendors;
+mod voiceclone;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,10 +31,12 @@ pub use frontdesk::{FrontDeskSettings, GoogleClient, Prices};
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
 pub use otlp::{OtlpEndpoint, OtlpHeaders};
+pub use threecx::ThreeCxSettings;
 pub use transfers::{PhoneNumber, Transfer, TransferSettings};
 use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
 pub use vendors::{EarsChoice, SpeechVendors, VendorSettings, VoiceChoice, VoiceWaits};
+pub use voiceclone::VoiceCloneSettings;
 
 /// How a server runs.
 #[derive(Clone, Debug)]
@@ -118,6 +122,10 @@ pub struct Settings {
     pub forget_secrets: bool,
     /// What FrontDesk needs beside the calls.
     pub frontdesk: FrontDeskSettings,
+    /// The 3CX system whose calls are answered: the file's `[threecx]` table. Default none.
+    pub threecx: Option<ThreeCxSettings>,
+    /// VoiceClone's webhooks: the file's `[voiceclone]` table.
+    pub voiceclone: VoiceCloneSettings,
     /// The numbers that calls decide by: the file's `[call]` table.
     pub call: CallSettings,
 }
@@ -186,6 +194,8 @@ impl Settings {
             jwt_secret: None,
             forget_secrets: false,
             frontdesk: FrontDeskSettings::default(),
+            threecx: None,
+            voiceclone: VoiceCloneSettings { allow_bare_signature: true, ..VoiceCloneSettings::default() },
             call: CallSettings::default(),
         }
     }
@@ -261,7 +271,7 @@ impl Settings {
             busy_redirect: layers.read::<Redirect>("busy_redirect", None)?.map(|url| url.0),
             otlp_endpoint: layers.read_plain("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", false)?,
             otlp_headers: layers.read_plain("otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", true)?,
-            systems: layers.systems(&["callbot", "frontdesk"])?,
+            systems: layers.systems(&["callbot", "frontdesk", "voiceclone"])?,
             twilio_account_sid: layers.plain("twilio_account_sid", "TWILIO_ACCOUNT_SID"),
             twilio_base_url: layers
                 .read::<ServiceUrl>("twilio_base_url", None)?
@@ -270,6 +280,8 @@ impl Settings {
             jwt_secret: layers.secret("jwt_secret", "OFFHOOK_JWT_SECRET"),
             forget_secrets: layers.read::<Switch>("forget_secrets", None)?.is_some_and(|s| s.0),
             frontdesk: frontdesk::read(&layers)?,
+            threecx: threecx::read(&layers)?,
+            voiceclone: voiceclone::read(&layers, runs_in)?,
             call: file.call.clone().unwrap_or_default(),
         };
         settings.check()?;

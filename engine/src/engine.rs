@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::agent::Agent;
 use crate::call::{Call, CallSettings, Command, EndReason, Event};
 use crate::journal::Writer;
-use crate::leg::Leg;
+use crate::leg::{Leg, LegEnd, remote};
 use crate::measure::{Counts, Lateness, Measures};
 use crate::media::{self, MediaThread, NewSeat, Post, Seat};
 use crate::speech::link::link;
@@ -175,6 +175,39 @@ impl Engine {
     ///
     /// Not for a media thread: it allocates, and waits for the journal writer if that is behind.
     pub fn hand_over(&self, leg: NewLeg, call: NewCall) -> Result<CallHandle, EngineError> {
+        leg.socket.set_nonblocking(true).map_err(EngineError::Socket)?;
+        leg.socket.set_nodelay(true).map_err(EngineError::Socket)?;
+        socket2::SockRef::from(&leg.socket)
+            .set_send_buffer_size(SEND_BUFFER_BYTES)
+            .map_err(EngineError::Socket)?;
+        let leg = Leg::new(mio::net::TcpStream::from_std(leg.socket), leg.already_read);
+        self.seat(call, |_, _| (leg, ())).map(|(handle, ())| handle)
+    }
+
+    /// Takes on a call whose connection stays where it is, since no media thread can poll it: what comes of it is told to the
+    /// [`LegEnd`], and what the call wants of it is asked there. `stream`: the carrier's name for it. `wake` is called, on a
+    /// media thread, when the call wants something, and must not block; the end is over once the call is.
+    ///
+    /// Not for a media thread, as [`Engine::hand_over`].
+    pub fn hand_over_remote(
+        &self,
+        stream: &str,
+        wake: Box<dyn Fn() + Send>,
+        call: NewCall,
+    ) -> Result<(CallHandle, LegEnd), EngineError> {
+        self.seat(call, |post, number| {
+            let notify = post.clone();
+            let (leg, end) = remote(stream, wake, Box::new(move || notify.announce(number)));
+            (Leg::Remote(Box::new(leg)), end)
+        })
+    }
+
+    /// Finds a place for a call, and has `leg` make its leg for that.
+    fn seat<T>(
+        &self,
+        call: NewCall,
+        leg: impl FnOnce(&Post, u64) -> (Leg, T),
+    ) -> Result<(CallHandle, T), EngineError> {
         let number = self.next_call.fetch_add(1, Ordering::Relaxed);
         let post = self
             .media
@@ -184,20 +217,16 @@ impl Engine {
             .expect("an engine has at least one media thread");
         let worker = &self.speech[number as usize % self.speech.len()];
 
-        leg.socket.set_nonblocking(true).map_err(EngineError::Socket)?;
-        leg.socket.set_nodelay(true).map_err(EngineError::Socket)?;
-        socket2::SockRef::from(&leg.socket)
-            .set_send_buffer_size(SEND_BUFFER_BYTES)
-            .map_err(EngineError::Socket)?;
         let bell = worker.bell(number);
         let mind = Mind::new(call.agent, number, bell.clone(), &self.counts)?;
         let journal = self.writer.open(call.id, call.settings.clone(), call.answered_unix_us)?;
         let announce = post.clone();
         let (call_end, session_end) = link(bell.clone(), Box::new(move || announce.announce(number)));
         let over = Arc::new(AtomicBool::new(false));
+        let (leg, made) = leg(post, number);
         post.hand_over(Box::new(Seat::new(NewSeat {
             number,
-            leg: Leg::new(mio::net::TcpStream::from_std(leg.socket), leg.already_read),
+            leg,
             tells_faults: call.settings.error_frames,
             call: Call::new(call.settings),
             speech: call_end,
@@ -205,7 +234,7 @@ impl Engine {
             over: Arc::clone(&over),
         })))?;
         worker.take(number, Session::new(session_end, bell.clone(), call.ears, mind, call.voice), bell);
-        Ok(CallHandle { post: post.clone(), number, over })
+        Ok((CallHandle { post: post.clone(), number, over }, made))
     }
 
     /// How many calls are running.

@@ -32,7 +32,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(25);
 
 /// Variables that a server reads begin so: a test sets its own.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 11] = [
     "OFFHOOK_",
     "TWILIO_",
     "OTEL_",
@@ -42,6 +42,8 @@ const SETTINGS: [&str; 9] = [
     "CARTESIA_",
     "GOOGLE_",
     "STRIPE_",
+    "THREECX_",
+    "WEBHOOK_",
 ];
 
 /// How many of the last lines of a server's log are shown when a test fails.

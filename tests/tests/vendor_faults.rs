@@ -234,7 +234,7 @@ async fn answered(fault: Fault, tries: usize, rest: &str) -> Ear {
     let settings = Settings::from_text(&text).unwrap();
     let [connect, first, next] = [2_000, 700, 700].map(Duration::from_millis);
     let model = Model::new(&settings.openai, &[], Waits { connect, first, next }, Handle::current()).unwrap();
-    let mut agent = ModelAgent::new(Arc::new(model));
+    let mut agent = ModelAgent::new(Arc::new(model), "c1");
     let turn = tokio::task::spawn_blocking(move || {
         let mut ear = Ear::default();
         agent.answer(&Prompt::Said("Can I book a table?".into()), &mut ear).unwrap();

@@ -18,6 +18,7 @@ use crate::domain::speech_to_speech::Duplex;
 use crate::domain::time::Span;
 use crate::integrations::google::calendar::CalendarError;
 use crate::integrations::openai::Waits;
+use crate::integrations::threecx::ThreeCx;
 use crate::integrations::vendor::{Spoken, VendorError, Voice};
 use crate::settings::{AgentChoice, Environment, Flags, MediaAuth, Settings, Speech};
 use crate::{server, store};
@@ -119,6 +120,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
     ]);
     findings.extend(settings.appointments.as_ref().map(|_| calendar(settings)));
     findings.extend(vendors(settings));
+    findings.extend(threecx(settings));
     findings.extend([limits(settings), traces(settings), open_files()]);
     findings
 }
@@ -340,6 +342,24 @@ fn vendors(settings: &Settings) -> Vec<Finding> {
     })
 }
 
+/// Asks the 3CX system for the calls at its route point, if there is one whose calls are to be answered.
+fn threecx(settings: &Settings) -> Option<Finding> {
+    let threecx = settings.threecx.clone()?;
+    let (base, dn) = (threecx.base.clone(), threecx.dn.clone());
+    let asked = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let client = ThreeCx::new(threecx).map_err(|error| error.to_string())?;
+        let calls = runtime.map_err(|error| error.to_string())?.block_on(client.participants());
+        calls.map(|calls| calls.len()).map_err(|error| error.to_string())
+    };
+    Some(match asked() {
+        Ok(calls) => Finding::ok("3cx", format!("{base}: let in, {calls} calls at {dn}")),
+        Err(error) => {
+            Finding::note("3cx", format!("{base}: {error}. Its calls are not answered until that is so."))
+        }
+    })
+}
+
 /// How long a voice takes to the first audio of a word, on a connection that is there.
 async fn first_audio(voice: &dyn Voice) -> Result<Duration, VendorError> {
     let mut line = voice.line();
@@ -420,7 +440,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::settings::Secret;
+    use crate::settings::{Secret, ThreeCxSettings};
 
     fn verdict(report: &[Finding], what: &str) -> Verdict {
         report.iter().find(|finding| finding.what == what).unwrap().verdict
@@ -488,6 +508,23 @@ mod tests {
         settings.google_credentials = Some("/nowhere/key.json".into());
         let found = calendar(&settings);
         assert!(found.verdict == Verdict::Fail && found.text.contains("/nowhere/key.json"), "{found:?}");
+    }
+
+    #[test]
+    fn a_3cx_system_is_asked_whether_it_lets_us_in_and_its_secret_is_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let base = format!("http://{closed}").parse().unwrap();
+        let threecx = Some(ThreeCxSettings {
+            base,
+            client_id: "900".into(),
+            client_secret: Secret::new("hush"),
+            dn: "900".into(),
+        });
+        let report = examine(&Settings { threecx, ..Settings::local(dir.path().into()) });
+        assert_eq!(verdict(&report, "3cx"), Verdict::Note);
+        let text = format!("{report:?}");
+        assert!(text.contains("cannot be reached") && !text.contains("hush"), "{text}");
     }
 
     #[test]

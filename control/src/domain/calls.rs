@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What a webhook says of a new call.
 #[derive(Clone, Debug)]
 pub struct Incoming {
+    /// Who carries it: `twilio`.
+    pub carrier: &'static str,
     /// The carrier's name for it.
     pub carrier_call_id: String,
     /// The caller's number; empty if unknown.
@@ -60,6 +62,14 @@ pub struct Admitted {
     pub scenario: Arc<str>,
     /// The line that it is on, if it is somebody's.
     pub line: Option<String>,
+}
+
+impl Admitted {
+    /// A call that is not known yet.
+    fn fresh(incoming: &Incoming) -> Self {
+        let line = incoming.on_line.as_ref().map(|on| on.line.clone());
+        Self { call: new_call_id(), scenario: incoming.scenario.clone(), line }
+    }
 }
 
 /// Why a media socket is not let in. Displays as the reason in the close frame, so at most 123 bytes.
@@ -135,6 +145,8 @@ struct Live {
     tokens: HashMap<String, Token>,
     /// Announced calls without media, by the carrier's name.
     announced: HashMap<String, Admitted>,
+    /// Calls whose media we went for ourselves, by the carrier's name, until they are over.
+    fetched: HashMap<String, CallId>,
     running: HashMap<CallId, Running>,
 }
 
@@ -172,7 +184,7 @@ impl Calls {
     /// A webhook tells of a call: writes it down and returns its name and a token for its media socket.
     ///
     /// Told again of a call that still has no media, returns the same name and one more token, for a carrier that asks
-    /// twice may use either answer. A store that takes no writes does not stop a call: that is logged, and it goes on.
+    /// twice may use either answer. Told of a call whose media we went for, returns its name, and a token that opens nothing. A store that takes no writes does not stop a call: that is logged, and it goes on.
     pub async fn announce(
         &self,
         incoming: Incoming,
@@ -183,6 +195,9 @@ impl Calls {
         let carrier_call_id = incoming.carrier_call_id.clone();
         let call = {
             let mut live = self.live();
+            if let Some(call) = live.fetched.get(&carrier_call_id) {
+                return Ok((call.clone(), token));
+            }
             if live.tokens.len() >= TOKENS_MAX {
                 live.tokens.retain(|_, token| token.expires > now);
             }
@@ -207,10 +222,10 @@ impl Calls {
     }
 
     fn announcement(&self, call: &CallId, incoming: Incoming, at: UnixMs) -> Announcement {
-        let Incoming { carrier_call_id, from, to, direction, scenario, on_line } = incoming;
+        let Incoming { carrier, carrier_call_id, from, to, direction, scenario, on_line } = incoming;
         Announcement {
             call: call.clone(),
-            carrier: "twilio",
+            carrier,
             carrier_call_id,
             from,
             to,
@@ -273,17 +288,8 @@ impl Calls {
     /// As [`Calls::admit`] where anyone is let in: a call that nobody announced is written down here.
     /// `on_line`: the line that its socket asked for.
     pub async fn admit_anyone(&self, carrier_call_id: &str, on_line: Option<OnLine>, at: UnixMs) -> Admitted {
-        let line = on_line.as_ref().map(|on| on.line.clone());
-        let known = self.live().announced.remove(carrier_call_id);
-        if let Some(known) = known.filter(|known| known.line == line) {
-            let mut live = self.live();
-            let tokens = live.tokens.values_mut().filter(|token| token.call == known.call);
-            tokens.for_each(|token| token.used = true);
-            return known;
-        }
-        let call = new_call_id();
-        let scenario = self.scenario.clone();
         let incoming = Incoming {
+            carrier: "twilio",
             carrier_call_id: carrier_call_id.into(),
             from: on_line
                 .as_ref()
@@ -292,13 +298,38 @@ impl Calls {
                 .unwrap_or_default(),
             to: String::new(),
             direction: String::new(),
-            scenario: scenario.clone(),
+            scenario: self.scenario.clone(),
             on_line,
         };
-        if let Err(error) = self.store.announce(self.announcement(&call, incoming, at)).await {
+        let (admitted, known) = self.live().take_announced(carrier_call_id, Admitted::fresh(&incoming));
+        self.written_down(admitted, known, incoming, at).await
+    }
+
+    /// A call's media is here without its having to be let in, since we went for it. What a webhook announced is that call, and
+    /// what a webhook announces later; one that nobody announced is written down here.
+    pub async fn fetched(&self, incoming: Incoming, at: UnixMs) -> Admitted {
+        let fresh = Admitted::fresh(&incoming);
+        let (admitted, known) = {
+            let mut live = self.live();
+            let taken = live.take_announced(&incoming.carrier_call_id, fresh);
+            live.fetched.insert(incoming.carrier_call_id.clone(), taken.0.call.clone());
+            taken
+        };
+        self.written_down(admitted, known, incoming, at).await
+    }
+
+    async fn written_down(
+        &self,
+        admitted: Admitted,
+        known: bool,
+        incoming: Incoming,
+        at: UnixMs,
+    ) -> Admitted {
+        let call = &admitted.call;
+        if !known && let Err(error) = self.store.announce(self.announcement(call, incoming, at)).await {
             tracing::error!(call_id = %call, %error, "a call could not be written down yet");
         }
-        Admitted { call, scenario, line }
+        admitted
     }
 
     /// A call that is told of and not taken: its record says why, and it is over.
@@ -333,7 +364,7 @@ impl Calls {
 
     /// The engine did not take a call on.
     pub fn not_taken(&self, call: &CallId, at: UnixMs) {
-        self.live().running.remove(call);
+        self.live().forget(call);
         self.pass(Write::Finished {
             call: call.clone(),
             status: CallStatus::Failed,
@@ -513,6 +544,23 @@ impl Calls {
     }
 }
 
+impl Live {
+    /// The announced call of this carrier's name, whose tokens are burnt by this, or the `fresh` one; true if it was announced.
+    fn take_announced(&mut self, carrier_call_id: &str, fresh: Admitted) -> (Admitted, bool) {
+        let known = self.announced.remove(carrier_call_id).filter(|known| known.line == fresh.line);
+        let Some(known) = known else { return (fresh, false) };
+        let tokens = self.tokens.values_mut().filter(|token| token.call == known.call);
+        tokens.for_each(|token| token.used = true);
+        (known, true)
+    }
+
+    /// The call is over, or was not taken on.
+    fn forget(&mut self, call: &CallId) -> Option<Running> {
+        self.fetched.retain(|_, fetched| fetched != call);
+        self.running.remove(call)
+    }
+}
+
 impl CallSink for Calls {
     fn on_event(&self, call: &CallId, event: &Event) {
         match &event.kind {
@@ -548,7 +596,7 @@ impl CallSink for Calls {
     }
 
     fn on_finished(&self, call: &CallId, finished: &Finished) {
-        let running = self.live().running.remove(call).unwrap_or_default();
+        let running = self.live().forget(call).unwrap_or_default();
         tracing::info!(
             call_id = %call, reason = finished.reason.as_str(), duration_ms = finished.duration_ms, "call ended"
         );
@@ -644,6 +692,7 @@ mod tests {
 
     fn incoming(sid: &str) -> Incoming {
         Incoming {
+            carrier: "twilio",
             carrier_call_id: sid.into(),
             from: String::new(),
             to: String::new(),

@@ -9,6 +9,8 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::time::UnixMs;
 
 /// When services are asked.
@@ -34,6 +36,8 @@ pub enum Service {
     Salesforce,
     /// Where appointments go.
     Calendar,
+    /// ElevenLabs' voices.
+    ElevenLabs,
 }
 
 impl Service {
@@ -44,6 +48,7 @@ impl Service {
             Self::GoogleCloud => "google_cloud",
             Self::Salesforce => "salesforce",
             Self::Calendar => "calendar",
+            Self::ElevenLabs => "elevenlabs",
         }
     }
 }
@@ -119,6 +124,18 @@ impl Services {
         match self.probed.iter().find(|probed| probed.probe.service() == service) {
             Some(probed) => probed.last.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             None => Checked { standing: Standing::NotConfigured, at: self.settled },
+        }
+    }
+
+    /// How a service stands, once it has answered for the first time, or not by the end of `within`.
+    pub async fn settled(&self, service: Service, within: Duration) -> Standing {
+        let give_up = Instant::now() + within;
+        loop {
+            let standing = self.checked(service).standing;
+            if standing != Standing::Unknown || Instant::now() >= give_up {
+                return standing;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

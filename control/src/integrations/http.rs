@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -87,23 +87,7 @@ impl HttpClient {
     }
 
     fn build(idle: Duration, connect: Option<Duration>) -> Result<Self, HttpError> {
-        let mut http = HttpConnector::new();
-        http.set_connect_timeout(connect);
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        // Named here: another crate that brings a second provider must not decide which of them is taken.
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| HttpError::Tls(error.to_string()))?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(idle)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Ok(Self { client })
+        Ok(Self { client: build(idle, connect, None)? })
     }
 
     /// One request, and the head of its answer; the body comes as it is asked for. Time and length are the caller's to
@@ -128,6 +112,37 @@ impl HttpClient {
         };
         tokio::time::timeout(limits.time, exchange).await.unwrap_or(Err(HttpError::Slow(limits.time)))
     }
+}
+
+/// A client with connections of its own, whose requests have bodies of any kind. `idle`: how long a connection may wait for
+/// its next request. `connect`: how long one may take. `send_buffer`: how many bytes the system may hold that the other side
+/// has not taken; none: as many as it likes.
+pub(super) fn build<B>(
+    idle: Duration,
+    connect: Option<Duration>,
+    send_buffer: Option<usize>,
+) -> Result<Client<HttpsConnector<HttpConnector>, B>, HttpError>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    let mut http = HttpConnector::new();
+    http.set_connect_timeout(connect);
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_send_buffer_size(send_buffer);
+    // Named here: another crate that brings a second provider must not decide which of them is taken.
+    let connector = HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+        .map_err(|error| HttpError::Tls(error.to_string()))?
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(idle)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_timer(TokioTimer::new())
+        .build(connector))
 }
 
 /// With the name of who asks, unless it has one.

@@ -14,6 +14,7 @@ mod refusal;
 pub mod stripe;
 #[cfg(test)]
 mod testing;
+pub mod threecx;
 pub mod tools;
 pub mod twilio;
 pub mod vendor;

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
+use offhook_engine::leg::LegEnd;
 use offhook_engine::{CallHandle, CallId, CallSink, Engine, EngineError, EngineSettings, NewCall, NewLeg};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -28,6 +29,7 @@ use crate::domain::spans::Traces;
 use crate::domain::speech::Answering;
 use crate::domain::time::UnixMs;
 use crate::domain::token::Signer;
+use crate::integrations::elevenlabs::ElevenLabsProbe;
 use crate::integrations::google::{Hosts, OAuth};
 use crate::integrations::http::HttpClient;
 use crate::integrations::otlp::Exporter;
@@ -178,6 +180,27 @@ impl App {
         scenario: &str,
         line: Option<(&Line, Option<LineDesk>)>,
     ) -> Result<CallHandle, EngineError> {
+        self.take_on(call, scenario, line, |engine, new| engine.hand_over(leg, new))
+    }
+
+    /// As [`App::hand_over`], for a call whose connection stays on this runtime: see [`Engine::hand_over_remote`].
+    pub fn hand_over_remote(
+        &self,
+        stream_id: &str,
+        wake: Box<dyn Fn() + Send>,
+        call: CallId,
+        scenario: &str,
+    ) -> Result<(CallHandle, LegEnd), EngineError> {
+        self.take_on(call, scenario, None, |engine, new| engine.hand_over_remote(stream_id, wake, new))
+    }
+
+    fn take_on<T>(
+        &self,
+        call: CallId,
+        scenario: &str,
+        line: Option<(&Line, Option<LineDesk>)>,
+        hand_over: impl FnOnce(&Engine, NewCall) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
         let (ears, voice, agent) = match line {
@@ -190,7 +213,7 @@ impl App {
             tracing.traces.answered(&call, answered_unix_us);
         }
         let new = NewCall { id: call.clone(), ears, voice, agent, settings, answered_unix_us };
-        let taken = engine.hand_over(leg, new);
+        let taken = hand_over(engine, new);
         if let (Err(_), Some(tracing)) = (&taken, &self.tracing) {
             tracing.traces.not_taken(&call);
         }
@@ -270,7 +293,9 @@ fn check_keys(store: &Store, keys: &Keys, forget: bool) -> Result<(), StartError
 /// A probe for each outside service that is configured.
 fn probes(settings: &Settings, http: &HttpClient) -> Vec<Box<dyn Probe>> {
     let twilio = TwilioProbe::from_settings(settings, http);
-    twilio.into_iter().map(|probe| Box::new(probe) as Box<dyn Probe>).collect()
+    let elevenlabs = ElevenLabsProbe::from_settings(settings, http);
+    let twilio = twilio.map(|probe| Box::new(probe) as Box<dyn Probe>);
+    twilio.into_iter().chain(elevenlabs.map(|probe| Box::new(probe) as Box<dyn Probe>)).collect()
 }
 
 /// Writes a file that its owner alone may read.

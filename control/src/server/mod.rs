@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod rate_limit;
 mod sites;
 pub mod system;
+mod threecx;
 pub mod upgrade;
 
 use std::net::SocketAddr;
@@ -25,17 +26,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::domain::billing::TICK;
 use crate::domain::time::UnixMs;
+use crate::integrations::threecx::ThreeCx;
 use crate::settings::{Environment, Settings};
-use crate::systems::{callbot, frontdesk, native};
+use crate::systems::{callbot, frontdesk, native, voiceclone};
 pub use app::{App, SIMULATOR_TOKEN_FILE};
 use connections::Connections;
 use listen::Listening;
 pub use sites::SIMULATOR_HEADER;
 use sites::{Place, Sites};
 use system::System;
+use threecx::ThreeCxCalls;
 
 /// Every system that is served. The first one answers what belongs to none.
-static SYSTEMS: [&System; 3] = [&callbot::SYSTEM, &native::SYSTEM, &frontdesk::SYSTEM];
+static SYSTEMS: [&System; 4] = [&callbot::SYSTEM, &native::SYSTEM, &frontdesk::SYSTEM, &voiceclone::SYSTEM];
 
 /// How often what is over is looked for: announced calls without media, windows of limits.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -53,6 +56,7 @@ pub struct Server {
     asking: tokio::task::JoinHandle<()>,
     exporting: Option<tokio::task::JoinHandle<()>>,
     billing: tokio::task::JoinHandle<()>,
+    threecx: Option<ThreeCxCalls>,
 }
 
 /// Why a server could not start. Displays as what to do about it.
@@ -98,7 +102,9 @@ impl Server {
             let exporter = tracing.exporter.clone();
             tokio::spawn(async move { exporter.keep_exporting().await })
         });
-        Ok(Self { app, address, own_addresses, listeners, sweeper, asking, exporting, billing })
+        let threecx = app.settings.threecx.clone().map(ThreeCx::new).transpose().map_err(told)?;
+        let threecx = threecx.map(|client| ThreeCxCalls::start(app.clone(), client));
+        Ok(Self { app, address, own_addresses, listeners, sweeper, asking, exporting, billing, threecx })
     }
 
     /// Where it listens; with port 0 in the settings, the port that it was given.
@@ -160,9 +166,13 @@ impl Server {
         self.app.drain();
         self.app.simulations.stop_all().await;
         self.listeners.iter().for_each(Listening::stop_accepting);
+        self.threecx.iter().for_each(ThreeCxCalls::stop);
         let app = self.app.clone();
         // Waits for the calls' last journal blocks, and then for the last commit.
         let _ = tokio::task::spawn_blocking(move || app.stop_engine()).await;
+        if let Some(threecx) = self.threecx {
+            threecx.finish().await;
+        }
         if let (Some(tracing), Some(exporting)) = (&self.app.tracing, self.exporting) {
             tracing.exporter.finish(exporting).await;
         }

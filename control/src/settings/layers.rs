@@ -9,8 +9,10 @@ use offhook_engine::call::CallSettings;
 use serde::Deserialize;
 
 use super::appointments::AppointmentTable;
+use super::threecx::ThreeCxTable;
 use super::transfers::TransferTable;
 use super::values::{Address, Hosts, Secret};
+use super::voiceclone::VoiceCloneTable;
 use super::{DEFAULT_FILE, FallbackModel, Flags, SettingsError, ToolSettings};
 
 /// The file, key by key. The text of a value follows the same rule as in the environment.
@@ -81,6 +83,10 @@ pub(super) struct File {
     systems: BTreeMap<String, SystemTable>,
     #[serde(default)]
     vendors: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(default)]
+    threecx: ThreeCxTable,
+    #[serde(default)]
+    voiceclone: VoiceCloneTable,
     pub(super) call: Option<CallSettings>,
     #[serde(skip)]
     path: PathBuf,
@@ -167,7 +173,17 @@ impl File {
             "voice_next_ms" => self.voice_next_ms.map(|number| number.to_string()),
             "voice_dry_ms" => self.voice_dry_ms.map(|number| number.to_string()),
             "ears_words_ms" => self.ears_words_ms.map(|number| number.to_string()),
-            _ => self.vendor_text(name).or_else(|| self.system_text(name)),
+            _ => self.table_text(name).or_else(|| self.vendor_text(name)).or_else(|| self.system_text(name)),
+        }
+    }
+
+    /// `threecx_dn` is `dn` in `[threecx]`.
+    fn table_text(&self, name: &str) -> Option<String> {
+        let (table, key) = name.split_once('_')?;
+        match table {
+            "threecx" => self.threecx.text(key),
+            "voiceclone" => self.voiceclone.text(key),
+            _ => None,
         }
     }
 

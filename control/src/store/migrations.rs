@@ -8,6 +8,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0002_simulations.sql"),
     include_str!("migrations/0003_lines.sql"),
     include_str!("migrations/0004_appointments.sql"),
+    include_str!("migrations/0005_voiceclone.sql"),
 ];
 
 /// Why a database could not be brought to this version.

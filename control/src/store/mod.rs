@@ -14,6 +14,7 @@ mod lines;
 mod migrations;
 mod simulations;
 mod users;
+mod voiceclone;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -151,7 +152,7 @@ impl Store {
     pub async fn report(&self, report: StatusReport) -> Result<ReportOutcome, StoreError> {
         match self.write_and_wait(Write::Reported(report)).await? {
             Written::Report(outcome) => Ok(outcome),
-            Written::Done | Written::Changed(_) => Err(StoreError::Closed),
+            _ => Err(StoreError::Closed),
         }
     }
 
@@ -207,7 +208,7 @@ impl Store {
             Written::Changed(answer) => {
                 Ok(*answer.downcast().expect("a change answers with what it is made for"))
             }
-            Written::Done | Written::Report(_) => Err(StoreError::Closed),
+            _ => Err(StoreError::Closed),
         }
     }
 

@@ -5,7 +5,7 @@
 -- One telephone call. Written when a webhook announces it; completed when it ends.
 CREATE TABLE calls (
     id TEXT PRIMARY KEY NOT NULL,            -- UUIDv7, so that the order of ids is the order of announcement
-    carrier TEXT NOT NULL,                   -- who carries it: twilio
+    carrier TEXT NOT NULL,                   -- who carries it: twilio, threecx
     carrier_call_id TEXT NOT NULL,           -- the carrier's name for it; a carrier may announce the same call again later
     stream_id TEXT,                          -- the carrier's name for its media stream
     from_number TEXT NOT NULL,               -- as the carrier wrote it; empty if withheld
@@ -228,3 +228,31 @@ CREATE TRIGGER appointments_stay BEFORE UPDATE OF desk, starts_ms, ends_ms ON ap
 BEGIN
     SELECT RAISE(ABORT, 'an appointment is not moved: enter another one');
 END;
+
+-- A caller's voice that was cloned. The row of a caller that is not dropped is the one that is used until it expires; the
+-- others tell what was made.
+CREATE TABLE cloned_voices (
+    number INTEGER PRIMARY KEY,   -- in the order of their making
+    caller TEXT NOT NULL,         -- whose, +31612345678
+    voice_id TEXT NOT NULL,       -- the maker's name for it
+    maker TEXT NOT NULL,          -- elevenlabs, or local for a stand-in
+    call TEXT,                    -- the call that it was made of
+    created_ms INTEGER NOT NULL,
+    creation_ms INTEGER NOT NULL, -- how long the making took
+    expires_ms INTEGER NOT NULL,
+    dropped_ms INTEGER            -- NULL while it is cached: neither invalidated nor replaced
+) STRICT;
+
+CREATE UNIQUE INDEX cloned_voices_cached ON cloned_voices (caller) WHERE dropped_ms IS NULL;
+
+-- A webhook that was acted on, so that a repetition gets the same answer and nothing is done twice.
+CREATE TABLE webhooks_seen (
+    source TEXT NOT NULL,         -- threecx, elevenlabs
+    event TEXT NOT NULL,          -- what repetitions have in common: the sender's name for the call, and the kind of event
+    received_ms INTEGER NOT NULL,
+    call TEXT,                    -- our call, if it is one of ours
+    cache TEXT,                   -- whether the caller's voice was cached: hit, miss; NULL if it was not looked for
+    body TEXT NOT NULL,           -- JSON as it came, without audio
+    answer TEXT NOT NULL,         -- JSON as it was answered
+    PRIMARY KEY (source, event)
+) STRICT, WITHOUT ROWID;

@@ -1,7 +1,7 @@
 //! The body of a request as a JSON object, field by field, so that what is wrong is said by name.
 
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use serde_json::{Map, Value, json};
 use std::ops::RangeInclusive;
 
@@ -10,6 +10,23 @@ use super::error::ApiError;
 /// The largest body that is read.
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
 
+/// The headers and the raw body of a request, which says that it is JSON and has at most `bytes_max` bytes.
+pub async fn json_body(request: Request<Body>, bytes_max: usize) -> Result<(HeaderMap, Vec<u8>), ApiError> {
+    let (parts, body) = request.into_parts();
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mime = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let is_json = mime.eq_ignore_ascii_case("application/json")
+        || mime.len() > 5 && mime.to_ascii_lowercase().ends_with("+json");
+    if !is_json {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The body must be application/json, and its Content-Type must say so",
+        ));
+    }
+    let body = super::body::read(&parts.headers, body, bytes_max).await?;
+    Ok((parts.headers, body))
+}
+
 /// The fields of an object. Unknown ones are ignored; null counts as absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fields(Map<String, Value>);
@@ -17,18 +34,8 @@ pub struct Fields(Map<String, Value>);
 impl Fields {
     /// Reads the body of a request.
     pub async fn read(request: Request<Body>) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let mime = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let is_json = mime.eq_ignore_ascii_case("application/json")
-            || mime.len() > 5 && mime.to_ascii_lowercase().ends_with("+json");
-        if !is_json {
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The body must be application/json, and its Content-Type must say so",
-            ));
-        }
-        Self::parse(&super::body::read(&parts.headers, body, JSON_BYTES_MAX).await?)
+        let (_, body) = json_body(request, JSON_BYTES_MAX).await?;
+        Self::parse(&body)
     }
 
     /// Reads an object. Nesting is bounded by the parser, so that no body can exhaust the stack.

@@ -11,4 +11,5 @@ mod media;
 pub mod native;
 mod seen;
 pub mod twiml;
+pub mod voiceclone;
 mod webhook;

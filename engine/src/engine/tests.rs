@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket};
 use super::*;
 use crate::agent::{AgentAction, AgentError, Answering};
 use crate::call::{EventKind, Prompt, Then, WordStart};
+use crate::leg::Departure;
 use crate::speech::stt::none::NoRecogniser;
 use crate::speech::{Ears, SpeechError, SpeechToText, TextToSpeech, Voice};
 
@@ -122,19 +123,23 @@ impl House {
     }
 }
 
-fn new_call(engine: &Engine, id: &str, recogniser: Box<dyn SpeechToText>) -> (Carrier, CallHandle) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let carrier = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    carrier.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let (socket, _) = listener.accept().unwrap();
-    let new = NewCall {
+fn a_call(id: &str, recogniser: Box<dyn SpeechToText>) -> NewCall {
+    NewCall {
         id: CallId::new(id).unwrap(),
         ears: Ears::Here(recogniser),
         voice: Voice::Here(Arc::new(Hum)),
         agent: Box::new(Greeter),
         settings: CallSettings { vad_mode: 0, ..CallSettings::default() },
         answered_unix_us: 0,
-    };
+    }
+}
+
+fn new_call(engine: &Engine, id: &str, recogniser: Box<dyn SpeechToText>) -> (Carrier, CallHandle) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let carrier = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    carrier.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    let new = a_call(id, recogniser);
     let handle = engine.hand_over(NewLeg { socket, already_read: Vec::new() }, new).unwrap();
     let mut carrier = Carrier { socket: WebSocket::from_raw_socket(carrier, Role::Client, None), chunk: 0 };
     carrier.say(
@@ -221,6 +226,84 @@ fn a_recogniser_that_panics_ends_its_call_alone() {
     assert_eq!(house.finished("sound").reason, EndReason::CallerHangup);
     broken.say(r#"{"event":"stop","streamSid":"MZ1"}"#);
     house.finished("broken");
+    house.engine.shutdown();
+}
+
+/// A connection that is served elsewhere: its end of the call's leg, and word of what the call wants.
+struct Elsewhere {
+    end: LegEnd,
+    woken: mpsc::Receiver<()>,
+}
+
+impl Elsewhere {
+    fn open(house: &House, id: &str) -> (Self, CallHandle) {
+        let (wake, woken) = mpsc::channel();
+        let wake = Box::new(move || {
+            let _ = wake.send(());
+        });
+        let new = a_call(id, Box::new(NoRecogniser));
+        let (handle, end) = house.engine.hand_over_remote("7/1", wake, new).unwrap();
+        (Self { end, woken }, handle)
+    }
+
+    /// Sends caller audio until the call wants something that is as wanted; what came before it.
+    fn until(&mut self, wanted: impl Fn(&Departure) -> bool) -> (Vec<Departure>, Departure) {
+        let mut before = Vec::new();
+        let give_up = media::now() + Duration::from_secs(20);
+        loop {
+            while let Some(departure) = self.end.next() {
+                if wanted(&departure) {
+                    return (before, departure);
+                }
+                before.push(departure);
+            }
+            assert!(media::now() < give_up, "it does not come: {before:?}");
+            // 16-bit silence, cut in the middle of a sample.
+            self.end.audio(&[0; 101]);
+            self.end.audio(&[0; 219]);
+            let _ = self.woken.recv_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_call_whose_connection_stays_elsewhere_is_a_call() {
+    let mut house = House::open(1);
+    let (mut carrier, handle) = Elsewhere::open(&house, "elsewhere");
+    let (audio, mark) = carrier.until(|departure| matches!(departure, Departure::Mark(_)));
+    let samples: usize = audio
+        .iter()
+        .map(|departure| match departure {
+            Departure::Audio(piece) => piece.ulaw().len(),
+            other => panic!("only audio comes before the mark: {other:?}"),
+        })
+        .sum();
+    assert_eq!(samples, 5 * 800, "all of hello");
+    let Departure::Mark(mark) = mark else { unreachable!() };
+    carrier.end.mark(mark).unwrap();
+    handle.command(Command::Say { text: "one moment" }).unwrap();
+    carrier.until(|departure| matches!(departure, Departure::Audio(_)));
+    carrier.end.key('1').unwrap();
+    carrier.until(|departure| *departure == Departure::Clear);
+    carrier.end.stop().unwrap();
+    let (_, close) = carrier.until(|departure| matches!(departure, Departure::Close(_)));
+    assert_eq!(close, Departure::Close(EndReason::CallerHangup));
+    assert_eq!(house.finished("elsewhere").reason, EndReason::CallerHangup);
+    let started = EventKind::Started { stream: "7/1".into() };
+    assert!(house.events["elsewhere"].contains(&started));
+    while !carrier.end.is_over() {
+        carrier.woken.recv_timeout(Duration::from_secs(20)).expect("word of the end");
+    }
+    house.engine.shutdown();
+}
+
+#[test]
+fn a_connection_elsewhere_that_is_dropped_is_a_leg_that_is_lost() {
+    let mut house = House::open(1);
+    let (mut carrier, _handle) = Elsewhere::open(&house, "lost");
+    carrier.until(|departure| matches!(departure, Departure::Audio(_)));
+    drop(carrier);
+    assert_eq!(house.finished("lost").reason, EndReason::LegLost);
     house.engine.shutdown();
 }
 

@@ -1,20 +1,26 @@
 //! One media connection of a call: bytes of a socket to inputs of the call, and outputs to bytes.
 //!
-//! [`Leg`] joins a WebSocket ([`websocket`], over [`framing`]) and a dialect ([`twilio`]). Used on media threads: nothing
-//! here blocks.
+//! [`Leg`] joins a WebSocket ([`websocket`], over [`framing`]) and a dialect ([`twilio`]), or it is the near end of a
+//! connection that stays elsewhere ([`remote`]). Used on media threads: nothing here blocks.
 
 mod framing;
+mod remote;
 mod twilio;
 mod websocket;
 
 pub(crate) use framing::Inbox;
+pub(crate) use remote::{Arrival, remote};
+pub use remote::{Departure, FRAME_SAMPLES, Gone, LegEnd, Piece};
 pub(crate) use twilio::{PAYLOAD_BYTES_MAX, Reading};
 pub(crate) use websocket::{Closed, Filled, Flushed, Received};
+
+use std::sync::Arc;
 
 use mio::net::TcpStream;
 
 use crate::call::{EndReason, Fault, mark_name};
-use crate::prefetch::Prefetch;
+use crate::prefetch::{Prefetch, prefetch};
+use remote::RemoteLeg;
 use twilio::Twilio;
 use websocket::WebSocketLink;
 
@@ -46,90 +52,144 @@ pub fn messages_in(bytes: &[u8], portion: usize) -> Vec<String> {
     }
 }
 
-pub(crate) struct Leg {
+pub(crate) enum Leg {
+    /// A socket of this thread's.
+    Socket(SocketLeg),
+    /// A connection that is served elsewhere.
+    Remote(Box<RemoteLeg>),
+}
+
+/// A WebSocket, and what is spoken on it.
+pub(crate) struct SocketLeg {
     link: WebSocketLink,
     dialect: Twilio,
 }
 
 impl Prefetch for Leg {
     fn prefetch(&mut self) {
-        self.dialect.prefetch();
+        match self {
+            Self::Socket(leg) => leg.dialect.prefetch(),
+            Self::Remote(leg) => prefetch(&**leg),
+        }
     }
 }
 
 impl Leg {
     /// A leg over an upgraded, non-blocking socket, of which `already_read` was read after the handshake.
     pub(crate) fn new(socket: TcpStream, already_read: Vec<u8>) -> Self {
-        Self { link: WebSocketLink::new(socket, already_read), dialect: Twilio::default() }
+        Self::Socket(SocketLeg { link: WebSocketLink::new(socket, already_read), dialect: Twilio::default() })
     }
 
-    /// The socket, to be watched.
-    pub(crate) fn source(&mut self) -> &mut TcpStream {
-        self.link.source()
+    /// The socket, to be watched, if there is one.
+    pub(crate) fn source(&mut self) -> Option<&mut TcpStream> {
+        self.socket().map(|leg| leg.link.source())
+    }
+
+    fn socket(&mut self) -> Option<&mut SocketLeg> {
+        match self {
+            Self::Socket(leg) => Some(leg),
+            Self::Remote(_) => None,
+        }
     }
 
     /// Takes one of the thread's outboxes for what a wake-up sends: so few are in use at a time that they stay in the cache.
     pub(crate) fn take_outbox(&mut self, spare: &mut Vec<Vec<u8>>) {
-        self.link.take_outbox(spare);
+        if let Self::Socket(leg) = self {
+            leg.link.take_outbox(spare);
+        }
     }
 
     /// Lays it back, unless something waits in it.
     pub(crate) fn give_outbox_back(&mut self, spare: &mut Vec<Vec<u8>>) {
-        self.link.give_outbox_back(spare);
+        if let Self::Socket(leg) = self {
+            leg.link.give_outbox_back(spare);
+        }
     }
 
     /// Fills the thread's inbox: what was left of this leg, and one read of its socket.
     pub(crate) fn fill(&mut self, inbox: &mut Inbox) -> Filled {
-        self.link.fill(inbox)
+        self.socket().map_or(Filled::Drained, |leg| leg.link.fill(inbox))
     }
 
     /// The next message in the inbox that has come whole.
     pub(crate) fn receive<'a>(&mut self, inbox: &'a mut Inbox) -> Option<Received<'a>> {
-        self.link.receive(inbox)
+        self.socket()?.link.receive(inbox)
     }
 
     /// Takes back what the inbox still holds of this leg. True if that may be a whole message.
     pub(crate) fn keep(&mut self, inbox: &mut Inbox) -> bool {
-        self.link.keep(inbox)
+        self.socket().is_some_and(|leg| leg.link.keep(inbox))
     }
 
     /// What a text message says. `payload`: room for decoded audio, [`PAYLOAD_BYTES_MAX`] bytes.
-    pub(crate) fn read<'a>(&mut self, text: &'a str, payload: &'a mut [u8]) -> Reading<'a> {
-        self.dialect.read(text, payload)
+    pub(crate) fn read<'a>(&mut self, text: &'a str, payload: &'a mut [u8]) -> Option<Reading<'a>> {
+        Some(self.socket()?.dialect.read(text, payload))
     }
 
-    /// Puts a piece of audio (8 kHz µ-law) into the outbox.
-    pub(crate) fn send_media(&mut self, ulaw: &[u8]) {
-        let Self { link, dialect } = self;
-        link.put_text(|out| dialect.write_media(out, ulaw));
-    }
-
-    /// Puts a mark into the outbox.
-    pub(crate) fn send_mark(&mut self, mark: u32) {
-        let Self { link, dialect } = self;
-        link.put_text(|out| dialect.write_mark(out, mark_name(mark).as_str()));
-    }
-
-    /// Puts a clear into the outbox.
-    pub(crate) fn send_clear(&mut self) {
-        let Self { link, dialect } = self;
-        link.put_text(|out| dialect.write_clear(out));
-    }
-
-    /// Puts word of a message that could not be used into the outbox, where the dialect has such a word.
-    pub(crate) fn send_fault(&mut self, fault: Fault) {
-        if let Some(word) = Twilio::word_of(fault) {
-            self.link.put_text(|out| word.write(out));
+    /// The name of a stream that is served elsewhere, once: with it the stream begins.
+    pub(crate) fn begin(&mut self) -> Option<Arc<str>> {
+        match self {
+            Self::Socket(_) => None,
+            Self::Remote(leg) => leg.begin(),
         }
     }
 
-    /// Puts the goodbye of the WebSocket into the outbox, with why.
-    pub(crate) fn send_close(&mut self, reason: EndReason) {
-        self.link.put_close(reason);
+    /// The next thing that is told of a connection that is served elsewhere.
+    pub(crate) fn next_arrival(&mut self) -> Option<Arrival> {
+        match self {
+            Self::Socket(_) => None,
+            Self::Remote(leg) => leg.next_arrival(),
+        }
     }
 
-    /// Writes what the outbox holds, as far as the socket takes it.
+    /// Sends a piece of audio (8 kHz µ-law). As all that is sent, it goes out with [`Leg::flush`].
+    pub(crate) fn send_media(&mut self, ulaw: &[u8]) {
+        match self {
+            Self::Socket(SocketLeg { link, dialect }) => link.put_text(|out| dialect.write_media(out, ulaw)),
+            Self::Remote(leg) => leg.send_media(ulaw),
+        }
+    }
+
+    /// Sends a mark.
+    pub(crate) fn send_mark(&mut self, mark: u32) {
+        match self {
+            Self::Socket(SocketLeg { link, dialect }) => {
+                link.put_text(|out| dialect.write_mark(out, mark_name(mark).as_str()));
+            }
+            Self::Remote(leg) => leg.send(Departure::Mark(mark)),
+        }
+    }
+
+    /// Sends a clear.
+    pub(crate) fn send_clear(&mut self) {
+        match self {
+            Self::Socket(SocketLeg { link, dialect }) => link.put_text(|out| dialect.write_clear(out)),
+            Self::Remote(leg) => leg.send(Departure::Clear),
+        }
+    }
+
+    /// Sends word of a message that could not be used, where the dialect has such a word.
+    pub(crate) fn send_fault(&mut self, fault: Fault) {
+        if let Some(word) = Twilio::word_of(fault)
+            && let Self::Socket(leg) = self
+        {
+            leg.link.put_text(|out| word.write(out));
+        }
+    }
+
+    /// Says goodbye, with why.
+    pub(crate) fn send_close(&mut self, reason: EndReason) {
+        match self {
+            Self::Socket(leg) => leg.link.put_close(reason),
+            Self::Remote(leg) => leg.send(Departure::Close(reason)),
+        }
+    }
+
+    /// Writes what was sent, as far as the other side takes it.
     pub(crate) fn flush(&mut self) -> Result<Flushed, Closed> {
-        self.link.flush()
+        match self {
+            Self::Socket(leg) => leg.link.flush(),
+            Self::Remote(leg) => leg.flush(),
+        }
     }
 }

@@ -48,7 +48,7 @@ pub(super) enum Letter {
         call: u64,
         command: OwnedCommand,
     },
-    /// A speech session has answers for this call.
+    /// A speech session has answers for this call, or a leg that is served elsewhere something from its caller.
     Answers {
         call: u64,
     },
@@ -104,7 +104,7 @@ impl Post {
         self.send(Letter::Command { call, command })
     }
 
-    /// Announces answers for a call. Called on speech threads.
+    /// Announces answers for a call, or arrivals. Called on speech threads, and where legs are served.
     pub(crate) fn announce(&self, call: u64) {
         if self.0.inbox.try_send(Letter::Answers { call }).is_err() {
             self.0.missed.raise();

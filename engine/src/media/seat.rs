@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::clock;
 use super::post::OwnedCommand;
-use crate::call::{Call, CallTime, Command, EndReason, Event, EventKind, Input, Output, Outputs};
+use crate::call::{
+    Call, CallTime, Command, EndReason, Event, EventKind, Input, Media, Output, Outputs, mark_name,
+};
 use crate::journal::Appender;
-use crate::leg::{Closed, Filled, Flushed, Inbox, Leg, Received};
+use crate::leg::{Arrival, Closed, Filled, Flushed, Inbox, Leg, Received};
 use crate::prefetch::Prefetch;
 use crate::speech::link::{Answer, CallEnd, Request};
 
@@ -119,7 +121,8 @@ impl Seat {
             let Some(received) = self.leg.receive(&mut inbox) else { break };
             match received {
                 Received::Text(text) => {
-                    for input in self.leg.read(text, &mut payload).inputs() {
+                    let Some(reading) = self.leg.read(text, &mut payload) else { continue };
+                    for input in reading.inputs() {
                         scratch.frames_in += u64::from(matches!(input, Input::Media(_)));
                         self.step(now, input, scratch);
                     }
@@ -146,6 +149,30 @@ impl Seat {
             self.lose_leg(now, scratch);
         }
         !self.leg_done && (more || self.closing || filled != Filled::Drained)
+    }
+
+    /// Takes what a leg that is served elsewhere tells. The first of it is that the stream begins.
+    pub(super) fn on_arrivals(&mut self, now: Instant, scratch: &mut Scratch) {
+        if let Some(stream) = self.leg.begin() {
+            self.step(now, Input::Start { stream: &stream, format_ok: true }, scratch);
+        }
+        while !self.leg_done
+            && let Some(arrival) = self.leg.next_arrival()
+        {
+            match arrival {
+                Arrival::Audio { chunk, ulaw } => {
+                    scratch.frames_in += 1;
+                    let media = Media { chunk: Some(chunk), timestamp_ms: None, payload: &ulaw };
+                    self.step(now, Input::Media(media), scratch);
+                }
+                Arrival::Key(digit) => self.step(now, Input::Dtmf { digit }, scratch),
+                Arrival::Mark(mark) => {
+                    self.step(now, Input::Mark { name: mark_name(mark).as_str() }, scratch);
+                }
+                Arrival::Stop => self.step(now, Input::Stop, scratch),
+                Arrival::Lost => self.lose_leg(now, scratch),
+            }
+        }
     }
 
     /// Takes what the speech session answers.

@@ -218,7 +218,7 @@ impl Loop {
                 }
                 Letter::Answers { call } => {
                     if let Some(&key) = self.by_number.get(&call) {
-                        self.with_seat(key, now, |seat, scratch| seat.on_answers(now, scratch));
+                        self.take_in(key, now);
                     }
                 }
                 Letter::ShutDown => self.shut_down(now),
@@ -227,20 +227,26 @@ impl Loop {
         if self.post.take_missed() {
             let keys: Vec<usize> = self.by_number.values().copied().collect();
             for key in keys {
-                self.with_seat(key, now, |seat, scratch| seat.on_answers(now, scratch));
+                self.take_in(key, now);
             }
         }
+    }
+
+    /// Takes what other threads have for a call.
+    fn take_in(&mut self, key: usize, now: Instant) {
+        self.with_seat(key, now, |seat, scratch| {
+            seat.on_arrivals(now, scratch);
+            seat.on_answers(now, scratch);
+        });
     }
 
     fn seat(&mut self, mut seat: Box<Seat>, now: Instant) {
         seat.answer(now);
         let entry = self.seats.vacant_entry();
         let key = entry.key();
-        let watched = self.poll.registry().register(
-            seat.leg().source(),
-            Token(key),
-            Interest::READABLE | Interest::WRITABLE,
-        );
+        let registry = self.poll.registry();
+        let watch = |socket| registry.register(socket, Token(key), Interest::READABLE | Interest::WRITABLE);
+        let watched = seat.leg().source().map_or(Ok(()), watch);
         self.by_number.insert(seat.number(), key);
         entry.insert(seat);
         if self.due.len() <= key {
@@ -254,6 +260,7 @@ impl Loop {
         }
         // What was read before the hand-over does not make the socket readable again.
         self.on_socket(key, false, now);
+        self.with_seat(key, now, |seat, scratch| seat.on_arrivals(now, scratch));
         if self.shutting_down {
             self.end_all(now);
         }
@@ -343,7 +350,8 @@ impl Loop {
 
     fn unseat(&mut self, key: usize) {
         let mut seat = self.seats.remove(key);
-        let _ = self.poll.registry().deregister(seat.leg().source());
+        let registry = self.poll.registry();
+        let _ = seat.leg().source().map(|socket| registry.deregister(socket));
         self.by_number.remove(&seat.number());
         self.disposal.free(seat);
         self.due[key] = None;

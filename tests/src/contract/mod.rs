@@ -6,7 +6,7 @@
 //! | `shape.rs` | the form of a JSON value, and what is wrong with one |
 //! | `system.rs` | what the walk has to be told of a system: its errors, its credentials, a case for each endpoint |
 //! | `walk.rs` | the walk: what is asked of each endpoint, and the verdict |
-//! | `callbot.rs`, `frontdesk.rs` | a system's description and cases |
+//! | `callbot.rs`, `frontdesk.rs`, `voiceclone.rs` | a system's description and cases |
 //!
 //! What is the same for every system stands in the walk and in the inventory. A further system is one file beside
 //! `callbot.rs`, with a value that implements [`System`], and its line in [`built`].
@@ -16,6 +16,7 @@ mod frontdesk;
 mod inventory;
 mod shape;
 mod system;
+mod voiceclone;
 mod walk;
 
 pub use inventory::{Endpoint, Inventory, Kind, Limit, SYSTEMS};
@@ -28,6 +29,7 @@ pub fn built(system: &str) -> Option<&'static dyn System> {
     match system {
         "callbot" => Some(&callbot::Callbot),
         "frontdesk" => Some(&frontdesk::FrontDesk),
+        "voiceclone" => Some(&voiceclone::VoiceClone),
         _ => None,
     }
 }

@@ -6,7 +6,10 @@
 //! <https://elevenlabs.io/docs/api-reference>, by the official SDK 2.78.0, read 2026-11.
 
 mod multi;
+mod probe;
 mod stream;
+
+pub use probe::ElevenLabsProbe;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -57,6 +57,7 @@ pub(super) async fn handle(
 ) -> Result<impl IntoResponse, ApiError> {
     let form = &webhook.form;
     let incoming = Incoming {
+        carrier: "twilio",
         carrier_call_id: form.require("CallSid")?.to_owned(),
         from: short(form.get("From")),
         to: short(form.get("To")),

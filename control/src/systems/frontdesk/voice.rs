@@ -76,6 +76,7 @@ pub(super) async fn handle(
         return Ok(xml(twiml::say_and_hang_up(UNKNOWN)));
     };
     let incoming = Incoming {
+        carrier: "twilio",
         carrier_call_id: carrier_call_id.clone(),
         from: caller.as_ref().map(ToString::to_string).unwrap_or_default(),
         to: line.number.clone(),
