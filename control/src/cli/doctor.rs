@@ -7,16 +7,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use offhook_engine::call::Failure;
 use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
 
 use crate::domain::agent::Model;
 use crate::domain::speech::{LOCAL, load_scenario, vendors};
+use crate::domain::time::Span;
+use crate::integrations::google::calendar::CalendarError;
 use crate::integrations::openai::Waits;
 use crate::integrations::vendor::{Spoken, VendorError, Voice};
 use crate::settings::{AgentChoice, Environment, Flags, MediaAuth, Settings, Speech};
-use crate::store;
+use crate::{server, store};
 
 /// How long one vendor may take to say that it is there, and to speak a word.
 const VENDOR: Duration = Duration::from_secs(10);
@@ -113,6 +116,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         voice(),
         recogniser(settings),
     ]);
+    findings.extend(settings.appointments.as_ref().map(|_| calendar(settings)));
     findings.extend(vendors(settings));
     findings.extend([limits(settings), traces(settings), open_files()]);
     findings
@@ -249,6 +253,34 @@ fn agent(settings: &Settings) -> Finding {
     }
 }
 
+/// Looks into the calendar that appointments go to.
+fn calendar(settings: &Settings) -> Finding {
+    const WHAT: &str = "calendar";
+    let (calendar, account) = match server::appointments::google(settings) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Finding::ok(WHAT, "appointments are in the database"),
+        Err(error) => return Finding::fail(WHAT, error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Finding::fail(WHAT, error.to_string()),
+    };
+    let (begun, from) = (Instant::now(), Timestamp::now());
+    let day = Span { from, to: from + SignedDuration::from_hours(24) };
+    let id = calendar.id();
+    match runtime.block_on(calendar.events(day)) {
+        Ok(_) => Finding::ok(
+            WHAT,
+            format!("{id}: seen by {account}, answered after {} ms", begun.elapsed().as_millis()),
+        ),
+        Err(CalendarError::Hidden(_)) => Finding::note(
+            WHAT,
+            format!("{id} is not seen by {account}: share it with that address, to make changes to events"),
+        ),
+        Err(error) => Finding::note(WHAT, format!("{id}: {error}. Nothing can be booked until it answers.")),
+    }
+}
+
 /// Asks the ears and voices that calls ask in turn.
 fn vendors(settings: &Settings) -> Vec<Finding> {
     if settings.speech == Speech::Canned {
@@ -371,6 +403,9 @@ fn recogniser(settings: &Settings) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use offhook_fixtures::vendors::{FakeVendors, Vendor};
+    use serde_json::json;
+
     use super::*;
     use crate::settings::Secret;
 
@@ -415,6 +450,31 @@ mod tests {
         assert_eq!(verdict(&report, "agent"), Verdict::Note);
         let text = format!("{report:?}");
         assert!(text.contains("OPENAI_API_KEY") && !text.contains("hush"), "{text}");
+    }
+
+    #[test]
+    fn a_calendar_is_looked_into_and_told_whom_to_share_it_with() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let fakes = runtime.block_on(FakeVendors::start());
+        let key = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(key.path(), fakes.google_account().to_string()).unwrap();
+        let mut settings = Settings::from_text(&format!(
+            "google_application_credentials = '{}'\n[appointments]\nzone = 'UTC'\ngoogle_calendar = 'a@b.example'\n\
+             [vendors.google]\nbase_url = '{}'",
+            key.path().display(),
+            fakes.base_url(Vendor::Google)
+        ))
+        .unwrap();
+        fakes.google_set("calendar", &json!({"calendar": "a@b.example"})).unwrap();
+        let (found, account) = (calendar(&settings), fakes.google_account()["client_email"].clone());
+        let account = account.as_str().unwrap();
+        assert_eq!(found.verdict, Verdict::Note, "{found:?}");
+        assert!(found.text.contains("share it") && found.text.contains(account), "{found:?}");
+        fakes.google_set("calendar", &json!({"calendar": "a@b.example", "shared_with": [account]})).unwrap();
+        assert_eq!(calendar(&settings).verdict, Verdict::Ok);
+        settings.google_credentials = Some("/nowhere/key.json".into());
+        let found = calendar(&settings);
+        assert!(found.verdict == Verdict::Fail && found.text.contains("/nowhere/key.json"), "{found:?}");
     }
 
     #[test]

@@ -21,16 +21,8 @@ pub(super) fn desk(settings: &Settings, store: &Arc<Store>) -> Result<Option<Des
             "[appointments] are for agents that ask a model, and a scenario answers: OFFHOOK_AGENT=openai"
         );
     }
-    let calendar: Box<dyn Calendar> = match &wanted.google_calendar {
-        Some(address) => {
-            let key = settings.google_credentials.as_deref();
-            let account = account(key.ok_or("GOOGLE_APPLICATION_CREDENTIALS is not set")?)?;
-            let whose = account.email().to_owned();
-            let hosts = Hosts::at(settings.vendors.google_base());
-            let access = Access::of_account(account, hosts.clone(), &oauth::CALENDAR)?;
-            let calendar = GoogleCalendar::new(hosts, access, address)?;
-            Box::new(AtGoogle::new(calendar, wanted.rules.zone.clone(), &whose))
-        }
+    let calendar: Box<dyn Calendar> = match google(settings)? {
+        Some((calendar, whose)) => Box::new(AtGoogle::new(calendar, wanted.rules.zone.clone(), &whose)),
         None => Box::new(LocalCalendar::new(store.clone(), CALLBOT)),
     };
     let appointments = Appointments::new(wanted.rules.clone(), calendar);
@@ -63,4 +55,17 @@ pub(super) fn number_of(store: &Arc<Store>) -> NumberOf {
         }
         .boxed()
     })
+}
+
+/// The calendar at Google that appointments go to, if any, and the address of the account that it is to be shared with. The
+/// error says what to do.
+pub fn google(settings: &Settings) -> Result<Option<(GoogleCalendar, String)>, String> {
+    let address = settings.appointments.as_ref().and_then(|wanted| wanted.google_calendar.as_deref());
+    let Some(address) = address else { return Ok(None) };
+    let key = settings.google_credentials.as_deref();
+    let account = account(key.ok_or("GOOGLE_APPLICATION_CREDENTIALS is not set")?)?;
+    let whose = account.email().to_owned();
+    let hosts = Hosts::at(settings.vendors.google_base());
+    let access = Access::of_account(account, hosts.clone(), &oauth::CALENDAR)?;
+    Ok(Some((GoogleCalendar::new(hosts, access, address)?, whose)))
 }

@@ -2,7 +2,7 @@
 
 pub mod admission;
 mod app;
-mod appointments;
+pub mod appointments;
 pub mod arrival;
 pub mod connections;
 mod docs;

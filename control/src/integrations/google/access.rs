@@ -42,7 +42,15 @@ enum Grant {
     /// Somebody consented.
     Consent { oauth: Arc<OAuth>, on_replaced: OnReplaced },
     /// An account of a program's own.
-    Account { account: ServiceAccount, http: HttpClient, hosts: Hosts, scopes: String },
+    Account(Box<Claimant>),
+}
+
+/// Claims tokens by its signature.
+struct Claimant {
+    account: ServiceAccount,
+    http: HttpClient,
+    hosts: Hosts,
+    scopes: String,
 }
 
 struct State {
@@ -57,7 +65,7 @@ impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.grant {
             Grant::Consent { .. } => f.write_str("Access(by consent)"),
-            Grant::Account { account, .. } => write!(f, "Access({account:?})"),
+            Grant::Account(claimant) => write!(f, "Access({:?})", claimant.account),
         }
     }
 }
@@ -71,7 +79,8 @@ impl Access {
     /// By a service account, for what `scopes` name. The error says that there is no TLS.
     pub fn of_account(account: ServiceAccount, hosts: Hosts, scopes: &[&str]) -> Result<Self, String> {
         let http = HttpClient::new().map_err(|error| error.to_string())?;
-        Ok(Self::new(Grant::Account { account, http, hosts, scopes: scopes.join(" ") }, Secret::new("")))
+        let claimant = Claimant { account, http, hosts, scopes: scopes.join(" ") };
+        Ok(Self::new(Grant::Account(Box::new(claimant)), Secret::new("")))
     }
 
     fn new(grant: Grant, refresh: Secret) -> Self {
@@ -129,17 +138,19 @@ impl Shared {
     async fn fetch(&self, refresh: &Secret) -> Result<Tokens, OAuthError> {
         match &self.grant {
             Grant::Consent { oauth, .. } => oauth.refresh(refresh).await,
-            Grant::Account { account, http, hosts, scopes } => {
-                let assertion = Secret::new(account.assertion(scopes)?);
-                let fields = [("grant_type", GRANT), ("assertion", assertion.reveal())];
-                match ask(http, hosts.token(), &fields, &assertion).await {
-                    // An account can be let in again, and its clock set right, without a new key.
-                    Err(OAuthError::Consent(detail)) => {
-                        Err(VendorError::new(Failure::Unauthorised, detail).into())
-                    }
-                    said => tokens_of(&said?),
-                }
-            }
+            Grant::Account(claimant) => claimant.claim().await,
+        }
+    }
+}
+
+impl Claimant {
+    async fn claim(&self) -> Result<Tokens, OAuthError> {
+        let assertion = Secret::new(self.account.assertion(&self.scopes)?);
+        let fields = [("grant_type", GRANT), ("assertion", assertion.reveal())];
+        match ask(&self.http, self.hosts.token(), &fields, &assertion).await {
+            // An account can be let in again, and its clock set right, without a new key.
+            Err(OAuthError::Consent(detail)) => Err(VendorError::new(Failure::Unauthorised, detail).into()),
+            said => tokens_of(&said?),
         }
     }
 }
