@@ -35,7 +35,79 @@ impl Agent for Greeted {
     }
 
     fn was_cut(&mut self, heard: &str) {
-        let own = heard.strip_prefix(self.greeting.as_str()).unwrap_or(heard);
-        self.agent.was_cut(own.trim_start());
+        let own = match heard.strip_prefix(self.greeting.as_str()) {
+            Some(own) => own.trim_start(),
+            // Cut in the greeting: nothing of the agent's own was heard.
+            None if self.greeting.starts_with(heard) => "",
+            None => heard,
+        };
+        self.agent.was_cut(own);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use offhook_engine::agent::Wanted;
+
+    use super::*;
+
+    /// Says its beginning, and tells what of it was heard.
+    #[derive(Default)]
+    struct Script {
+        heard: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    }
+
+    impl Agent for Script {
+        fn answers_at_once(&self) -> bool {
+            true
+        }
+
+        fn answer(&mut self, _: &Prompt, out: &mut dyn Answering) -> Result<Then, AgentError> {
+            let _ = out.act(AgentAction::Say("How many?".into()));
+            Ok(Then::HangUp)
+        }
+
+        fn forget_last(&mut self) {}
+
+        fn was_cut(&mut self, heard: &str) {
+            self.heard.lock().unwrap().push(heard.to_owned());
+        }
+    }
+
+    #[derive(Default)]
+    struct Ear(Vec<AgentAction>);
+
+    impl Answering for Ear {
+        fn act(&mut self, action: AgentAction) -> ControlFlow<()> {
+            self.0.push(action);
+            ControlFlow::Continue(())
+        }
+
+        fn wanted(&self) -> Wanted {
+            Wanted::default()
+        }
+    }
+
+    #[test]
+    fn a_greeting_is_said_once_before_the_beginning_and_is_not_the_agents_own() {
+        let script = Script::default();
+        let heard = script.heard.clone();
+        let mut agent = Greeted::by(" Acme. ", Box::new(script));
+        assert!(agent.answers_at_once());
+        let said = |agent: &mut Box<dyn Agent>, prompt: Prompt| {
+            let mut ear = Ear::default();
+            agent.answer(&prompt, &mut ear).unwrap();
+            ear.0
+        };
+        let say = |text: &str| AgentAction::Say(text.into());
+        assert_eq!(said(&mut agent, Prompt::CallStarted), [say("Acme."), say("How many?")]);
+        agent.was_cut("Acme. How");
+        agent.was_cut("Ac");
+        assert_eq!(*heard.lock().unwrap(), ["How", ""]);
+        assert_eq!(said(&mut agent, Prompt::Said("five".into())), [say("How many?")]);
+        let mut plain = Greeted::by(" ", Box::new(Script::default()));
+        assert_eq!(said(&mut plain, Prompt::CallStarted), [say("How many?")]);
     }
 }
