@@ -7,13 +7,15 @@ use offhook_engine::call::{Prompt, Then};
 pub struct Greeted {
     greeting: String,
     agent: Box<dyn Agent>,
+    /// The last answer began with the greeting.
+    greeted: bool,
 }
 
 impl Greeted {
     /// `agent` with `greeting` before it; as it is if that is empty.
     pub fn by(greeting: &str, agent: Box<dyn Agent>) -> Box<dyn Agent> {
         let greeting = greeting.trim();
-        if greeting.is_empty() { agent } else { Box::new(Self { greeting: greeting.to_owned(), agent }) }
+        if greeting.is_empty() { agent } else { Box::new(Self { greeting: greeting.to_owned(), agent, greeted: false }) }
     }
 }
 
@@ -23,7 +25,8 @@ impl Agent for Greeted {
     }
 
     fn answer(&mut self, prompt: &Prompt, out: &mut dyn Answering) -> Result<Then, AgentError> {
-        if *prompt == Prompt::CallStarted {
+        self.greeted = *prompt == Prompt::CallStarted;
+        if self.greeted {
             // Whether anybody wants it or not: the agent itself looks at that.
             let _ = out.act(AgentAction::Say(self.greeting.clone()));
         }
@@ -35,13 +38,9 @@ impl Agent for Greeted {
     }
 
     fn was_cut(&mut self, heard: &str) {
-        let own = match heard.strip_prefix(self.greeting.as_str()) {
-            Some(own) => own.trim_start(),
-            // Cut in the greeting: nothing of the agent's own was heard.
-            None if self.greeting.starts_with(heard) => "",
-            None => heard,
-        };
-        self.agent.was_cut(own);
+        // Cut in the greeting, nothing of the agent's own was heard.
+        let own = heard.strip_prefix(self.greeting.as_str()).map_or("", str::trim_start);
+        self.agent.was_cut(if self.greeted { own } else { heard });
     }
 }
 
@@ -107,6 +106,8 @@ mod tests {
         agent.was_cut("Ac");
         assert_eq!(*heard.lock().unwrap(), ["How", ""]);
         assert_eq!(said(&mut agent, Prompt::Said("five".into())), [say("How many?")]);
+        agent.was_cut("Ac");
+        assert_eq!(heard.lock().unwrap().last().unwrap(), "Ac");
         let mut plain = Greeted::by(" ", Box::new(Script::default()));
         assert_eq!(said(&mut plain, Prompt::CallStarted), [say("How many?")]);
     }
