@@ -106,7 +106,7 @@ pub struct Line {
     pub active: bool,
     /// When it was made.
     pub created: UnixMs,
-    /// When its owner changed something last, or its balance.
+    /// When its owner changed something last.
     pub updated: UnixMs,
 }
 
