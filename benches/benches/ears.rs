@@ -3,25 +3,34 @@
 //! A hundred calls at once on one thread, each a frame every 20 ms as on a telephone, against the doubles of `fixtures` on
 //! another thread. The time is that thread's CPU time, for one call and one second of speech: the frames in the client's
 //! queue, its messages over loopback without TLS, the results read. Silence costs next to nothing: it is not sent. Beside it
-//! stands what it asks of the allocator, of which 50 times are the frames themselves.
+//! stands what it asks of the allocator, of which 50 times are the frames themselves. The recogniser of this machine, where
+//! there is one, hears an answer by a grammar.
 
 #![expect(clippy::print_stdout, reason = "the allocations are what a reader comes for, too")]
+
+mod vendors;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use offhook::integrations::deepgram::{Deepgram, Flux, FluxOptions, Options};
+use offhook::integrations::google::{Credentials, GoogleEars, GoogleEarsOptions};
 use offhook::integrations::vendor::{Caller, Ears, Heard};
 use offhook::settings::Secret;
-use offhook_codecs::g711;
+use offhook_codecs::{g711, pcm};
+use offhook_engine::agent::Expectation;
 use offhook_engine::call::UtteranceId;
-use offhook_fixtures::alloc::{CountingAllocator, counted};
-use offhook_fixtures::vendors::{FakeVendors, Limits, Vendor};
-use rustix::time::{ClockId, clock_gettime};
-use tokio::runtime::{Builder, Runtime};
+use offhook_engine::speech::SpeechToText;
+use offhook_engine::speech::stt::Recognisers;
+use offhook_fixtures::alloc::CountingAllocator;
+use offhook_fixtures::answers::PEOPLE;
+use offhook_fixtures::sounds::{person, samples};
+use offhook_fixtures::vendors::Vendor;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
+use vendors::{doubles, group, measure, runtime};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -31,6 +40,9 @@ const CALLS: usize = 100;
 const SECONDS: usize = 2;
 const FRAME: usize = 160;
 const FRAME_TIME: Duration = Duration::from_millis(20);
+const SPEECH_DBFS: f32 = -25.0;
+/// What costs are told of.
+const SECOND: &str = "a second of speech";
 
 /// Calls that are listened to.
 struct Calls {
@@ -96,53 +108,57 @@ impl Calls {
     }
 }
 
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
+/// The recogniser of this machine, and an answer for it.
+struct Local {
+    ear: Box<dyn SpeechToText>,
+    ulaw: Vec<u8>,
+    words: &'static str,
 }
 
-/// CPU time of this thread.
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::ThreadCPUTime).try_into().expect("it is not negative")
-}
+impl Local {
+    fn new(recognisers: &Recognisers) -> Self {
+        let (name, grammar, words) = PEOPLE[0];
+        let mut ear = recognisers.recogniser();
+        ear.expect(&Expectation { grammar: grammar.into(), speech_ms_max: 3_000 });
+        let mut sound = person(name, SPEECH_DBFS);
+        sound.resize(sound.len() + samples(200), 0.0);
+        let ulaw = sound.into_iter().map(|s| g711::linear_to_ulaw(pcm::from_float(s))).collect();
+        Self { ear, ulaw, words }
+    }
 
-/// The URL of doubles that live as long as the process, on a thread of their own.
-fn doubles() -> String {
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        runtime().block_on(async {
-            let limits = Limits { deepgram_idle: Duration::from_secs(3_600), ..Limits::default() };
-            let doubles = FakeVendors::with(limits).await;
-            tell.send(doubles.base_url(Vendor::Deepgram)).expect("somebody asked");
-            doubles.served().await;
-        });
-    });
-    told.recv().expect("loopback has a free port")
+    fn round(&mut self) {
+        self.ear.start();
+        for frame in self.ulaw.chunks(FRAME) {
+            self.ear.audio(frame);
+        }
+        assert_eq!(self.ear.end(self.ulaw.len() as u32 / 8).text, self.words);
+    }
 }
 
 fn ears(c: &mut Criterion) {
-    let url = doubles();
-    let base = || url.parse().expect("it is a URL");
+    let (base_of, grpc) = doubles();
     let (key, wait) = (|| Secret::new("any"), Duration::from_secs(30));
-    let nova = Deepgram::new(Options { finalize_wait: wait, ..Options::new(base(), key()) });
-    let flux = Flux::new(FluxOptions { silence_max: wait, ..FluxOptions::new(base(), key()) });
-    let nova = Calls::begin(nova.expect("the key is one"));
-    let flux = Calls::begin(flux.expect("the key is one"));
-    let mut group = c.benchmark_group("ears");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat).warm_up_time(Duration::from_secs(1));
-    group.measurement_time(Duration::from_secs(25));
-    for (name, mut calls) in [("Deepgram", nova), ("Flux", flux)] {
-        // The first connects.
-        calls.round();
-        let ((), counts) = counted(|| calls.round());
-        let each = counts.allocations as f64 / (CALLS * SECONDS) as f64;
-        println!("{name}: {each:.0} allocations for a second of speech");
-        group.bench_function(format!("{name}, a second of speech"), |b| {
-            b.iter_custom(|rounds| {
-                let before = cpu_time();
-                (0..rounds).for_each(|_| calls.round());
-                (cpu_time() - before) / (CALLS * SECONDS) as u32
-            });
-        });
+    let deepgram = || base_of(Vendor::Deepgram);
+    let nova = Deepgram::new(Options { finalize_wait: wait, ..Options::new(deepgram(), key()) });
+    let flux = Flux::new(FluxOptions { silence_max: wait, ..FluxOptions::new(deepgram(), key()) });
+    let google = GoogleEarsOptions::new(grpc, Credentials::Key(key()));
+    let google = GoogleEars::new(GoogleEarsOptions { finalize_wait: wait, ..google });
+    let vendors = [
+        ("Deepgram", Calls::begin(nova.expect("the key is one"))),
+        ("Flux", Calls::begin(flux.expect("the key is one"))),
+        ("Google", Calls::begin(google.expect("the key is one"))),
+    ];
+    let mut group = group(c, "ears");
+    for (name, mut calls) in vendors {
+        measure(&mut group, name, SECOND, (CALLS * SECONDS) as f64, || calls.round());
+    }
+    match Recognisers::detect() {
+        Recognisers::None { reason } => println!("What the local recogniser costs cannot be told: {reason}"),
+        recognisers => {
+            let mut local = Local::new(&recognisers);
+            let seconds = local.ulaw.len() as f64 / 8_000.0;
+            measure(&mut group, "pocketsphinx", SECOND, seconds, || local.round());
+        }
     }
     group.finish();
 }

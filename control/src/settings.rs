@@ -35,7 +35,7 @@ pub use threecx::ThreeCxSettings;
 pub use transfers::{PhoneNumber, Transfer, TransferSettings};
 use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
-pub use vendors::{EarsChoice, SpeechVendors, VendorSettings, VoiceChoice, VoiceWaits};
+pub use vendors::{EarsChoice, GoogleSpeech, SpeechVendors, VendorSettings, VoiceChoice, VoiceWaits};
 pub use voiceclone::VoiceCloneSettings;
 
 /// How a server runs.

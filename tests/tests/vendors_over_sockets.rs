@@ -22,6 +22,7 @@ async fn server(
     let base = |vendor| fakes.base_url(vendor);
     let (deepgram, openai) = (base(Vendor::Deepgram), base(Vendor::OpenAi));
     let (elevenlabs, cartesia) = (base(Vendor::ElevenLabs), base(Vendor::Cartesia));
+    let google = fakes.grpc_url();
     let path = config.path().to_str().unwrap();
     let variables = [
         ("OFFHOOK_CONFIG", path),
@@ -32,6 +33,7 @@ async fn server(
         ("OFFHOOK_OPENAI_BASE_URL", &openai),
         ("OFFHOOK_ELEVENLABS_BASE_URL", &elevenlabs),
         ("OFFHOOK_CARTESIA_BASE_URL", &cartesia),
+        ("OFFHOOK_GOOGLE_SPEECH_BASE_URL", &google),
         ("OFFHOOK_ELEVENLABS_VOICE", "v1"),
         ("OFFHOOK_CARTESIA_VOICE", "v2"),
         ("OFFHOOK_AGENT_GREETING", "Hello. How can I help you?"),
@@ -39,6 +41,7 @@ async fn server(
         ("OPENAI_API_KEY", "sk-key-of-the-test"),
         ("ELEVENLABS_API_KEY", "el-key-of-the-test"),
         ("CARTESIA_API_KEY", "ca-key-of-the-test"),
+        ("GOOGLE_API_KEY", "go-key-of-the-test"),
     ];
     (Server::start_with(&[], &variables).await, config)
 }
@@ -175,4 +178,44 @@ async fn a_conversation_goes_on_without_a_lost_or_repeated_word_whoever_fails_in
     assert!(messages.contains("Of course, for ") && !messages.contains("tomor"), "{messages}");
     let replayed = server.replay(&record).await;
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stdout));
+}
+
+/// Streams to Google are used for two seconds here: each thing that is said finds an old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_goes_on_over_one_stream_after_the_other() {
+    let fakes = FakeVendors::start().await;
+    let said_by_caller = ["I would like to book a table.", "At nine.", "Thank you, goodbye."];
+    fakes.google(said_by_caller);
+    for content in ["Of course. When?", "Nine it is."] {
+        fakes.answer(&json!({ "content": content })).unwrap();
+    }
+    fakes
+        .answer(&json!({"content": "Goodbye.", "tool_calls": [{"name": "end_call", "arguments": {}}]}))
+        .unwrap();
+    let file = "[vendors.google]\nrotate_ms = '2000'";
+    let (server, _config) = server(&fakes, "google", "openai", file).await;
+    let report = call(&server, &said_by_caller).await;
+    assert_eq!((&report.ended_by, report.unsaid), (&EndedBy::Server, 0));
+    let record = server.record(&report.call_sid).await;
+    assert_eq!(
+        said(&record),
+        [
+            ("agent", "Hello. How can I help you?"),
+            ("caller", "I would like to book a table."),
+            ("agent", "Of course. When?"),
+            ("caller", "At nine."),
+            ("agent", "Nine it is."),
+            ("caller", "Thank you, goodbye."),
+            ("agent", "Goodbye."),
+        ]
+    );
+    assert!(switches(&server, &report.call_sid).await.is_empty());
+    let requests = fakes.requests();
+    let streams: Vec<_> =
+        requests.iter().filter(|asked| asked.path.ends_with("/StreamingRecognize")).collect();
+    assert!(streams.len() >= 3, "{streams:?}");
+    assert!(streams.iter().all(|asked| asked.connection == streams[0].connection), "{streams:?}");
+    for line in server.log() {
+        assert!(!line.contains("-key-of-the-test"), "{line}");
+    }
 }

@@ -388,7 +388,11 @@ async fn asked(
     }
     let vendor = settings.vendors.named(name);
     let (base, key) = vendor.map_or((String::new(), "no key"), |vendor| {
-        (format!(" at {}", vendor.base), if vendor.key.is_some() { "key accepted" } else { "no key" })
+        let base = match (what, name) {
+            ("ears", "google") => &settings.vendors.google_speech.base,
+            _ => &vendor.base,
+        };
+        (format!(" at {base}"), if vendor.key.is_some() { "key accepted" } else { "no key" })
     });
     let begun = Instant::now();
     let came = tokio::time::timeout(VENDOR, asking).await;

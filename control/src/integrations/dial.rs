@@ -1,10 +1,10 @@
-//! WebSockets that this process opens, to `ws://` and `wss://`.
+//! Connections that this process opens, and WebSockets on them, to `ws://` and `wss://`.
 //!
 //! There is no time in here: who waits says for how long, by a timeout around it.
 
 use std::sync::{Arc, LazyLock};
 
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode, Uri};
 use hyper_rustls::ConfigBuilderExt as _;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
@@ -56,6 +56,22 @@ pub enum DialError {
     Broken(String),
 }
 
+/// Opens a connection to the host of a URL.
+pub(super) async fn connect(uri: &Uri, is_secure: bool, tls: &TlsConnector) -> Result<Wire, DialError> {
+    let host = uri.host().ok_or_else(|| DialError::Url("its URL names no host".into()))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let unreachable = |error: std::io::Error| DialError::Unreachable(error.to_string());
+    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(unreachable)?;
+    tcp.set_nodelay(true).map_err(unreachable)?;
+    if !is_secure {
+        return Ok(Wire::Plain(tcp));
+    }
+    let name = ServerName::try_from(host).map_err(|error| DialError::Url(error.to_string()))?;
+    let stream = tls.connect(name, tcp).await.map_err(|error| DialError::Tls(error.to_string()))?;
+    Ok(Wire::Tls(Box::new(stream)))
+}
+
 /// Opens a socket; also what the server's answer to it said. `request`: as
 /// [`IntoClientRequest`](tokio_tungstenite::tungstenite::client::IntoClientRequest) makes it of a URL, and more headers.
 pub async fn dial(
@@ -64,24 +80,12 @@ pub async fn dial(
     config: WebSocketConfig,
 ) -> Result<(Socket, HeaderMap), DialError> {
     let uri = request.uri();
-    let (secure, usual_port) = match uri.scheme_str() {
-        Some("ws") => (false, 80),
-        Some("wss") => (true, 443),
+    let is_secure = match uri.scheme_str() {
+        Some("ws") => false,
+        Some("wss") => true,
         _ => return Err(DialError::Url("its URL does not begin with wss:// or ws://".into())),
     };
-    let host = uri.host().ok_or_else(|| DialError::Url("its URL names no host".into()))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = uri.port_u16().unwrap_or(usual_port);
-    let unreachable = |error: std::io::Error| DialError::Unreachable(error.to_string());
-    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(unreachable)?;
-    tcp.set_nodelay(true).map_err(unreachable)?;
-    let wire = if secure {
-        let name = ServerName::try_from(host).map_err(|error| DialError::Url(error.to_string()))?;
-        let stream = tls.connect(name, tcp).await.map_err(|error| DialError::Tls(error.to_string()))?;
-        Wire::Tls(Box::new(stream))
-    } else {
-        Wire::Plain(tcp)
-    };
+    let wire = connect(uri, is_secure, tls).await?;
     match tokio_tungstenite::client_async_with_config(request, wire, Some(config)).await {
         Ok((socket, response)) => Ok((socket, response.into_parts().0.headers)),
         Err(WsError::Http(response)) => {

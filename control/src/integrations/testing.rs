@@ -1,4 +1,6 @@
-//! What the tests of all voices do: have a text spoken, and look at what came.
+//! What the tests of all voices do: have a text spoken, and look at what came; and those of ears, below.
+
+pub(super) mod ears;
 
 use std::net::SocketAddr;
 use std::time::Duration;

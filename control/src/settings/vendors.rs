@@ -1,6 +1,7 @@
 //! Who listens and who speaks on calls, in which order they are asked, and all that their services need.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub enum EarsChoice {
     Deepgram,
     /// Deepgram's turn-based recognition, which also says when a turn is over.
     Flux,
+    /// Google Cloud's streaming recognition.
+    Google,
     /// Transcription of finished utterances by OpenAI's protocol.
     OpenAi,
     /// The recogniser of this machine.
@@ -29,10 +32,11 @@ impl FromStr for EarsChoice {
         match text {
             "deepgram" => Ok(Self::Deepgram),
             "flux" => Ok(Self::Flux),
+            "google" => Ok(Self::Google),
             "openai" => Ok(Self::OpenAi),
             "local" => Ok(Self::Local),
-            _ => Err("write one or more of deepgram, flux, openai, local, in the order in which they are asked, with \
-                      commas between them"
+            _ => Err("write one or more of deepgram, flux, google, openai, local, in the order in which they are asked, \
+                      with commas between them"
                 .into()),
         }
     }
@@ -144,8 +148,12 @@ const GOOGLE: Vendor = Vendor {
     name: "google",
     base: "https://texttospeech.googleapis.com",
     key: "GOOGLE_API_KEY",
-    options: &["voice", "language", "client_id", "client_secret"],
+    options: &["voice", "language", "client_id", "client_secret", "model", "speech_base_url", "rotate_ms"],
 };
+/// Where Google's recogniser is, unless its services are elsewhere.
+const GOOGLE_SPEECH: &str = "https://speech.googleapis.com";
+/// How long a stream to it may be used, in ms: it would be ended after 305 s, and a pause is awaited for up to a fifth of it.
+const GOOGLE_ROTATE_MS: RangeInclusive<u64> = 1_000..=250_000;
 /// Address and key are those of the agent's model.
 const OPENAI: Vendor = Vendor {
     name: "openai",
@@ -160,6 +168,22 @@ const OPENAI: Vendor = Vendor {
         "realtime_voice",
     ],
 };
+
+/// Google's recogniser, beside what it shares with Google's voices.
+#[derive(Clone, Debug)]
+pub struct GoogleSpeech {
+    /// Where it is: an origin of gRPC. Default: `https://speech.googleapis.com`, or where Google's other services are said to be.
+    pub base: BaseUrl,
+    /// After how long a stream to it is left for a new one, in the next pause, or a fifth later without one. Default 240 s.
+    pub rotate_after: Duration,
+}
+
+impl Default for GoogleSpeech {
+    fn default() -> Self {
+        let base = GOOGLE_SPEECH.parse().expect("the vendor's own address can be read");
+        Self { base, rotate_after: Duration::from_secs(240) }
+    }
+}
 
 /// How long is waited for a voice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +218,8 @@ pub struct SpeechVendors {
     pub cartesia: VendorSettings,
     /// Google Cloud.
     pub google: VendorSettings,
+    /// Google Cloud's recogniser.
+    pub google_speech: GoogleSpeech,
     /// Speech and transcription of OpenAI, or of who speaks its protocol.
     pub openai: VendorSettings,
     /// How long is waited for a voice.
@@ -236,6 +262,7 @@ impl Default for SpeechVendors {
             elevenlabs: vendor(&ELEVENLABS),
             cartesia: vendor(&CARTESIA),
             google: vendor(&GOOGLE),
+            google_speech: GoogleSpeech::default(),
             openai: vendor(&OPENAI),
             voice_waits: VoiceWaits::default(),
             ears_words: None,
@@ -257,6 +284,7 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<SpeechVendors, SettingsError> 
         deepgram: vendor(layers, &DEEPGRAM, default.deepgram)?,
         elevenlabs: vendor(layers, &ELEVENLABS, default.elevenlabs)?,
         cartesia: vendor(layers, &CARTESIA, default.cartesia)?,
+        google_speech: google_speech(layers)?,
         google: vendor(layers, &GOOGLE, default.google)?,
         openai: vendor(layers, &OPENAI, default.openai)?,
         voice_waits: VoiceWaits {
@@ -266,6 +294,31 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<SpeechVendors, SettingsError> 
         },
         ears_words: layers.read::<Millis>("ears_words_ms", None)?.map(|time| time.0),
     })
+}
+
+fn google_speech(layers: &Layers<'_>) -> Result<GoogleSpeech, SettingsError> {
+    let default = GoogleSpeech::default();
+    let base = match layers.read("google_speech_base_url", None)? {
+        None => layers.read("google_base_url", None)?,
+        base => base,
+    };
+    let rotate_after = layers.read::<Rotate>("google_rotate_ms", None)?.map(|time| time.0);
+    Ok(GoogleSpeech {
+        base: base.unwrap_or(default.base),
+        rotate_after: rotate_after.unwrap_or(default.rotate_after),
+    })
+}
+
+struct Rotate(Duration);
+
+impl FromStr for Rotate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (least, most) = (GOOGLE_ROTATE_MS.start(), GOOGLE_ROTATE_MS.end());
+        let ms = text.parse().ok().filter(|ms| GOOGLE_ROTATE_MS.contains(ms));
+        ms.map(|ms| Self(Duration::from_millis(ms))).ok_or_else(|| format!("write {least} to {most}, in ms"))
+    }
 }
 
 fn vendor(
@@ -302,7 +355,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
         (&DEEPGRAM, deepgram, hears(EarsChoice::Deepgram) || hears(EarsChoice::Flux)),
         (&ELEVENLABS, elevenlabs, speaks(VoiceChoice::ElevenLabs)),
         (&CARTESIA, cartesia, speaks(VoiceChoice::Cartesia)),
-        (&GOOGLE, google, speaks(VoiceChoice::Google)),
+        (&GOOGLE, google, hears(EarsChoice::Google) || speaks(VoiceChoice::Google)),
         (&OPENAI, openai, hears(EarsChoice::OpenAi) || speaks(VoiceChoice::OpenAi)),
     ];
     for (vendor, given, is_wanted) in wanted {
@@ -372,6 +425,7 @@ mod tests {
         for (environment, wanted) in [
             (&[("OFFHOOK_EARS", "deepgram")][..], "DEEPGRAM_API_KEY"),
             (&[("OFFHOOK_EARS", "flux")], "DEEPGRAM_API_KEY"),
+            (&[("OFFHOOK_EARS", "google")], "GOOGLE_API_KEY"),
             (&[("OFFHOOK_VOICES", "google")], "GOOGLE_API_KEY"),
             (&[("OFFHOOK_VOICES", "openai,local")], "OPENAI_API_KEY"),
             (&[("OFFHOOK_VOICES", "elevenlabs"), ("ELEVENLABS_API_KEY", "k")], "OFFHOOK_ELEVENLABS_VOICE"),
@@ -387,6 +441,25 @@ mod tests {
         let own =
             [("OFFHOOK_EARS", "deepgram"), ("OFFHOOK_DEEPGRAM_BASE_URL", "http://127.0.0.1:9/deepgram")];
         assert!(with(&own, "").is_ok());
+    }
+
+    #[test]
+    fn googles_recogniser_is_where_it_is_said_to_be() {
+        let speech = |environment: &[(&str, &str)], file: &str| {
+            with(environment, file).map(|settings| {
+                let GoogleSpeech { base, rotate_after } = settings.vendors.google_speech;
+                (base.to_string(), rotate_after.as_millis())
+            })
+        };
+        assert_eq!(speech(&[], "").unwrap(), (GOOGLE_SPEECH.to_owned(), 240_000));
+        let file = "[vendors.google]\nbase_url = 'http://127.0.0.1:8'\nrotate_ms = '90000'";
+        assert_eq!(speech(&[], file).unwrap(), ("http://127.0.0.1:8".to_owned(), 90_000));
+        let own = [("OFFHOOK_GOOGLE_SPEECH_BASE_URL", "http://127.0.0.1:9")];
+        assert_eq!(speech(&own, file).unwrap().0, "http://127.0.0.1:9");
+        for wrong in ["0", "300000", "soon"] {
+            let text = speech(&[("OFFHOOK_GOOGLE_ROTATE_MS", wrong)], "").unwrap_err();
+            assert!(text.contains("OFFHOOK_GOOGLE_ROTATE_MS") && text.contains("250000"), "{text}");
+        }
     }
 
     #[test]

@@ -11,11 +11,11 @@ use super::local::{LocalEars, LocalVoice};
 use crate::integrations::cartesia::{self, Cartesia};
 use crate::integrations::deepgram::{self, Deepgram, Flux, FluxOptions};
 use crate::integrations::elevenlabs::{self, ElevenLabs, Transport};
-use crate::integrations::google::{self, Credentials, Google, ServiceAccount};
+use crate::integrations::google::{self, Credentials, Google, GoogleEars, GoogleEarsOptions, ServiceAccount};
 use crate::integrations::openai::speech::{self, Speech};
 use crate::integrations::openai::transcription::{self, Transcription};
 use crate::integrations::vendor::{Ears, Voice};
-use crate::settings::{EarsChoice, Secret, Settings, VendorSettings, VoiceChoice};
+use crate::settings::{EarsChoice, GoogleSpeech, Secret, Settings, VendorSettings, VoiceChoice};
 
 /// The model that speaks by OpenAI's protocol, where none is named.
 const OPENAI_SPEECH: &str = "gpt-4o-mini-tts";
@@ -23,7 +23,7 @@ const OPENAI_SPEECH: &str = "gpt-4o-mini-tts";
 const OPENAI_TRANSCRIPTION: &str = "gpt-4o-mini-transcribe";
 /// How long it may take: less than a call waits for final words.
 const TRANSCRIBED_WITHIN: Duration = Duration::from_millis(2_200);
-/// The language that Google speaks where none is named.
+/// The language that Google speaks and understands where none is named.
 const GOOGLE_LANGUAGE: &str = "en-US";
 /// The model of ElevenLabs that speaks where none is named: the one that begins soonest.
 const ELEVENLABS_MODEL: &str = "eleven_flash_v2_5";
@@ -41,6 +41,7 @@ pub fn ears(settings: &Settings) -> Result<Vec<Arc<dyn Ears>>, String> {
         ears.push(match choice {
             EarsChoice::Deepgram => Arc::new(nova(&vendors.deepgram)?),
             EarsChoice::Flux => Arc::new(flux(&vendors.deepgram)?),
+            EarsChoice::Google => Arc::new(google_ears(&vendors.google, &vendors.google_speech)?),
             EarsChoice::OpenAi => Arc::new(transcription(&vendors.openai)?),
             EarsChoice::Local => {
                 let recogniser = match Pocketsphinx::load() {
@@ -150,19 +151,32 @@ fn transcription(vendor: &VendorSettings) -> Result<Transcription, String> {
 }
 
 /// A key is what an operator pasted: that of an API, or the JSON file of a service account.
-fn google(vendor: &VendorSettings) -> Result<Google, String> {
+fn google_credentials(vendor: &VendorSettings) -> Result<Credentials, String> {
     let key = key(vendor);
-    let credentials = if key.reveal().trim_start().starts_with('{') {
-        Credentials::Account(ServiceAccount::from_json(key.reveal())?)
-    } else {
-        Credentials::Key(key)
-    };
+    Ok(match key.reveal().trim_start().starts_with('{') {
+        true => Credentials::Account(ServiceAccount::from_json(key.reveal())?),
+        false => Credentials::Key(key),
+    })
+}
+
+fn google(vendor: &VendorSettings) -> Result<Google, String> {
     Google::new(google::Options {
         base: vendor.base.clone(),
-        credentials,
+        credentials: google_credentials(vendor)?,
         language: option(vendor, "language", GOOGLE_LANGUAGE),
         voice: vendor.option("voice").map(str::to_owned),
         speed: None,
+    })
+}
+
+fn google_ears(vendor: &VendorSettings, speech: &GoogleSpeech) -> Result<GoogleEars, String> {
+    let default = GoogleEarsOptions::new(speech.base.clone(), google_credentials(vendor)?);
+    GoogleEars::new(GoogleEarsOptions {
+        language: option(vendor, "language", GOOGLE_LANGUAGE),
+        model: option(vendor, "model", &default.model),
+        rotate_after: speech.rotate_after,
+        rotate_by: speech.rotate_after.mul_f64(1.2),
+        ..default
     })
 }
 

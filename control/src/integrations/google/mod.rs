@@ -4,13 +4,17 @@
 mod access;
 mod account;
 pub mod calendar;
+mod grpc;
 mod hosts;
+mod messages;
 pub mod oauth;
+mod recognize;
 mod synthesize;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use offhook_engine::call::Failure;
 
 use super::refusal::sensitive;
 use super::vendor::VendorError;
@@ -20,6 +24,7 @@ pub use account::ServiceAccount;
 pub use calendar::GoogleCalendar;
 pub use hosts::Hosts;
 pub use oauth::OAuth;
+pub use recognize::{GoogleEars, Options as GoogleEarsOptions};
 pub use synthesize::{Google, Options};
 
 /// In whose name a request is made.
@@ -50,5 +55,15 @@ impl Credentials {
             // Its key never leaves; what is signed with it is short-lived, and in no answer.
             Self::Account(_) => None,
         }
+    }
+}
+
+/// What a reason of Google's means that says more than the status beside it.
+fn failure(reason: &str) -> Option<Failure> {
+    match reason {
+        // Its status is that of a wrong argument.
+        "API_KEY_INVALID" => Some(Failure::Unauthorised),
+        "BILLING_DISABLED" => Some(Failure::Unpaid),
+        _ => None,
     }
 }

@@ -19,7 +19,7 @@ use hyper::{Request, StatusCode};
 use offhook_engine::call::Failure;
 use serde_json::{Value, json};
 
-use super::Credentials;
+use super::{Credentials, failure};
 use crate::integrations::http::{HttpClient, Limits, told};
 use crate::integrations::refusal::{Told, of_http, of_status, reached, refusal};
 use crate::integrations::vendor::{CONNECT, Spoken, VendorError, Voice, VoiceLine};
@@ -158,12 +158,7 @@ impl Client {
         let error = &said["error"];
         let details = error["details"].as_array();
         let reason = details.and_then(|details| details.iter().find_map(|detail| detail["reason"].as_str()));
-        let why = match reason {
-            // Its status is 400.
-            Some("API_KEY_INVALID") => Failure::Unauthorised,
-            Some("BILLING_DISABLED") => Failure::Unpaid,
-            _ => of_status(status),
-        };
+        let why = reason.and_then(failure).unwrap_or_else(|| of_status(status));
         let code = reason.or(error["status"].as_str()).unwrap_or_default();
         let message = error["message"].as_str().unwrap_or_default();
         Told { status: Some(status), code, message, request: None }
