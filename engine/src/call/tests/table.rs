@@ -262,6 +262,10 @@ impl Table {
                 assert_eq!(u64::from(told_ms), response.response_us / 1_000);
             }
             EventKind::VoiceFailed { .. } => self.voice_failed = true,
+            // What it spoke itself it broke off.
+            EventKind::AgentFailed { .. } => {
+                self.voice_failed |= self.said.iter().any(|(utterance, _)| self.own.contains(utterance));
+            }
             EventKind::Decided(decided) => {
                 assert!(decided.rule().holds(), "a rule that does not hold decided: {decided:?}");
                 if matches!(decided.decision, Decision::TurnOver | Decision::AskEarly)
