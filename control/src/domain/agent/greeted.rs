@@ -15,7 +15,11 @@ impl Greeted {
     /// `agent` with `greeting` before it; as it is if that is empty.
     pub fn by(greeting: &str, agent: Box<dyn Agent>) -> Box<dyn Agent> {
         let greeting = greeting.trim();
-        if greeting.is_empty() { agent } else { Box::new(Self { greeting: greeting.to_owned(), agent, greeted: false }) }
+        if greeting.is_empty() {
+            agent
+        } else {
+            Box::new(Self { greeting: greeting.to_owned(), agent, greeted: false })
+        }
     }
 }
 
