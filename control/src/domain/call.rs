@@ -23,8 +23,8 @@ pub struct Announcement {
     pub direction: String,
     /// What the agent goes through.
     pub scenario: String,
-    /// The line that it came in on, if it is somebody's.
-    pub on_line: Option<OnLine>,
+    /// The line that it came in on, if it is somebody's. In a box, as most calls are on none, and thousands of writes may wait.
+    pub on_line: Option<Box<OnLine>>,
     /// When.
     pub at: UnixMs,
 }

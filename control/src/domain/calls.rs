@@ -231,7 +231,7 @@ impl Calls {
             to,
             direction: if direction.is_empty() { "inbound".into() } else { direction },
             scenario: scenario.to_string(),
-            on_line,
+            on_line: on_line.map(Box::new),
             at,
         }
     }

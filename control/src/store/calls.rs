@@ -123,7 +123,7 @@ pub(super) fn insert(connection: &Connection, new: &Announcement) -> rusqlite::R
             CallStatus::Announced.as_str(),
             new.at.0,
         ])?;
-    new.on_line.as_ref().map_or(Ok(()), |on| insert_line_call(connection, &new.call, on, new.at))
+    new.on_line.as_deref().map_or(Ok(()), |on| insert_line_call(connection, &new.call, on, new.at))
 }
 
 /// Writes down which line a call is on, and who calls. Nothing, if the line is gone by now.

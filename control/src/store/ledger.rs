@@ -174,7 +174,7 @@ mod tests {
             to: "+15551234567".into(),
             direction: "inbound".into(),
             scenario: "s".into(),
-            on_line: Some(OnLine { line: line.into(), caller: E164::parse("+15005550009") }),
+            on_line: Some(Box::new(OnLine { line: line.into(), caller: E164::parse("+15005550009") })),
             at: UnixMs(3),
         };
         store.announce(announcement).await.unwrap();
