@@ -152,7 +152,8 @@ fn said(turn: &Turn) -> String {
         By::Keypad => format!("keys {}", plain(&turn.text)),
     };
     if !turn.unheard.is_empty() {
-        said.push_str(&format!(", cut off before {}", quoted(&turn.unheard)));
+        let about = if turn.estimated { ", or near it: the voice places no words" } else { "" };
+        said.push_str(&format!(", cut off before {}{about}", quoted(&turn.unheard)));
     }
     said
 }
@@ -348,6 +349,7 @@ mod tests {
             ended: CallTime::from_millis(900),
             text: "We open".into(),
             unheard: "at nine.".into(),
+            estimated: false,
             by: By::Voice,
             response_ms: None,
         };

@@ -143,7 +143,7 @@ impl Call {
         let Some(agent) = self.agent.take() else { return };
         self.drop_agent();
         self.tell_unworded(now, out);
-        let Said { heard: text, unheard, spoken_heard } = self.playout.take_turn(now, out);
+        let Said { heard: text, unheard, estimated, spoken_heard } = self.playout.take_turn(now, out);
         if !unheard.is_empty() || agent.then.is_none() {
             out.push(Output::AgentHeard { turn: agent.turn, text: text.clone(), spoken_heard });
         }
@@ -155,6 +155,7 @@ impl Call {
                 ended: self.playout.fell_silent(now),
                 text,
                 unheard,
+                estimated,
                 by: By::Voice,
                 response_ms: agent.response_ms(),
             };

@@ -343,6 +343,8 @@ pub struct Turn {
     pub text: String,
     /// What the agent would have said, where it was cut off.
     pub unheard: String,
+    /// True if where it was cut off is reckoned from its length, since the voice placed no words.
+    pub estimated: bool,
     /// How it came in: by voice or by keys.
     pub by: By,
     /// From the caller's last speech (or key) to the agent's first audio; none for a greeting, and for the caller.

@@ -129,6 +129,11 @@ impl Entry {
         (heard.trim_end(), unheard)
     }
 
+    /// True if nobody has said where its words are, so that they are looked for by its length.
+    pub(super) fn is_placed_by_length(&self) -> bool {
+        self.words.is_empty() && self.received > 0
+    }
+
     /// Where the first word begins that was not wholly heard: offset in the text, and sample.
     fn first_unheard(&self) -> (usize, usize) {
         if self.all_heard() && !self.broken_off {

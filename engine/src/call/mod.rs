@@ -386,6 +386,7 @@ fn caller_turn(caller: CallerTurn, by: By) -> Turn {
         ended: caller.last_voiced,
         text: caller.text,
         unheard: String::new(),
+        estimated: false,
         by,
         response_ms: None,
     }

@@ -51,6 +51,8 @@ pub(super) struct Said {
     pub(super) heard: String,
     /// The rest.
     pub(super) unheard: String,
+    /// Where they part is reckoned from the length of what was said.
+    pub(super) estimated: bool,
     /// Samples that were heard of what the agent spoke itself.
     pub(super) spoken_heard: u32,
 }
@@ -314,6 +316,7 @@ impl Playout {
             let silent = saying.entry.received == 0 && !said.unheard.is_empty();
             let (head, tail) =
                 if silent { ("", saying.entry.text.as_str()) } else { saying.entry.split_text() };
+            said.estimated |= !tail.is_empty() && saying.entry.is_placed_by_length();
             join(&mut said.heard, head.trim_start());
             join(&mut said.unheard, tail.trim());
             if saying.own {

@@ -36,7 +36,8 @@ pub(super) const MAGIC: [u8; 8] = *b"OFFHOOKJ";
 /// call of version 1 would not run again to the same outputs. 3: messages of agent audio hold more than a frame, so that
 /// neither would one of version 2. 4: decisions tell the nearest rule and what was seen, and an echo is told from the caller.
 /// 5: a response time has one more stage. 6: an agent that gives no answer says why, audio may bring its words, and it is
-/// told when another service takes over. 7: an agent may hear and speak itself, and is told how much of that was heard.
+/// told when another service takes over. 7: an agent may hear and speak itself, and is told how much of that was heard; a
+/// turn tells whether that was reckoned.
 pub(super) const VERSION: u16 = 7;
 /// Bytes before the first block: magic and version.
 pub(super) const PREFIX_BYTES: usize = MAGIC.len() + 2;

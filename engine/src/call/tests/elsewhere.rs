@@ -164,6 +164,7 @@ fn words_that_a_voice_places_while_it_speaks_say_what_was_heard_of_it() {
     sim.run_for(ms(1_500));
     let cut = sim.agent_heard().last().expect("it was cut off");
     assert_eq!(cut, "one");
+    assert!(!sim.turn_records()[0].estimated, "the voice has placed them");
 }
 
 #[test]

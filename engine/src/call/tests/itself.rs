@@ -96,6 +96,7 @@ fn an_interrupted_agent_is_told_how_many_samples_of_its_own_speech_were_heard() 
     assert!((8_000..11_000).contains(&told[0]), "{told:?}");
     assert!(sim.agent_heard()[0].starts_with("one two"), "{:?}", sim.agent_heard());
     assert_eq!(sim.prompts().last(), Some(&Prompt::Spoke));
+    assert!(sim.turn_records()[0].estimated, "nobody placed its words");
 }
 
 #[test]
