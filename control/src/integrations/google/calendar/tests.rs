@@ -99,7 +99,7 @@ async fn events_come_from_all_pages_and_only_those_that_block_time() {
     let declined =
         json!({"attendees": [{"email": "pat@example.com", "self": true, "responseStatus": "declined"}]});
     let events = json!([
-        {"id": "all0", "start": {"date": "2026-03-02"}, "end": {"date": "2026-03-03"}},
+        {"id": "full0", "start": {"date": "2026-03-02"}, "end": {"date": "2026-03-03"}},
         event(10, json!({})),
         event(11, json!({"transparency": "transparent"})),
         event(12, declined),
@@ -110,7 +110,7 @@ async fn events_come_from_all_pages_and_only_those_that_block_time() {
     fakes.google_set("calendar", &set).unwrap();
     let found = calendar.events(day()).await.unwrap();
     let ids: Vec<_> = found.iter().map(|event| event.id.as_str()).collect();
-    assert_eq!(ids, ["all0", "event10", "event13"]);
+    assert_eq!(ids, ["full0", "event10", "event13"]);
     assert_eq!(found[0].span, span("2026-03-01T23:00:00Z", "2026-03-02T23:00:00Z"));
     assert_eq!(asked(&fakes, "/events"), 3);
 }
