@@ -251,7 +251,7 @@ impl Elsewhere {
         let mut before = Vec::new();
         let give_up = media::now() + Duration::from_secs(20);
         loop {
-            while let Some(departure) = self.end.next() {
+            while let Some(departure) = self.end.next_departure() {
                 if wanted(&departure) {
                     return (before, departure);
                 }

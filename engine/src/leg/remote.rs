@@ -235,7 +235,7 @@ impl LegEnd {
     }
 
     /// The next thing that the call wants.
-    pub fn next(&mut self) -> Option<Departure> {
+    pub fn next_departure(&mut self) -> Option<Departure> {
         self.departures.pop().ok()
     }
 
@@ -339,13 +339,13 @@ mod tests {
         leg.flush().unwrap();
         leg.flush().unwrap();
         assert_eq!(woken.load(Ordering::Relaxed), 1);
-        let lengths: Vec<_> = std::iter::from_fn(|| match end.next() {
+        let lengths: Vec<_> = std::iter::from_fn(|| match end.next_departure() {
             Some(Departure::Audio(piece)) => Some(piece.ulaw().len()),
             _ => None,
         })
         .collect();
         assert_eq!(lengths, [160, 40]);
-        assert_eq!(end.next(), Some(Departure::Clear), "the mark ended the audio");
+        assert_eq!(end.next_departure(), Some(Departure::Clear), "the mark ended the audio");
         assert!(!end.is_over());
         drop(leg);
         assert!(end.is_over());

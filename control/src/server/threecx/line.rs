@@ -160,7 +160,7 @@ impl Line {
         told: &mut UnboundedReceiver<Told>,
     ) -> Option<EndReason> {
         loop {
-            while let Some(departure) = self.end.next() {
+            while let Some(departure) = self.end.next_departure() {
                 if let Departure::Close(reason) = departure {
                     let dropped = self.end.dropped_frames();
                     if dropped > 0 {
