@@ -1,7 +1,5 @@
 //! Calls to FrontDesk's clients, over real sockets: who answers, what is kept of it, and what it costs.
 
-#![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
-
 use std::time::Duration;
 
 use futures_util::future::join_all;

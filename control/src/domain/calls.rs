@@ -820,6 +820,7 @@ mod tests {
             ended: at,
             text: "Hello.".into(),
             unheard: "Who".into(),
+            estimated: false,
             by: By::Voice,
             response_ms: Some(3),
         };

@@ -342,6 +342,7 @@ mod tests {
             ended: CallTime::from_millis(ended),
             text: "my account number is 4711".into(),
             unheard: String::new(),
+            estimated: false,
             by: By::Voice,
             response_ms: None,
         })
