@@ -7,8 +7,8 @@ use offhook_engine::CallId;
 
 use super::call::StatusReport;
 use super::calls::{AnnounceError, Calls, Incoming};
+use super::phone::E164;
 use super::time::UnixMs;
-use crate::settings::PhoneNumber;
 use crate::store::{Store, StoreError};
 
 /// A voice of a caller's, as it is cached.
@@ -229,7 +229,7 @@ pub async fn post_call(calls: &Calls, store: &Store, post_call: PostCall) -> Res
 pub fn number(text: &str) -> Option<String> {
     let text = text.trim();
     let text = text.strip_prefix("00").map_or_else(|| text.to_owned(), |rest| format!("+{rest}"));
-    text.parse::<PhoneNumber>().ok().map(|number| number.as_str().to_owned())
+    E164::parse(&text).map(|number| number.as_str().to_owned())
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<FrontDeskSettings, SettingsErr
             ));
         }
     };
-    let admins = layers.text("frontdesk_admins", None).map(|given| given.text).unwrap_or_default();
+    let admins = layers.text("admin_emails", None).map(|given| given.text).unwrap_or_default();
     let admins = admins.split(',').map(|email| email.trim().to_lowercase());
     Ok(FrontDeskSettings {
         google,

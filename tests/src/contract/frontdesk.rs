@@ -42,7 +42,7 @@ impl System for FrontDesk {
         let mut variables = vec![
             ("STRIPE_WEBHOOK_SECRET", STRIPE_SECRET),
             // With Stripe only admins set balances, and the walk needs some.
-            ("OFFHOOK_FRONTDESK_ADMINS", "pat@example.com"),
+            ("OFFHOOK_ADMIN_EMAILS", "pat@example.com"),
         ];
         variables.extend(google_client());
         if world == World::Production {
