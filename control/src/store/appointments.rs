@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Row, params};
 
-use super::writer::Write;
 use super::{Store, StoreError};
 use crate::domain::appointments::Appointment;
 use crate::domain::time::{Span, UnixMs};
@@ -16,9 +15,9 @@ impl Store {
         appointment: &Appointment,
         now: UnixMs,
     ) -> Result<bool, StoreError> {
-        let write = Write::Appointment { desk: desk.to_owned(), appointment: appointment.clone(), at: now };
-        match self.write_and_wait(write).await {
-            Ok(_) => Ok(true),
+        let (desk, appointment) = (desk.to_owned(), appointment.clone());
+        match self.change(move |connection| insert(connection, &desk, &appointment, now)).await {
+            Ok(()) => Ok(true),
             Err(StoreError::Sql(error))
                 if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) =>
             {
@@ -47,7 +46,7 @@ impl Store {
     }
 }
 
-pub(super) fn insert(
+fn insert(
     connection: &Connection,
     desk: &str,
     appointment: &Appointment,

@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::writer::{Write, Written};
 use super::{Store, StoreError};
 use crate::domain::time::UnixMs;
 use crate::domain::voiceclone::{CloneFigures, ClonedVoice, Seen, Webhook};
@@ -10,10 +9,7 @@ use crate::domain::voiceclone::{CloneFigures, ClonedVoice, Seen, Webhook};
 impl Store {
     /// Writes a webhook down unless it is a repetition; however many come at once, one of them is new.
     pub async fn see_webhook(&self, webhook: Webhook) -> Result<Seen, StoreError> {
-        match self.write_and_wait(Write::WebhookSeen(Box::new(webhook))).await? {
-            Written::Seen(seen) => Ok(seen),
-            _ => Err(StoreError::Closed),
-        }
+        self.change(move |connection| see(connection, &webhook)).await
     }
 
     /// The answer that a webhook was given before.
@@ -28,15 +24,13 @@ impl Store {
 
     /// Caches a caller's voice, in place of the one before.
     pub async fn voice_cloned(&self, voice: ClonedVoice) -> Result<(), StoreError> {
-        self.write_and_wait(Write::VoiceCloned(Box::new(voice))).await.map(drop)
+        self.change(move |connection| cache(connection, &voice)).await
     }
 
     /// Drops a caller's voice from the cache. False if there was none that could still be used.
     pub async fn drop_voice(&self, caller: &str, at: UnixMs) -> Result<bool, StoreError> {
-        match self.write_and_wait(Write::VoiceDropped { caller: caller.into(), at }).await? {
-            Written::Dropped(dropped) => Ok(dropped),
-            _ => Err(StoreError::Closed),
-        }
+        let caller = caller.to_owned();
+        self.change(move |connection| drop_cached(connection, &caller, at)).await
     }
 
     /// The voice that is cached for a caller and has not expired.
@@ -78,7 +72,7 @@ impl Store {
     }
 }
 
-pub(super) fn see(connection: &Connection, webhook: &Webhook) -> rusqlite::Result<Seen> {
+fn see(connection: &Connection, webhook: &Webhook) -> rusqlite::Result<Seen> {
     let Webhook { source, event, at, call, lookup, body, answer } = webhook;
     let inserted = connection
         .prepare_cached(
@@ -98,7 +92,7 @@ fn answer_to(connection: &Connection, source: &str, event: &str) -> rusqlite::Re
         .optional()
 }
 
-pub(super) fn cache(connection: &Connection, voice: &ClonedVoice) -> rusqlite::Result<()> {
+fn cache(connection: &Connection, voice: &ClonedVoice) -> rusqlite::Result<()> {
     drop_cached(connection, &voice.caller, voice.created)?;
     connection
         .prepare_cached(
@@ -118,7 +112,7 @@ pub(super) fn cache(connection: &Connection, voice: &ClonedVoice) -> rusqlite::R
 }
 
 /// True if the one that was dropped could still have been used.
-pub(super) fn drop_cached(connection: &Connection, caller: &str, at: UnixMs) -> rusqlite::Result<bool> {
+fn drop_cached(connection: &Connection, caller: &str, at: UnixMs) -> rusqlite::Result<bool> {
     let expires = connection
         .prepare_cached(
             "UPDATE cloned_voices SET dropped_ms = ?2 WHERE caller = ?1 AND dropped_ms IS NULL RETURNING expires_ms",

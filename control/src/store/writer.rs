@@ -19,12 +19,10 @@ use offhook_engine::measure::Histogram;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{StoreError, Unwritten, appointments, calls, simulations, voiceclone};
-use crate::domain::appointments::Appointment;
+use super::{StoreError, Unwritten, calls, simulations};
 use crate::domain::call::{Announcement, CallStatus, ReportOutcome, StatusReport, TurnRecord};
 use crate::domain::simulations::Simulation;
 use crate::domain::time::UnixMs;
-use crate::domain::voiceclone::{ClonedVoice, Seen, Webhook};
 
 /// How long a write that nobody waits for waits for others, at most: what `kill -9` can lose.
 const COMPANY: Duration = Duration::from_millis(50);
@@ -102,26 +100,6 @@ pub enum Write {
     Simulation(Box<Simulation>),
     /// Something else changes; see [`Store::change`](super::Store).
     Change(Change),
-    /// An appointment at a desk of this server's own.
-    Appointment {
-        /// Whose calendar.
-        desk: String,
-        /// The appointment.
-        appointment: Appointment,
-        /// When it was booked.
-        at: UnixMs,
-    },
-    /// A webhook came, perhaps not for the first time.
-    WebhookSeen(Box<Webhook>),
-    /// A caller's voice was cloned.
-    VoiceCloned(Box<ClonedVoice>),
-    /// A caller's voice is not to be used any more.
-    VoiceDropped {
-        /// Whose.
-        caller: String,
-        /// When.
-        at: UnixMs,
-    },
     /// Something of a call could not be kept.
     Loss {
         /// The call.
@@ -146,8 +124,6 @@ pub(super) enum Written {
     Done,
     Report(ReportOutcome),
     Changed(Box<dyn Any + Send>),
-    Seen(Seen),
-    Dropped(bool),
 }
 
 type Changing = dyn Fn(&Connection) -> rusqlite::Result<Box<dyn Any + Send>> + Send + Sync;
@@ -421,14 +397,6 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<Written> {
         }
         Write::Simulation(simulation) => simulations::write(connection, simulation)?,
         Write::Change(change) => return change.apply(connection),
-        Write::Appointment { desk, appointment, at } => {
-            appointments::insert(connection, desk, appointment, *at)?;
-        }
-        Write::WebhookSeen(webhook) => return voiceclone::see(connection, webhook).map(Written::Seen),
-        Write::VoiceCloned(voice) => voiceclone::cache(connection, voice)?,
-        Write::VoiceDropped { caller, at } => {
-            return voiceclone::drop_cached(connection, caller, *at).map(Written::Dropped);
-        }
         Write::Loss { call, note, entries } => calls::add_loss(connection, call, note, *entries)?,
     }
     Ok(Written::Done)
