@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod cli;
 pub mod domain;
+mod hex;
 pub mod integrations;
 pub mod server;
 pub mod settings;

@@ -13,6 +13,7 @@ use super::keys::Keys;
 use super::seal::Sealer;
 use super::time::UnixMs;
 use super::users::{GoogleIdentity, User};
+use crate::hex;
 use crate::integrations::google::oauth::{Ask, Attempt, CALENDAR, OAuthError, SIGN_IN, Tokens};
 use crate::integrations::google::{OAuth, ServiceAccount};
 use crate::settings::Secret;
@@ -254,8 +255,7 @@ fn to_revoke(secrets: &serde_json::Value) -> Option<Secret> {
 }
 
 fn digest(state: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, state.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(ring::digest::digest(&ring::digest::SHA256, state.as_bytes()).as_ref())
 }
 
 /// What Google does not take is the caller's; that it cannot be asked is not.

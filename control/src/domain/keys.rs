@@ -11,6 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::seal::{KEY_BYTES, Place, Sealer};
 use super::token::Signer;
+use crate::hex;
 use crate::settings::{Environment, Settings};
 
 /// The file under the data folder that has the master key, where no variable has it.
@@ -91,22 +92,14 @@ impl Keys {
 
 /// The 32 bytes of 64 hexadecimal digits.
 fn key(text: &str) -> Option<[u8; KEY_BYTES]> {
-    let text = text.trim();
-    if text.len() != 2 * KEY_BYTES || !text.is_ascii() {
-        return None;
-    }
-    let mut key = [0; KEY_BYTES];
-    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(key)
+    hex::decode(text.trim())
 }
 
 /// Random bytes, in hexadecimal digits.
 pub fn random_hex(bytes: usize) -> String {
     let mut random = vec![0; bytes];
     SystemRandom::new().fill(&mut random).expect("the system has random bytes");
-    random.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&random)
 }
 
 /// The secret in this file, which is made if it is not there.

@@ -9,7 +9,6 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>: names of traces and spans are hexadecimal, 64-bit
 //! numbers are decimal strings (read 2026-11-25).
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use super::http::{HttpClient, Limits};
 use crate::domain::spans::{Attribute, Span, SpanEvent, SpanSink};
+use crate::hex;
 use crate::settings::{OtlpEndpoint, Settings};
 
 /// How many spans wait at most: some 500 calls' worth of ten seconds.
@@ -238,8 +238,8 @@ const STATUS_ERROR: u32 = 2;
 
 fn encode_span(span: &Span) -> Value {
     let mut encoded = json!({
-        "traceId": hex(&span.trace),
-        "spanId": hex(&span.id),
+        "traceId": hex::encode(&span.trace),
+        "spanId": hex::encode(&span.id),
         "name": span.name,
         "kind": if span.parent.is_none() { KINDS.1 } else { KINDS.0 },
         "startTimeUnixNano": nanos(span.start_unix_us),
@@ -247,7 +247,7 @@ fn encode_span(span: &Span) -> Value {
         "attributes": attributes(&span.attributes),
     });
     if let Some(parent) = &span.parent {
-        encoded["parentSpanId"] = hex(parent).into();
+        encoded["parentSpanId"] = hex::encode(parent).into();
     }
     if !span.events.is_empty() {
         encoded["events"] = span.events.iter().map(encode_event).collect();
@@ -280,13 +280,6 @@ fn attributes(attributes: &[(&'static str, Attribute)]) -> Value {
 
 fn nanos(unix_us: u64) -> String {
     format!("{unix_us}000")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

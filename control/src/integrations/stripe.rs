@@ -8,6 +8,7 @@ use ring::hmac;
 use serde_json::Value;
 
 use crate::domain::time::UnixMs;
+use crate::hex;
 use crate::settings::Prices;
 
 /// How old a signature may be, and how far ahead a clock, in s.
@@ -63,7 +64,7 @@ pub fn verify(secret: &str, header: Option<&str>, body: &[u8], now: UnixMs) -> R
     let mut signed = format!("{time}.").into_bytes();
     signed.extend_from_slice(body);
     let mut signatures =
-        pairs().filter(|(name, _)| *name == "v1").filter_map(|(_, value)| bytes(value)).take(16);
+        pairs().filter(|(name, _)| *name == "v1").filter_map(|(_, value)| hex::decode::<32>(value)).take(16);
     if !signatures.any(|signature| hmac::verify(&key, &signed, &signature).is_ok()) {
         return Err(StripeError::Forged);
     }
@@ -80,16 +81,8 @@ pub fn sign(secret: &str, seconds: i64, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let mut signed = format!("{seconds}.").into_bytes();
     signed.extend_from_slice(body);
-    let tag: String = hmac::sign(&key, &signed).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let tag = hex::encode(hmac::sign(&key, &signed).as_ref());
     format!("t={seconds},v1={tag}")
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.as_bytes();
-    if digits.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// Reads an event.

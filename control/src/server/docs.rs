@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 
 use super::openapi::{Described, document};
 use super::system::{Routes, System};
+use crate::hex;
 use crate::systems::error::ApiError;
 
 /// Scripts and images from here alone, and none inline. Both programs set styles as they go, ReDoc searches in a worker that
@@ -187,7 +188,7 @@ pub(super) struct File {
 impl File {
     fn new(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        let digest: String = Sha1::digest(&bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(&Sha1::digest(&bytes)[..8]);
         let etag = HeaderValue::try_from(format!("\"{digest}\"")).expect("hexadecimal digits are printable");
         Self { content_type, bytes, etag }
     }

@@ -28,6 +28,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::domain::time::Span;
+use crate::hex;
 use hours::{NotThen, Rules, Slot, free};
 
 /// How long a caller waits for a calendar.
@@ -243,8 +244,7 @@ fn turn_of(calendar: &str) -> Arc<Mutex<()>> {
 /// What an appointment is called: in characters that any calendar takes.
 fn name_of(call: &str, slot: &Slot) -> String {
     let hash = digest(&SHA256, format!("{call} {}", slot.span.from.as_millisecond()).as_bytes());
-    let digits: String = hash.as_ref()[..20].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("of{digits}")
+    format!("of{}", hex::encode(&hash.as_ref()[..20]))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::hex;
+
 /// How old a signature of ElevenLabs' may be, in seconds.
 const AGE_MAX_S: i64 = 30 * 60;
 
@@ -19,7 +21,7 @@ const AHEAD_MAX_S: i64 = 5 * 60;
 pub fn hex_hmac(key: &str, parts: &[&[u8]]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
     parts.iter().for_each(|part| mac.update(part));
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&mac.finalize().into_bytes())
 }
 
 /// True if `given` is the signature of `body`, by `key`.
