@@ -29,4 +29,4 @@ pub mod soak;
 
 pub use http::{Ask, Client};
 pub use raw::{Announced, Goodbye, RawCall, Sound};
-pub use server::{Answer, Server, Signal};
+pub use server::{Answer, Server, Signal, said};

@@ -144,6 +144,14 @@ pub struct Server {
     data: Arc<TempDir>,
 }
 
+/// Speaker and text of each turn of a call's record.
+pub fn said(record: &Value) -> Vec<(&str, &str)> {
+    let turns = record["turns"].as_array().expect("a record has turns").iter();
+    turns
+        .map(|turn| (turn["speaker"].as_str().expect("a speaker"), turn["text"].as_str().expect("a text")))
+        .collect()
+}
+
 impl Server {
     /// Starts a server with flags beside `--listen` and `--data-dir`.
     pub async fn start(flags: &[&str]) -> Self {

@@ -8,8 +8,8 @@ use offhook::caller::{CallPlan, CallReport, EndedBy, Step, place, prepare};
 use offhook_codecs::tones::{KeyDetector, KeyEvent};
 use offhook_fixtures::vendors::faults::Fault;
 use offhook_fixtures::vendors::{FakeVendors, Vendor};
-use offhook_tests::Server;
 use offhook_tests::audio::Recording;
+use offhook_tests::{Server, said};
 use serde_json::{Value, json};
 
 const KEY: &str = "sk-key-of-the-test";
@@ -35,12 +35,6 @@ async fn call(server: &Server, steps: &[Step]) -> CallReport {
 
 fn say(text: &str) -> Step {
     Step::Say(text.into())
-}
-
-/// Speaker and text of each turn.
-fn said(record: &Value) -> Vec<(&str, &str)> {
-    let turns = record["turns"].as_array().unwrap().iter();
-    turns.map(|turn| (turn["speaker"].as_str().unwrap(), turn["text"].as_str().unwrap())).collect()
 }
 
 fn answers(fakes: &FakeVendors, answers: &[Value]) {

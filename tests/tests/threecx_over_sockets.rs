@@ -9,7 +9,7 @@ use offhook_fixtures::threecx::{
     Caller, Ending, FakeThreeCx, Fault, Heard, LineFault, Options, RungCall, Step,
 };
 use offhook_fixtures::vendors::{FakeVendors, Vendor};
-use offhook_tests::{Server, Signal, audio, conversation};
+use offhook_tests::{Server, Signal, audio, conversation, said};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -46,12 +46,6 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 async fn over(call: &RungCall) -> Ending {
     timeout(PATIENCE, call.over()).await.expect("the call ends")
-}
-
-/// Speaker and text of each turn.
-fn said(record: &Value) -> Vec<(&str, &str)> {
-    let turns = record["turns"].as_array().unwrap().iter();
-    turns.map(|turn| (turn["speaker"].as_str().unwrap(), turn["text"].as_str().unwrap())).collect()
 }
 
 /// The call's end of what the agent says, as it is heard on a line that changes nothing.

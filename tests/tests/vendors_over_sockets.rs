@@ -7,8 +7,8 @@ use std::time::Duration;
 use offhook::caller::{CallPlan, CallReport, EndedBy, Step, place, prepare};
 use offhook_fixtures::vendors::faults::Fault;
 use offhook_fixtures::vendors::{FakeVendors, Vendor};
-use offhook_tests::Server;
-use serde_json::{Value, json};
+use offhook_tests::{Server, said};
+use serde_json::json;
 
 /// A server all of whose services are the doubles, and more settings of the file.
 async fn server(
@@ -53,12 +53,6 @@ async fn call(server: &Server, steps: &[&str]) -> CallReport {
         ..CallPlan::new(server.base(), prepare(&steps).unwrap())
     };
     place(plan, |_| {}).await.unwrap()
-}
-
-/// Speaker and text of each turn.
-fn said(record: &Value) -> Vec<(&str, &str)> {
-    let turns = record["turns"].as_array().unwrap().iter();
-    turns.map(|turn| (turn["speaker"].as_str().unwrap(), turn["text"].as_str().unwrap())).collect()
 }
 
 /// What took over from what, and why: part, from, to, reason.

@@ -8,7 +8,7 @@ use crate::integrations::openai::{Reply, ToolCall};
 const MESSAGES_MAX: usize = 400;
 
 /// What a model is told of a tool whose answer did not come, because the caller took the floor.
-const INTERRUPTED: &str =
+pub(in crate::domain) const INTERRUPTED: &str =
     "{\"error\":\"interrupted before the answer came; it may have been done all the same\"}";
 
 /// The conversation so far.

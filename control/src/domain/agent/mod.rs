@@ -30,6 +30,7 @@ use crate::integrations::vendor::VendorError;
 use crate::settings::{OpenAiSettings, Transfer};
 pub use greeted::Greeted;
 use history::History;
+pub(super) use history::INTERRUPTED;
 
 /// How often in one turn a model may use tools before it has to answer.
 pub(super) const ROUNDS: usize = 4;
@@ -164,8 +165,8 @@ impl Model {
         })
     }
 
-    /// The same with appointments. The error says that a tool of theirs is there already.
-    pub fn with_desk(self, desk: Desk) -> Result<Self, String> {
+    /// The same with appointments, if there are any. The error says that a tool of theirs is there already.
+    pub fn with_desk(self, desk: Option<Desk>) -> Result<Self, String> {
         Ok(Self { tools: self.tools.with_desk(desk)?, ..self })
     }
 

@@ -110,10 +110,7 @@ impl OfLines {
             let openai = openai(&self.settings.openai, assistant);
             let transfers = &self.settings.transfers.to;
             let model = Model::new(&openai, transfers, Waits::default(), runtime()?)?;
-            Ok(Arc::new(match desk_for(assistant, &openai, desk) {
-                Some(desk) => model.with_desk(desk)?,
-                None => model,
-            }))
+            Ok(Arc::new(model.with_desk(desk_for(assistant, &openai, desk))?))
         })
     }
 

@@ -221,10 +221,7 @@ impl Answering {
 /// The model that the settings name. Whether it can be asked, the log tells soon.
 fn model(settings: &Settings, desk: Option<Desk>) -> Result<Arc<Model>, String> {
     let model = Model::new(&settings.openai, &settings.transfers.to, Waits::default(), runtime()?)?;
-    let model = Arc::new(match desk {
-        Some(desk) => model.with_desk(desk)?,
-        None => model,
-    });
+    let model = Arc::new(model.with_desk(desk)?);
     model.check_soon();
     Ok(model)
 }

@@ -64,11 +64,9 @@ impl Duplex {
     ) -> Result<Self, String> {
         let (openai, vendor) = (&settings.openai, &settings.vendors.openai);
         let option = |name: &str, default: &str| vendor.option(name).unwrap_or(default).to_owned();
-        let tools = Tools::new(&openai.tools, &settings.transfers.to)?.with_keys(openai.presses_keys)?;
-        let tools = match desk {
-            Some(desk) => tools.with_desk(desk)?,
-            None => tools,
-        };
+        let tools = Tools::new(&openai.tools, &settings.transfers.to)?
+            .with_keys(openai.presses_keys)?
+            .with_desk(desk)?;
         let name = option("realtime_model", MODEL);
         let service = Realtime::new(realtime::Options {
             base: openai.base.clone(),

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Duplex;
 use super::memory::Memory;
-use crate::domain::agent::prompt_with;
+use crate::domain::agent::{INTERRUPTED, prompt_with};
 use crate::integrations::openai::ToolCall;
 use crate::integrations::openai::realtime::{COMMIT, Event, Realtime, Session, message, tool_output};
 use crate::integrations::vendor::VendorError;
@@ -28,9 +28,6 @@ const APPEND: usize = 800;
 const KEPT_MAX: usize = 60 * 8_000;
 /// Who goes on so soon after an utterance was over goes on with it.
 const GOES_ON: Duration = Duration::from_millis(100);
-/// What a model is told of a tool whose answer did not come, because the caller took the floor.
-const INTERRUPTED: &str =
-    "{\"error\":\"interrupted before the answer came; it may have been done all the same\"}";
 /// A session that lived so long is opened anew at once when it goes away.
 const SETTLED: Duration = Duration::from_secs(10);
 

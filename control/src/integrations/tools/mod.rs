@@ -144,8 +144,9 @@ impl Tools {
         Ok(self)
     }
 
-    /// The same with appointments. The error says that there is another tool of such a name.
-    pub fn with_desk(mut self, desk: Desk) -> Result<Self, String> {
+    /// The same with appointments, if there are any. The error says that there is another tool of such a name.
+    pub fn with_desk(mut self, desk: impl Into<Option<Desk>>) -> Result<Self, String> {
+        let Some(desk) = desk.into() else { return Ok(self) };
         let is_there = |name: &Value| self.offered.iter().any(|tool| tool["function"]["name"] == *name);
         for tool in desk.offered() {
             let name = &tool["function"]["name"];
