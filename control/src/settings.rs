@@ -36,7 +36,7 @@ pub use transfers::{PhoneNumber, Transfer, TransferSettings};
 use values::{Address, Count, Millis, Proxies, Redirect, Seconds, ServiceUrl, Switch, Threads};
 pub use values::{Environment, LogLevel, MediaAuth, PublicUrl, Secret, Speech, is_authority};
 pub use vendors::{EarsChoice, GoogleSpeech, SpeechVendors, VendorSettings, VoiceChoice, VoiceWaits};
-pub use voiceclone::VoiceCloneSettings;
+pub use voiceclone::{CloneConsent, VoiceCloneSettings};
 
 /// How a server runs.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use offhook_codecs::g711;
 use offhook_fixtures::threecx::{
     Caller, Ending, FakeThreeCx, Fault, Heard, LineFault, Options, RungCall, Step,
 };
-use offhook_fixtures::vendors::{FakeVendors, Vendor};
+use offhook_fixtures::vendors::{FakeVendors, Vendor, is_cloned};
 use offhook_tests::{Server, Signal, audio, conversation, said};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -276,18 +276,102 @@ async fn a_server_that_stops_drops_its_calls() {
     assert!(server.ended().await.success());
 }
 
+/// What VoiceClone answers to 3CX's webhook that tells of this call.
+async fn told_of(server: &Server, call: &RungCall) -> Value {
+    let body = json!({"event_type": "IncomingCall", "call_id": call.call_id(), "caller_id": CALLER, "direction": "In"});
+    let headers = [("content-type", "application/json")];
+    let path = "/voiceclone/webhook/3cx";
+    let answer = server.ask(hyper::Method::POST, path, &headers, &body.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+/// Whether what was heard between these samples is a cloned voice of the double's; none if nobody spoke.
+fn is_clone(heard: &[i16]) -> Option<bool> {
+    let audible = heard.iter().any(|sample| sample.unsigned_abs() >= 1_000);
+    audible.then(|| is_cloned(heard, 8_000))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_is_greeted_cloned_and_hears_the_clone_from_the_next_sentence_and_on_the_next_call() {
+    let pbx = FakeThreeCx::start().await;
+    let fakes = FakeVendors::start().await;
+    fakes.deepgram(["Can I book a table for two hundred?", "Are you open tomorrow?"]);
+    for content in ["Of course.", "We are open from nine to five."] {
+        fakes.answer(&json!({"content": content})).unwrap();
+    }
+    let [deepgram, openai, elevenlabs] =
+        [Vendor::Deepgram, Vendor::OpenAi, Vendor::ElevenLabs].map(|vendor| fakes.base_url(vendor));
+    let config = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(config.path(), "[voiceclone]\nconsent = 'given'\nspeech_seconds = 3").unwrap();
+    let variables = [
+        ("OFFHOOK_CONFIG", config.path().to_str().unwrap()),
+        ("OFFHOOK_AGENT", "openai"),
+        ("OFFHOOK_EARS", "deepgram"),
+        ("OFFHOOK_VOICES", "elevenlabs"),
+        ("OFFHOOK_ELEVENLABS_VOICE", "21m00Tcm4TlvDq8ikWAM"),
+        ("OFFHOOK_DEEPGRAM_BASE_URL", &deepgram),
+        ("OFFHOOK_OPENAI_BASE_URL", &openai),
+        ("OFFHOOK_ELEVENLABS_BASE_URL", &elevenlabs),
+        ("DEEPGRAM_API_KEY", "k"),
+        ("OPENAI_API_KEY", "k"),
+        ("ELEVENLABS_API_KEY", "k"),
+        ("OFFHOOK_AGENT_GREETING", "Hello. How can I help you?"),
+    ];
+    let server = server(&pbx, &[], &variables).await;
+    let parts =
+        ["thank_you_for_your_patience", "fifty_thousand", "two_hundred", "thank_you_for_your_patience"];
+    let long = parts.map(Step::recording).into_iter().flat_map(|step| match step {
+        Step::Say(samples) => samples,
+        _ => Vec::new(),
+    });
+    let steps = [
+        Step::UntilSilent(ms(1_200)),
+        Step::Say(long.collect()),
+        Step::UntilSilent(ms(1_200)),
+        Step::recording("tomorrow"),
+        Step::UntilSilent(ms(1_200)),
+        Step::HangUp,
+    ];
+    let first = pbx.ring(Caller::who(CALLER, steps));
+    let told = told_of(&server, &first).await;
+    assert_eq!(told["cloned_voice_id"], "pending");
+    assert_eq!(over(&first).await, Ending::Caller);
+    let heard = first.heard();
+    let greeting = heard.first_audible(0).unwrap();
+    assert_eq!(
+        is_clone(&heard.samples[greeting..greeting + 8_000]),
+        Some(false),
+        "greeted in the voice of the settings"
+    );
+    let last = heard.samples.rchunks(24_000).find(|piece| is_clone(piece).is_some()).unwrap();
+    assert_eq!(is_clone(last), Some(true), "and answered in the caller's own");
+    let made = fakes.made_voices();
+    assert_eq!(made.len(), 1);
+
+    let second = pbx.ring(Caller::who(CALLER, [Step::UntilSilent(ms(1_200)), Step::HangUp]));
+    let told = told_of(&server, &second).await;
+    assert_eq!((&told["cloned_voice_id"], &told["status"]), (&json!(made[0].id), &json!("success")));
+    assert_eq!(over(&second).await, Ending::Caller);
+    let heard = second.heard();
+    assert_eq!(is_clone(&heard.samples), Some(true), "from the first word on");
+    let statistics = server.get("/voiceclone/api/v1/statistics").await.json();
+    let figures =
+        ["total_clones", "cache_hits", "cache_misses", "total_calls"].map(|name| statistics[name].clone());
+    assert_eq!(figures, [1, 1, 1, 2].map(|figure| json!(figure)));
+    assert!(statistics["avg_creation_time_ms"].as_f64().unwrap() > 0.0, "{statistics}");
+
+    let path = format!("/voiceclone/api/v1/cache/{CALLER}").replace('+', "%2B");
+    let gone = server.ask(hyper::Method::DELETE, &path, &[], "").await;
+    assert_eq!(gone.json()["success"], true, "{}", gone.text());
+    until("the voice is taken away", || fakes.made_voices().is_empty()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_a_webhook_told_of_and_its_audio_are_one_call() {
     let pbx = FakeThreeCx::start().await;
     let server = server(&pbx, &["--speech", "keypad"], &[]).await;
-    let webhook = async |call: &RungCall| {
-        let body = json!({"event_type": "IncomingCall", "call_id": call.call_id(), "caller_id": CALLER, "direction": "In"});
-        let headers = [("content-type", "application/json")];
-        let path = "/voiceclone/webhook/3cx";
-        let answer = server.ask(hyper::Method::POST, path, &headers, &body.to_string()).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.json()["call_id"].clone()
-    };
+    let webhook = async |call: &RungCall| told_of(&server, call).await["call_id"].clone();
     // The webhook comes while the call rings, or once it is answered: the race is the test's to lose either way.
     let early = pbx.ring(Caller::new(CALLER));
     let told_early = webhook(&early).await;

@@ -8,6 +8,7 @@ use offhook_engine::CallId;
 use super::call::StatusReport;
 use super::calls::{AnnounceError, Calls, Incoming};
 use super::phone::E164;
+use super::speech::{Clones, OfCall};
 use super::time::UnixMs;
 use crate::store::{Store, StoreError};
 
@@ -111,8 +112,6 @@ pub struct NewCall {
     pub from: String,
     /// The number that was called; empty if unknown.
     pub to: String,
-    /// What repetitions of the webhook have in common.
-    pub event: String,
     /// The webhook's body.
     pub body: String,
 }
@@ -125,7 +124,9 @@ pub struct Taken {
     /// Whether the caller's voice was cached.
     pub lookup: Lookup,
     /// That voice.
-    pub voice: Option<String>,
+    pub voice: Option<ClonedVoice>,
+    /// Who makes voices; none: nobody's is copied.
+    pub maker: Option<&'static str>,
 }
 
 /// Why a webhook could not be acted on.
@@ -139,29 +140,39 @@ pub enum VoiceCloneError {
     Announce(#[from] AnnounceError),
 }
 
-/// Takes a call that 3CX's webhook tells of: announces it, so that its media is known for it, and looks for its caller's voice.
-/// `answer` makes what the webhook is answered; a repetition gets the first answer, and nothing is announced.
+/// Who sends webhooks of calls that come in.
+const THREECX: &str = "threecx";
+
+/// What repetitions of the webhook have in common that tells of a call.
+pub fn incoming_call(carrier_call_id: &str) -> String {
+    format!("{carrier_call_id} IncomingCall")
+}
+
+/// Takes a call that 3CX's webhook tells of: announces it, so that its media is known for it, and looks for its caller's voice,
+/// with which its agent is to speak. `answer` makes what the webhook is answered; a repetition gets the first answer, and
+/// nothing is announced.
 pub async fn take(
     calls: &Calls,
     store: &Store,
+    clones: Option<&Arc<Clones>>,
     new: NewCall,
     scenario: Arc<str>,
     answer: impl Fn(&Taken) -> String,
 ) -> Result<Seen, VoiceCloneError> {
-    const SOURCE: &str = "threecx";
-    if let Some(answer) = store.seen_webhook(SOURCE, &new.event).await? {
+    let event = incoming_call(&new.carrier_call_id);
+    if let Some(answer) = store.seen_webhook(THREECX, &event).await? {
         return Ok(Seen { answer, is_new: false });
     }
     let at = UnixMs::now();
     let caller = number(&new.from);
-    let voice = match &caller {
-        Some(caller) => store.voice_of(caller, at).await?,
-        None => None,
+    let voice = match (&caller, clones) {
+        (Some(caller), Some(clones)) => clones.voice_of(caller, at).await?,
+        _ => None,
     };
     let incoming = Incoming {
-        carrier: SOURCE,
+        carrier: THREECX,
         carrier_call_id: new.carrier_call_id,
-        from: caller.unwrap_or(new.from),
+        from: caller.clone().unwrap_or(new.from),
         to: number(&new.to).unwrap_or(new.to),
         direction: String::new(),
         scenario,
@@ -170,17 +181,41 @@ pub async fn take(
     // Of several that come at once all name the same call.
     let (call, _) = calls.announce(incoming, Instant::now(), at).await?;
     let lookup = if voice.is_some() { Lookup::Hit } else { Lookup::Miss };
-    let taken = Taken { call, lookup, voice: voice.map(|voice| voice.voice_id) };
+    let taken = Taken { call, lookup, voice, maker: clones.map(|clones| clones.maker()) };
     let webhook = Webhook {
-        source: SOURCE,
-        event: new.event,
+        source: THREECX,
+        event,
         at,
         call: Some(taken.call.to_string()),
         lookup: Some(lookup),
         body: new.body,
         answer: answer(&taken),
     };
-    Ok(store.see_webhook(webhook).await?)
+    let seen = store.see_webhook(webhook).await?;
+    if let (Some(clones), Some(caller)) = (clones, caller) {
+        clones.want(&taken.call, &caller, taken.voice.as_ref());
+    }
+    Ok(seen)
+}
+
+/// The media of a call is here: its caller's voice, with which its agent is to speak if a webhook told of it, or tells of it
+/// while this is kept.
+pub async fn answers(
+    store: &Store,
+    clones: &Arc<Clones>,
+    call: &CallId,
+    carrier_call_id: &str,
+) -> Result<Arc<OfCall>, StoreError> {
+    // First this: a webhook is written down before it looks for the call.
+    let of_call = clones.answers(call);
+    if store.seen_webhook(THREECX, &incoming_call(carrier_call_id)).await?.is_some() {
+        let caller = store.record(carrier_call_id).await?.and_then(|record| number(&record.from));
+        if let Some(caller) = caller {
+            let cached = clones.voice_of(&caller, UnixMs::now()).await?;
+            clones.want(call, &caller, cached.as_ref());
+        }
+    }
+    Ok(of_call)
 }
 
 /// Word that a call of a voice provider's agent is over.
@@ -264,7 +299,6 @@ mod tests {
             carrier_call_id: carrier_call_id.into(),
             from: "+31612345678".into(),
             to: "+31201234567".into(),
-            event: format!("{carrier_call_id} IncomingCall"),
             body: "{}".into(),
         }
     }
@@ -272,8 +306,9 @@ mod tests {
     impl Fixture {
         async fn take(&self, carrier_call_id: &str) -> (String, bool) {
             let answer = |taken: &Taken| format!("{} {:?}", taken.call, taken.voice);
-            let seen =
-                take(&self.calls, &self.store, new_call(carrier_call_id), "s".into(), answer).await.unwrap();
+            let seen = take(&self.calls, &self.store, None, new_call(carrier_call_id), "s".into(), answer)
+                .await
+                .unwrap();
             (seen.answer, seen.is_new)
         }
     }

@@ -6,6 +6,7 @@ mod contexts;
 pub mod deepgram;
 pub mod dial;
 pub mod elevenlabs;
+mod form;
 pub mod google;
 pub mod http;
 pub mod openai;

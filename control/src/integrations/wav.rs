@@ -1,10 +1,25 @@
-//! The head of a WAV file that a vendor sends as a stream: found while its bytes come, and not to be played.
-//!
-//! Who writes while it speaks does not know how long that will be.
+//! WAV files that go to vendors, and the head of one that a vendor sends as a stream: found while its bytes come, and not to be
+//! played. Who writes while it speaks does not know how long that will be.
 
+use std::io::Cursor;
+
+use offhook_codecs::g711;
+use offhook_codecs::wav::Writer;
 use offhook_engine::call::Failure;
 
 use super::vendor::VendorError;
+
+/// A file of 16-bit samples at 8 kHz.
+pub(super) fn file_of_ulaw(ulaw: &[u8]) -> Vec<u8> {
+    let mut samples = vec![0; ulaw.len()];
+    g711::decode_ulaw(ulaw, &mut samples);
+    let write = || {
+        let mut writer = Writer::mono(Cursor::new(Vec::new()), 8_000)?;
+        writer.write(&samples)?;
+        writer.finish()
+    };
+    write().expect("memory takes some minutes").into_inner()
+}
 
 /// A head is no longer than this.
 const HEAD_MAX: usize = 64 * 1024;
@@ -87,6 +102,8 @@ fn malformed(what: &str) -> VendorError {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use offhook_codecs::wav::Reader;
+
     use super::*;
 
     /// A head of mono samples, with a chunk before them that nobody needs.
@@ -100,6 +117,15 @@ pub(super) mod tests {
         head.extend(bits.to_le_bytes());
         head.extend(b"data\xff\xff\xff\xff");
         head
+    }
+
+    #[test]
+    fn ulaw_becomes_a_file_of_the_same_samples() {
+        let ulaw: Vec<u8> = (0..2_000).map(|n| (n % 256) as u8).collect();
+        let mut reader = Reader::new(Cursor::new(file_of_ulaw(&ulaw))).unwrap();
+        assert_eq!((reader.format().rate_hz, reader.format().channels), (8_000, 1));
+        let wanted: Vec<i16> = ulaw.iter().map(|&code| g711::ulaw_to_linear(code)).collect();
+        assert_eq!(reader.read_mono().unwrap(), wanted);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
+use offhook_engine::agent::Agent;
 use offhook_engine::leg::LegEnd;
+use offhook_engine::speech::{Ears, Voice};
 use offhook_engine::{CallHandle, CallId, CallSink, Engine, EngineError, EngineSettings, NewCall, NewLeg};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -26,7 +28,7 @@ use crate::domain::lines::Line;
 use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::simulations::Simulations;
 use crate::domain::spans::Traces;
-use crate::domain::speech::Answering;
+use crate::domain::speech::{Answering, Clones, OfCall};
 use crate::domain::time::UnixMs;
 use crate::domain::token::Signer;
 use crate::integrations::elevenlabs::ElevenLabsProbe;
@@ -59,6 +61,8 @@ pub struct App {
     pub log_streams: LogStreams,
     /// What answers calls.
     pub answering: Arc<Answering>,
+    /// The voices of callers'; none: nobody's is copied.
+    pub clones: Option<Arc<Clones>>,
     /// Calls that the server places to itself.
     pub simulations: Arc<Simulations>,
     /// Counts requests by client.
@@ -115,6 +119,7 @@ impl App {
             recording_dir: settings.recordings(),
         };
         let http = HttpClient::new().map_err(told)?;
+        let clones = answering.clones(&settings, store.clone(), &http).map_err(StartError)?;
         let tracing = Exporter::from_settings(&settings, &http).map(|exporter| {
             let exporter = Arc::new(exporter);
             Tracing { traces: Arc::new(Traces::new(calls.clone(), exporter.clone())), exporter }
@@ -159,6 +164,7 @@ impl App {
             calls,
             started: Instant::now(),
             answering,
+            clones,
             simulations,
             limiter: RateLimiter::default(),
             tracing,
@@ -180,33 +186,39 @@ impl App {
         scenario: &str,
         line: Option<(&Line, Option<LineDesk>)>,
     ) -> Result<CallHandle, EngineError> {
-        self.take_on(call, scenario, line, |engine, new| engine.hand_over(leg, new))
+        let speech = match line {
+            Some((line, desk)) => self.answering.for_a_line(scenario, call.as_str(), &line.assistant, desk),
+            None => self.answering.for_a_call(scenario, call.as_str()),
+        };
+        self.take_on(call, speech, |engine, new| engine.hand_over(leg, new))
     }
 
     /// As [`App::hand_over`], for a call whose connection stays on this runtime: see [`Engine::hand_over_remote`].
+    /// `clone`: the caller's own voice, if the agent may come to speak with it.
     pub fn hand_over_remote(
         &self,
         stream_id: &str,
         wake: Box<dyn Fn() + Send>,
         call: CallId,
         scenario: &str,
+        clone: Option<&Arc<OfCall>>,
     ) -> Result<(CallHandle, LegEnd), EngineError> {
-        self.take_on(call, scenario, None, |engine, new| engine.hand_over_remote(stream_id, wake, new))
+        let (ears, voice, agent) = self.answering.for_a_call(scenario, call.as_str());
+        let (ears, voice) = match clone {
+            Some(clone) => clone.on(ears, voice),
+            None => (ears, voice),
+        };
+        self.take_on(call, (ears, voice, agent), |engine, new| engine.hand_over_remote(stream_id, wake, new))
     }
 
     fn take_on<T>(
         &self,
         call: CallId,
-        scenario: &str,
-        line: Option<(&Line, Option<LineDesk>)>,
+        (ears, voice, agent): (Ears, Voice, Box<dyn Agent>),
         hand_over: impl FnOnce(&Engine, NewCall) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
-        let (ears, voice, agent) = match line {
-            Some((line, desk)) => self.answering.for_a_line(scenario, call.as_str(), &line.assistant, desk),
-            None => self.answering.for_a_call(scenario, call.as_str()),
-        };
         let settings = self.settings.call.clone();
         let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
         if let Some(tracing) = &self.tracing {

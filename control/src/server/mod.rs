@@ -43,6 +43,9 @@ static SYSTEMS: [&System; 4] = [&callbot::SYSTEM, &native::SYSTEM, &frontdesk::S
 /// How often what is over is looked for: announced calls without media, windows of limits.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// How often voices that have expired are looked for.
+const VOICES_EVERY: Duration = Duration::from_secs(600);
+
 /// How often a server that drains looks whether its calls are over.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
@@ -204,10 +207,19 @@ fn listen_on(address: SocketAddr, setting: &str) -> Result<TcpListener, StartErr
 
 async fn sweep(app: Arc<App>) {
     let mut every = tokio::time::interval(SWEEP_EVERY);
+    let mut voices = tokio::time::interval(VOICES_EVERY);
     loop {
-        every.tick().await;
-        app.calls.expire(Instant::now(), UnixMs::now());
-        app.limiter.sweep(Instant::now());
+        tokio::select! {
+            _ = every.tick() => {
+                app.calls.expire(Instant::now(), UnixMs::now());
+                app.limiter.sweep(Instant::now());
+            }
+            _ = voices.tick() => {
+                if let Some(clones) = &app.clones {
+                    clones.expire(UnixMs::now()).await;
+                }
+            }
+        }
     }
 }
 

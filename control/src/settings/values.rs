@@ -185,6 +185,18 @@ impl FromStr for Millis {
     }
 }
 
+/// A whole number from `MIN` to `MAX`.
+pub(super) struct Within<const MIN: u64, const MAX: u64>(pub(super) u64);
+
+impl<const MIN: u64, const MAX: u64> FromStr for Within<MIN, MAX> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number| (MIN..=MAX).contains(number));
+        number.map(Self).ok_or_else(|| format!("write a whole number, {MIN} to {MAX}"))
+    }
+}
+
 /// Addresses and ranges of addresses, separated by commas.
 #[derive(Default)]
 pub(super) struct Proxies(pub(super) Vec<IpNet>);

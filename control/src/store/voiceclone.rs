@@ -22,15 +22,32 @@ impl Store {
         self.read(move |connection| answer_to(connection, source, &event)).await
     }
 
-    /// Caches a caller's voice, in place of the one before.
-    pub async fn voice_cloned(&self, voice: ClonedVoice) -> Result<(), StoreError> {
+    /// Caches a caller's voice, in place of the one before, which is returned.
+    pub async fn voice_cloned(&self, voice: ClonedVoice) -> Result<Option<ClonedVoice>, StoreError> {
         self.change(move |connection| cache(connection, &voice)).await
     }
 
-    /// Drops a caller's voice from the cache. False if there was none that could still be used.
-    pub async fn drop_voice(&self, caller: &str, at: UnixMs) -> Result<bool, StoreError> {
+    /// Drops a caller's voice from the cache, and returns it, expired or not.
+    pub async fn drop_voice(&self, caller: &str, at: UnixMs) -> Result<Option<ClonedVoice>, StoreError> {
         let caller = caller.to_owned();
         self.change(move |connection| drop_cached(connection, &caller, at)).await
+    }
+
+    /// Drops voices that have expired from the cache, so many at most, and returns them.
+    pub async fn drop_expired_voices(&self, at: UnixMs, most: usize) -> Result<Vec<ClonedVoice>, StoreError> {
+        self.change(move |connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE cloned_voices SET dropped_ms = ?1
+                     WHERE number IN (
+                         SELECT number FROM cloned_voices WHERE dropped_ms IS NULL AND expires_ms <= ?1 LIMIT ?2
+                     )
+                     RETURNING *",
+                )?
+                .query_map(params![at.0, most as i64], voice_from_row)?
+                .collect()
+        })
+        .await
     }
 
     /// The voice that is cached for a caller and has not expired.
@@ -92,8 +109,8 @@ fn answer_to(connection: &Connection, source: &str, event: &str) -> rusqlite::Re
         .optional()
 }
 
-fn cache(connection: &Connection, voice: &ClonedVoice) -> rusqlite::Result<()> {
-    drop_cached(connection, &voice.caller, voice.created)?;
+fn cache(connection: &Connection, voice: &ClonedVoice) -> rusqlite::Result<Option<ClonedVoice>> {
+    let replaced = drop_cached(connection, &voice.caller, voice.created)?;
     connection
         .prepare_cached(
             "INSERT INTO cloned_voices (caller, voice_id, maker, call, created_ms, creation_ms, expires_ms)
@@ -107,19 +124,17 @@ fn cache(connection: &Connection, voice: &ClonedVoice) -> rusqlite::Result<()> {
             voice.created.0,
             voice.creation_ms as i64,
             voice.expires.0,
-        ])
-        .map(drop)
+        ])?;
+    Ok(replaced)
 }
 
-/// True if the one that was dropped could still have been used.
-fn drop_cached(connection: &Connection, caller: &str, at: UnixMs) -> rusqlite::Result<bool> {
-    let expires = connection
+fn drop_cached(connection: &Connection, caller: &str, at: UnixMs) -> rusqlite::Result<Option<ClonedVoice>> {
+    connection
         .prepare_cached(
-            "UPDATE cloned_voices SET dropped_ms = ?2 WHERE caller = ?1 AND dropped_ms IS NULL RETURNING expires_ms",
+            "UPDATE cloned_voices SET dropped_ms = ?2 WHERE caller = ?1 AND dropped_ms IS NULL RETURNING *",
         )?
-        .query_row(params![caller, at.0], |row| row.get::<_, i64>(0))
-        .optional()?;
-    Ok(expires.is_some_and(|expires| expires > at.0))
+        .query_row(params![caller, at.0], voice_from_row)
+        .optional()
 }
 
 fn voice_from_row(row: &Row<'_>) -> rusqlite::Result<ClonedVoice> {
@@ -193,13 +208,20 @@ mod tests {
         assert_eq!(cached(0).await, None);
         store.voice_cloned(voice("+31612345678", "v1", 100, 12_000)).await.unwrap();
         assert_eq!((cached(1_099).await.as_deref(), cached(1_100).await), (Some("v1"), None));
-        store.voice_cloned(voice("+31612345678", "v2", 500, 13_000)).await.unwrap();
+        let replaced = store.voice_cloned(voice("+31612345678", "v2", 500, 13_000)).await.unwrap();
+        assert_eq!(replaced.map(|voice| voice.voice_id).as_deref(), Some("v1"));
         assert_eq!(cached(600).await.as_deref(), Some("v2"));
-        assert!(store.drop_voice("+31612345678", UnixMs(700)).await.unwrap());
-        assert!(!store.drop_voice("+31612345678", UnixMs(701)).await.unwrap(), "there is none any more");
+        assert!(store.drop_voice("+31612345678", UnixMs(700)).await.unwrap().is_some());
+        assert_eq!(
+            store.drop_voice("+31612345678", UnixMs(701)).await.unwrap(),
+            None,
+            "there is none any more"
+        );
         assert_eq!(cached(702).await, None);
         store.voice_cloned(voice("+31612345678", "v3", 800, 14_000)).await.unwrap();
-        assert!(!store.drop_voice("+31612345678", UnixMs(1_800)).await.unwrap(), "it had expired");
+        assert_eq!(store.drop_expired_voices(UnixMs(1_799), 9).await.unwrap(), []);
+        assert_eq!(store.drop_expired_voices(UnixMs(1_800), 9).await.unwrap().len(), 1);
+        assert_eq!(store.drop_expired_voices(UnixMs(1_801), 9).await.unwrap(), [], "once");
         let figures = store.clone_figures().await.unwrap();
         assert_eq!(
             (figures.clones, figures.creation_ms_average),

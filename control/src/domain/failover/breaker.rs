@@ -24,7 +24,7 @@ const PROBE: Duration = Duration::from_secs(30);
 
 /// What all calls know of one vendor.
 #[derive(Debug, Default)]
-pub(super) struct Breaker(Mutex<State>);
+pub(in crate::domain) struct Breaker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -38,7 +38,7 @@ struct State {
 
 impl Breaker {
     /// Whether a call may ask it at `now`; else why it may not. After a rest, one call may.
-    pub(super) fn admits(&self, now: Instant) -> Result<(), Failure> {
+    pub(in crate::domain) fn admits(&self, now: Instant) -> Result<(), Failure> {
         let mut state = self.state();
         match &mut state.out {
             Some((why, until)) if now < *until => Err(*why),
@@ -51,12 +51,12 @@ impl Breaker {
     }
 
     /// It worked.
-    pub(super) fn worked(&self) {
+    pub(in crate::domain) fn worked(&self) {
         *self.state() = State::default();
     }
 
     /// It failed. True if that keeps it out from here on, and did not before.
-    pub(super) fn failed(&self, why: Failure, now: Instant) -> bool {
+    pub(in crate::domain) fn failed(&self, why: Failure, now: Instant) -> bool {
         let mut state = self.state();
         state.failures += 1;
         let heals = !matches!(why, Failure::Unauthorised | Failure::Unpaid);

@@ -11,7 +11,7 @@ use offhook_engine::call::{Failure, Part};
 use offhook_engine::speech::apart::Report;
 
 use crate::integrations::vendor::VendorError;
-use breaker::Breaker;
+pub(super) use breaker::Breaker;
 
 /// What one service did so far, for metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -212,7 +212,7 @@ impl Answering {
 }
 
 /// Puts one first, and the others behind it as they were.
-fn put_first<T: PartialEq>(all: &mut Vec<T>, first: T) {
+pub(super) fn put_first<T: PartialEq>(all: &mut Vec<T>, first: T) {
     all.retain(|other| *other != first);
     all.insert(0, first);
 }

@@ -17,11 +17,22 @@ pub const LOCAL: &str = "local";
 
 /// A voice of this machine.
 #[derive(Clone)]
-pub(super) struct LocalVoice(pub(super) Arc<dyn TextToSpeech>);
+pub(super) struct LocalVoice {
+    pub(super) voice: Arc<dyn TextToSpeech>,
+    /// How it is called on timelines.
+    pub(super) name: &'static str,
+}
+
+impl LocalVoice {
+    /// The one that all calls of this machine have.
+    pub(super) fn plain(voice: Arc<dyn TextToSpeech>) -> Self {
+        Self { voice, name: LOCAL }
+    }
+}
 
 impl Voice for LocalVoice {
     fn name(&self) -> &'static str {
-        LOCAL
+        self.name
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), VendorError>> {
@@ -46,7 +57,7 @@ impl VoiceLine for LocalVoice {
         async move {
             // One piece ahead: who does not listen any more stops it.
             let (give, mut came) = mpsc::channel(1);
-            let (voice, text) = (Arc::clone(&self.0), text.to_owned());
+            let (voice, text) = (Arc::clone(&self.voice), text.to_owned());
             let speaking = spawn_blocking(move || speak(&*voice, &text, &give));
             while let Some(piece) = came.recv().await {
                 spoken(piece);

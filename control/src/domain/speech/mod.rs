@@ -14,6 +14,7 @@ use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::tts::flite::Flite;
 use offhook_engine::speech::{Ears, SpeechToText, TextToSpeech, Voice};
 
+mod clones;
 mod lines;
 mod local;
 mod recognisers;
@@ -21,17 +22,21 @@ mod unspoken;
 pub mod vendors;
 mod voices;
 
+pub use clones::{Clones, LOCAL as STAND_INS, OfCall};
 use lines::OfLines;
 pub use local::LOCAL;
+use local::LocalVoice;
 pub use recognisers::Recognisers;
 pub use voices::Voices;
 
 use super::agent::{Model, ModelAgent, TokenCounts};
 use super::failover::ServiceTally;
 use super::speech_to_speech::Duplex;
+use crate::integrations::http::HttpClient;
 use crate::integrations::openai::Waits;
 use crate::integrations::tools::Desk;
 use crate::settings::{AgentChoice, Settings, Speech};
+use crate::store::Store;
 use tokio::runtime::Handle;
 
 /// What answers calls.
@@ -138,6 +143,29 @@ impl Answering {
             }
         };
         Ok(Self { ears, voice, minds, lines })
+    }
+
+    /// The voices of callers', for those agents that speak with one of the voices above: not where all is canned, nor for a
+    /// model that speaks itself. None if nobody's voice is to be copied.
+    pub fn clones(
+        &self,
+        settings: &Settings,
+        store: Arc<Store>,
+        http: &HttpClient,
+    ) -> Result<Option<Arc<Clones>>, String> {
+        if matches!(self.minds, Minds::Canned | Minds::Duplex(_)) {
+            return Ok(None);
+        }
+        let local: Arc<dyn TextToSpeech> = Arc::new(Flite::new().map_err(|error| error.to_string())?);
+        let default = match &self.voice {
+            Speakers::InTurn(voices) => voices.clone(),
+            Speakers::Here(voice) => {
+                let voice: Arc<dyn crate::integrations::vendor::Voice> =
+                    Arc::new(LocalVoice::plain(voice.clone()));
+                Arc::new(Voices::new(vec![voice], settings.vendors.voice_waits, runtime()?))
+            }
+        };
+        Clones::new(settings, store, http, default, local)
     }
 
     /// The name of a scenario that is there, or of the configured one if none is asked for. Canned speech goes through none,

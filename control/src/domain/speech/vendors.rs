@@ -76,7 +76,7 @@ pub fn voices(settings: &Settings, local: Arc<dyn TextToSpeech>) -> Result<Vec<A
         });
     }
     if !voices.is_empty() {
-        voices.push(Arc::new(LocalVoice(local)));
+        voices.push(Arc::new(LocalVoice::plain(local)));
     }
     Ok(voices)
 }

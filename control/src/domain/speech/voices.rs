@@ -13,9 +13,10 @@ use offhook_engine::call::{Failure, Part, UtteranceId};
 use offhook_engine::speech::Voice as OfTheCall;
 use offhook_engine::speech::apart::{Report, Reports, VoiceApart};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::LOCAL;
 use super::unspoken::Unspoken;
 use crate::domain::failover::{Places, ServiceTally};
 use crate::integrations::vendor::{CONNECT, Spoken, VendorError, Voice, VoiceLine};
@@ -40,13 +41,31 @@ impl Voices {
 
     /// The voice of one call.
     pub fn for_a_call(self: &Arc<Self>) -> OfTheCall {
+        self.for_a_call_with(Others::never())
+    }
+
+    /// The voice of one call, until there are others: from the next text on, those speak.
+    pub(super) fn for_a_call_until(
+        self: &Arc<Self>,
+        others: watch::Receiver<Option<Arc<Voices>>>,
+    ) -> OfTheCall {
+        self.for_a_call_with(Others(Some(others)))
+    }
+
+    fn for_a_call_with(self: &Arc<Self>, mut others: Others) -> OfTheCall {
         let voices = Arc::clone(self);
         OfTheCall::Apart(Box::new(move |reports| {
             let (orders, inbox) = mpsc::unbounded_channel();
             let runtime = voices.runtime.clone();
-            runtime.spawn(Speaker { voices, reports, at: 0, line: None }.run(inbox));
+            let voices = others.known().unwrap_or(voices);
+            runtime.spawn(Speaker { voices, others, reports, at: 0, line: None }.run(inbox));
             Box::new(Orders(orders))
         }))
+    }
+
+    /// True if the voice of this machine is the only one.
+    pub(super) fn is_local(&self) -> bool {
+        self.places.is_only() && self.places.at(0).service.name() == LOCAL
     }
 
     /// What each did so far.
@@ -74,9 +93,43 @@ impl VoiceApart for Orders {
     }
 }
 
+/// Other voices that a call may get.
+struct Others(Option<watch::Receiver<Option<Arc<Voices>>>>);
+
+impl Others {
+    const fn never() -> Self {
+        Self(None)
+    }
+
+    /// Those that are there, once.
+    fn known(&mut self) -> Option<Arc<Voices>> {
+        let known = self.0.as_ref()?.borrow().clone()?;
+        self.0 = None;
+        Some(known)
+    }
+
+    /// Waits for them.
+    async fn come(&mut self) -> Arc<Voices> {
+        loop {
+            if let Some(known) = self.known() {
+                return known;
+            }
+            let is_over = match &mut self.0 {
+                Some(others) => others.changed().await.is_err(),
+                None => true,
+            };
+            if is_over {
+                std::future::pending().await
+            }
+        }
+    }
+}
+
 /// The task's end of it.
 struct Speaker {
     voices: Arc<Voices>,
+    /// Who takes over, once they are there.
+    others: Others,
     reports: Reports,
     /// Who speaks on this call. Only goes up: a call does not change its voice twice for nothing.
     at: usize,
@@ -91,15 +144,21 @@ struct Waiting {
 
 impl Speaker {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        self.at = self.voices.places.first(|switch| {
-            self.reports.report(switch.into());
-        });
-        self.warm().await;
+        self.begin().await;
         let mut queue: VecDeque<Waiting> = VecDeque::new();
         loop {
             while queue.is_empty() {
-                let Some(order) = inbox.recv().await else { return };
-                take_order(order, &mut queue);
+                tokio::select! {
+                    biased;
+                    order = inbox.recv() => match order {
+                        Some(order) => take_order(order, &mut queue),
+                        None => return,
+                    },
+                    others = self.others.come() => self.hand_over_to(others).await,
+                }
+            }
+            if let Some(others) = self.others.known() {
+                self.hand_over_to(others).await;
             }
             let Some(Waiting { utterance, text }) = queue.pop_front() else { continue };
             let mut speaking = pin!(self.speak(utterance, &text));
@@ -116,6 +175,21 @@ impl Speaker {
                 }
             }
         }
+    }
+
+    /// Finds who speaks first on this call.
+    async fn begin(&mut self) {
+        self.at = self.voices.places.first(|switch| {
+            self.reports.report(switch.into());
+        });
+        self.warm().await;
+    }
+
+    /// Others speak from here on.
+    async fn hand_over_to(&mut self, others: Arc<Voices>) {
+        self.voices = others;
+        self.line = None;
+        self.begin().await;
     }
 
     /// Has a voice be there before the first word, whoever can. What is to be said waits for the connection in any case.

@@ -5,10 +5,12 @@
 //!
 //! <https://elevenlabs.io/docs/api-reference>, by the official SDK 2.78.0, read 2026-11.
 
+mod clone;
 mod multi;
 mod probe;
 mod stream;
 
+pub use clone::VoiceMaker;
 pub use probe::ElevenLabsProbe;
 
 use std::sync::Arc;
@@ -77,9 +79,7 @@ struct Client {
 impl ElevenLabs {
     /// A voice with connections of its own. An error says what to do.
     pub fn new(options: Options) -> Result<Self, String> {
-        let is_id =
-            |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-        if !is_id(&options.voice) {
+        if !clone::is_id(&options.voice) {
             return Err("the voice is not an id, such as 21m00Tcm4TlvDq8ikWAM".into());
         }
         let http = HttpClient::for_streams(CONNECT).map_err(|error| error.to_string())?;
@@ -123,20 +123,24 @@ impl Client {
         self.options.speed.map_or(Value::Null, |speed| json!({"speed": speed}))
     }
 
-    /// Its errors are `{"detail": {"code" or "status", "message"}}`, of a missing field `{"detail": [{"msg"}]}`, or a text.
     fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> VendorError {
-        let said: Value = serde_json::from_slice(body).unwrap_or_default();
-        let detail = match &said["detail"] {
-            Value::Array(all) => all.first().cloned().unwrap_or_default(),
-            other => other.clone(),
-        };
-        let text = |name: &str| detail[name].as_str();
-        let code = text("code").or(text("status")).or(text("type")).unwrap_or_default();
-        let message = text("message").or(text("msg")).or(detail.as_str()).unwrap_or_default();
-        let request = text("request_id").or(header(headers, "request-id"));
-        let why = of_code(code).unwrap_or_else(|| of_status(status));
-        Told { status: Some(status), code, message, request }.error(why, Some(&self.options.key))
+        refused(status, headers, body, &self.options.key)
     }
+}
+
+/// Its errors are `{"detail": {"code" or "status", "message"}}`, of a missing field `{"detail": [{"msg"}]}`, or a text.
+fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], key: &Secret) -> VendorError {
+    let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    let detail = match &said["detail"] {
+        Value::Array(all) => all.first().cloned().unwrap_or_default(),
+        other => other.clone(),
+    };
+    let text = |name: &str| detail[name].as_str();
+    let code = text("code").or(text("status")).or(text("type")).unwrap_or_default();
+    let message = text("message").or(text("msg")).or(detail.as_str()).unwrap_or_default();
+    let request = text("request_id").or(header(headers, "request-id"));
+    let why = of_code(code).unwrap_or_else(|| of_status(status));
+    Told { status: Some(status), code, message, request }.error(why, Some(key))
 }
 
 /// What a code means, whatever the status: of an empty account, the status was 401 for long.
@@ -158,6 +162,8 @@ fn of_code(code: &str) -> Option<Failure> {
         | "max_active_conversations" => Failure::Busy,
         "internal_error" | "service_unavailable" | "maintenance" => Failure::Faulty,
         "voice_access_denied"
+        | "voice_limit_reached"
+        | "voice_does_not_exist"
         | "model_access_denied"
         | "feature_not_available"
         | "voice_not_found"

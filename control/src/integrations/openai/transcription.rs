@@ -7,23 +7,22 @@
 //! <https://platform.openai.com/docs/api-reference/audio/createTranscription>, by the official SDK 3.54.0, read 2026-11.
 
 use std::collections::VecDeque;
-use std::io::Cursor;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::header::CONTENT_TYPE;
-use offhook_codecs::g711;
-use offhook_codecs::wav::Writer;
 use offhook_engine::call::{Failure, UtteranceId};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::account::Account;
+use crate::integrations::form::Form;
 use crate::integrations::http::{HttpClient, Limits};
 use crate::integrations::refusal::{Told, header, of_http, reached};
 use crate::integrations::vendor::{CONNECT, Caller, Ears, Heard, VendorError};
+use crate::integrations::wav::file_of_ulaw;
 use crate::settings::{BaseUrl, Secret};
 
 /// The rate of all audio here, in Hz.
@@ -137,12 +136,8 @@ impl Transcription {
         struct Words {
             text: String,
         }
-        let edge = format!("offhook-{}", uuid::Uuid::new_v4().simple());
-        let body = self.form(ulaw, &edge);
-        let builder = self
-            .account
-            .post("/v1/audio/transcriptions")
-            .header(CONTENT_TYPE, format!("multipart/form-data; boundary={edge}"));
+        let (content_type, body) = self.form(ulaw);
+        let builder = self.account.post("/v1/audio/transcriptions").header(CONTENT_TYPE, content_type);
         let limits = Limits { time: self.options.answer_within, body_bytes: ANSWER_MAX };
         let answer = self.account.http.send(self.account.request(builder, body.into()), limits).await;
         let answer = answer.map_err(|error| of_http(&error))?;
@@ -157,32 +152,21 @@ impl Transcription {
         Ok(words.text.trim().to_owned())
     }
 
-    /// A form (RFC 7578) with the utterance as a file, between edges that are in none of it.
-    fn form(&self, ulaw: Vec<u8>, edge: &str) -> Vec<u8> {
+    /// A form with the utterance as a file: its type, and itself.
+    fn form(&self, mut ulaw: Vec<u8>) -> (String, Vec<u8>) {
+        ulaw.resize(ulaw.len().max(AUDIO_MIN), SILENCE);
         let Options { model, language, prompt, .. } = &self.options;
-        let mut form = Vec::with_capacity(2 * ulaw.len() + 1_024);
         let fields = [
             ("model", Some(model.as_str())),
             ("response_format", Some("json")),
             ("language", language.as_deref()),
             ("prompt", prompt.as_deref()),
         ];
-        for (name, value) in fields {
-            if let Some(value) = value {
-                let head = format!("--{edge}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
-                form.extend_from_slice(head.as_bytes());
-                form.extend_from_slice(value.as_bytes());
-                form.extend_from_slice(b"\r\n");
-            }
-        }
-        let head = format!(
-            "--{edge}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"utterance.wav\"\r\n\
-             Content-Type: audio/wav\r\n\r\n"
-        );
-        form.extend_from_slice(head.as_bytes());
-        form.extend_from_slice(&wav(ulaw));
-        form.extend_from_slice(format!("\r\n--{edge}--\r\n").as_bytes());
-        form
+        let given = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        given
+            .fold(Form::new(), |form, (name, value)| form.text(name, value))
+            .file("file", "utterance.wav", "audio/wav", &file_of_ulaw(&ulaw))
+            .finish()
     }
 }
 
@@ -224,19 +208,6 @@ async fn warmed(warming: &mut Option<BoxFuture<'_, Result<(), VendorError>>>) ->
         Some(warm) => warm.await,
         None => std::future::pending().await,
     }
-}
-
-/// A file of 16-bit samples.
-fn wav(mut ulaw: Vec<u8>) -> Vec<u8> {
-    ulaw.resize(ulaw.len().max(AUDIO_MIN), SILENCE);
-    let mut samples = vec![0; ulaw.len()];
-    g711::decode_ulaw(&ulaw, &mut samples);
-    let write = || {
-        let mut writer = Writer::mono(Cursor::new(Vec::new()), RATE_HZ)?;
-        writer.write(&samples)?;
-        writer.finish()
-    };
-    write().expect("memory takes two minutes").into_inner()
 }
 
 #[cfg(test)]

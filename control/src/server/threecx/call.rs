@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use offhook_engine::CallId;
 use offhook_engine::call::EndReason;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -12,7 +13,9 @@ use super::Told;
 use super::line::{Line, open};
 use crate::domain::calls::{Admitted, Incoming};
 use crate::domain::onward;
+use crate::domain::speech::OfCall;
 use crate::domain::time::UnixMs;
+use crate::domain::voiceclone;
 use crate::integrations::threecx::{Participant, Status, Stream, ThreeCx, ThreeCxError};
 use crate::server::App;
 
@@ -60,10 +63,18 @@ pub(super) async fn serve(
     let Admitted { call, scenario, .. } =
         app.calls.fetched(incoming(&app, &participant), UnixMs::now()).await;
     app.calls.answered(&call, &format!("{id}/{leg_id}"), UnixMs::now());
+    // Kept while the call lasts.
+    let clone = callers_voice(&app, &call, call_id).await;
     let woken = Arc::<Notify>::default();
     let wake = woken.clone();
     let wake = Box::new(move || wake.notify_one());
-    let end = match app.hand_over_remote(&format!("{id}/{leg_id}"), wake, call.clone(), &scenario) {
+    let end = match app.hand_over_remote(
+        &format!("{id}/{leg_id}"),
+        wake,
+        call.clone(),
+        &scenario,
+        clone.as_ref(),
+    ) {
         Ok((handle, end)) => {
             tracing::info!(call_id = %call, participant = span.0, callid = span.1, legid = span.2, "call answered");
             app.calls.took_on(&call, handle);
@@ -77,6 +88,17 @@ pub(super) async fn serve(
     };
     let reason = converse(client.clone(), *id, stream, end, woken, &mut told).await;
     end_at_3cx(&app, &client, &participant, call.as_str(), reason).await;
+}
+
+/// The caller's voice, if the agent may speak with it.
+async fn callers_voice(app: &App, call: &CallId, carrier_call_id: &str) -> Option<Arc<OfCall>> {
+    let clones = app.clones.as_ref()?;
+    let voice = voiceclone::answers(&app.store, clones, call, carrier_call_id).await;
+    voice
+        .inspect_err(
+            |error| tracing::error!(call_id = %call, %error, "a caller's voice cannot be looked for"),
+        )
+        .ok()
 }
 
 async fn converse(

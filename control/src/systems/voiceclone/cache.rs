@@ -25,7 +25,11 @@ pub(super) async fn invalidate(
     Path(caller_id): Path<String>,
 ) -> Result<Json<Answer>, ApiError> {
     let caller = number(&caller_id).ok_or_else(|| ApiError::bad_parameter("caller_id", "phone number"))?;
-    let success = app.store.drop_voice(&caller, UnixMs::now()).await.map_err(failed)?;
+    let success = match &app.clones {
+        Some(clones) => clones.forget(&caller, UnixMs::now()).await,
+        None => app.store.drop_voice(&caller, UnixMs::now()).await.map(|dropped| dropped.is_some()),
+    };
+    let success = success.map_err(failed)?;
     let message = match success {
         true => format!("Cache invalidated for caller {caller}"),
         false => format!("No cached voice clone for caller {caller}"),

@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, Request};
 use serde::{Deserialize, Serialize};
 
 use super::{failed, invalid_json, invalid_signature, signature};
-use crate::domain::voiceclone::{self, Lookup, NewCall, Taken};
+use crate::domain::speech::STAND_INS;
+use crate::domain::voiceclone::{self, NewCall, Taken};
 use crate::server::App;
 use crate::systems::error::ApiError;
 use crate::systems::json::{Fields, JSON_BYTES_MAX, json_body};
@@ -46,7 +47,6 @@ pub(super) async fn handle(
         carrier_call_id: event.call_id.clone(),
         from: event.caller_id,
         to: event.called_number.unwrap_or_default(),
-        event: format!("{} {}", event.call_id, event.kind),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     let answering = |taken: &Taken| {
@@ -54,7 +54,8 @@ pub(super) async fn handle(
         serde_json::to_string(&answer).expect("an answer has string keys only")
     };
     let scenario = app.answering.scenario_named(None).unwrap_or_default();
-    let seen = voiceclone::take(&app.calls, &app.store, new, scenario, answering).await.map_err(failed)?;
+    let seen = voiceclone::take(&app.calls, &app.store, app.clones.as_ref(), new, scenario, answering).await;
+    let seen = seen.map_err(failed)?;
     let answer = serde_json::from_str(&seen.answer).map_err(failed)?;
     if seen.is_new {
         tracing::info!(threecx_call_id = event.call_id, "a 3CX call was announced");
@@ -108,9 +109,17 @@ impl Event {
 
 impl Answer {
     fn of(taken: &Taken, threecx_call_id: &str) -> Self {
-        let (voice, message) = match (&taken.voice, taken.lookup) {
-            (Some(voice), Lookup::Hit) => (voice.as_str(), "Greeting initiated, using cached voice"),
-            _ => (PENDING, "Greeting initiated, voice cloning in progress"),
+        let is_stand_in = taken.maker == Some(STAND_INS);
+        let (voice, message) = match &taken.voice {
+            Some(voice) if is_stand_in => {
+                (voice.voice_id.as_str(), "Greeting initiated, using a stand-in for the caller's voice")
+            }
+            Some(voice) => (voice.voice_id.as_str(), "Greeting initiated, using cached voice"),
+            None if is_stand_in => {
+                (PENDING, "Greeting initiated, a stand-in for the caller's voice is in preparation")
+            }
+            None if taken.maker.is_some() => (PENDING, "Greeting initiated, voice cloning in progress"),
+            None => (PENDING, "Greeting initiated, voices are not cloned"),
         };
         Self {
             status: "success".into(),

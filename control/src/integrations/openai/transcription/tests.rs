@@ -1,4 +1,3 @@
-use offhook_codecs::wav::Reader;
 use offhook_fixtures::vendors::faults::Fault;
 use offhook_fixtures::vendors::{BAD_KEY, FakeVendors, Vendor};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -113,15 +112,6 @@ async fn each_utterance_is_asked_for_once_on_a_connection_that_was_there_before(
         assert!(form.contains(&format!("name=\"{name}\"\r\n\r\n{value}\r\n")), "{name}");
     }
     assert!(!form.contains("prompt"));
-}
-
-#[test]
-fn an_utterance_becomes_a_file_of_the_same_samples() {
-    let ulaw: Vec<u8> = (0..2_000).map(|n| (n % 256) as u8).collect();
-    let mut reader = Reader::new(Cursor::new(wav(ulaw.clone()))).unwrap();
-    assert_eq!((reader.format().rate_hz, reader.format().channels), (8_000, 1));
-    let wanted: Vec<i16> = ulaw.iter().map(|&code| g711::ulaw_to_linear(code)).collect();
-    assert_eq!(reader.read_mono().unwrap(), wanted);
 }
 
 #[tokio::test]
