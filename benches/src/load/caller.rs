@@ -161,9 +161,12 @@ impl Caller {
             self.spoke_at = None;
         }
         self.until_turn -= 1;
+        if self.turns == 0 {
+            return None;
+        }
         let length = if self.turns.is_multiple_of(2) { INTERRUPTED } else { HEARD_OUT };
         let place = length - 1 - self.until_turn;
-        if self.turns == 0 || place >= SPEECH {
+        if place >= SPEECH {
             return None;
         }
         if place + 1 == SPEECH {

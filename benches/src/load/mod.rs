@@ -15,6 +15,7 @@ mod frames;
 mod frozen_disk;
 mod generator;
 mod process;
+pub mod requests;
 mod stats;
 mod trouble;
 

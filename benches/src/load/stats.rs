@@ -12,6 +12,11 @@ impl Times {
         self.0.push(time.as_secs_f64() * 1e3);
     }
 
+    /// Adds all of these.
+    pub fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.len()

@@ -1,8 +1,7 @@
 //! Trouble beside the calls that are measured: things that must make none of their frames late.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use super::caller::{Caller, FRAME};
 use super::connect::Target;
 use super::frozen_disk::FrozenDisk;
 use super::process::Server;
+use super::requests::{ask, connect};
 use super::{Error, Heard};
 
 /// Names of calls that make trouble begin here, so that they are nobody else's.
@@ -211,42 +211,6 @@ fn flood(
     Ok(format!("{:.0} requests a second", sent as f64 / began.elapsed().as_secs_f64()))
 }
 
-fn connect(port: u16) -> Result<TcpStream, Error> {
-    let socket = TcpStream::connect(("127.0.0.1", port))?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-    Ok(socket)
-}
-
-/// Sends a request and reads its answer to the end, or fails if the connection cannot be used again.
-fn ask(socket: &mut TcpStream, request: &[u8]) -> std::io::Result<()> {
-    socket.write_all(request)?;
-    let (mut answer, mut part) = (Vec::new(), [0; 16 * 1024]);
-    loop {
-        let n = socket.read(&mut part)?;
-        if n == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        answer.extend_from_slice(&part[..n]);
-        if let Some(length) = answer_length(&answer)
-            && answer.len() >= length
-        {
-            return Ok(());
-        }
-    }
-}
-
-/// How long an answer is with its head, once that has come; only that of a known length can be read to its end.
-fn answer_length(answer: &[u8]) -> Option<usize> {
-    let text = String::from_utf8_lossy(answer);
-    let (head, _) = text.split_once("\r\n\r\n")?;
-    let body = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok()).flatten()
-    });
-    Some(head.len() + 4 + body.unwrap_or(0))
-}
-
 fn busy_disk(over: &AtomicBool, data: &Path) -> Result<String, Error> {
     let path = data.join("busy");
     let mut file = fs::File::create(&path)?;
@@ -293,13 +257,6 @@ fn lock_store(over: &AtomicBool, data: &Path) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_is_read_to_the_end_that_its_head_names() {
-        assert_eq!(answer_length(b"HTTP/1.1 200 OK\r\ncontent-le"), None);
-        assert_eq!(answer_length(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"), Some(43));
-        assert_eq!(answer_length(b"HTTP/1.1 204 No Content\r\n\r\n"), Some(27));
-    }
 
     #[test]
     fn a_busy_disk_is_left_as_it_was() {

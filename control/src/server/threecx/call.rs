@@ -192,7 +192,7 @@ async fn end_at_3cx(
 }
 
 /// Drops a call, and tries once more if that fails: a caller left in silence is the worst end.
-async fn dropped(client: &ThreeCx, id: u32) {
+pub(super) async fn dropped(client: &ThreeCx, id: u32) {
     for _ in 0..2 {
         match client.drop_call(id).await {
             Ok(()) | Err(ThreeCxError::Gone) => return,

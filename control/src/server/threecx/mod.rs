@@ -7,9 +7,11 @@ mod call;
 mod line;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -98,7 +100,14 @@ impl Desk {
         self.known.insert(id, tell);
         let mut tasks = lock(&self.tasks);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(call::serve(self.app.clone(), self.client.clone(), participant, told));
+        let (app, client) = (self.app.clone(), self.client.clone());
+        tasks.spawn(async move {
+            let serving = AssertUnwindSafe(call::serve(app, client.clone(), participant, told));
+            if serving.catch_unwind().await.is_err() {
+                tracing::error!(participant = id, "the task of a 3CX call panicked: the call is dropped");
+                call::dropped(&client, id).await;
+            }
+        });
     }
 
     fn gone(&mut self, id: u32) {
