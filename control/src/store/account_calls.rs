@@ -78,13 +78,13 @@ pub(super) fn ended(connection: &Connection, call: &CallId, end: &calls::End<'_>
             ended_reason(end.reason, end.status),
             end.recording,
         ])?;
-    if changed == 1 { call_has_ended(connection, call.as_str()) } else { Ok(()) }
+    if changed == 1 { call_has_ended(connection, call.as_str(), end.at) } else { Ok(()) }
 }
 
-/// An owned call has ended, or more of an ended one was reported: what follows from that is put on its way here, in the
-/// transaction that wrote the end. `id`: in `account_calls`.
-pub(super) fn call_has_ended(connection: &Connection, id: &str) -> rusqlite::Result<()> {
-    let _ = (connection, id);
+/// An owned call has ended, and all is known of it that will be: what follows from that is put on its way here, once, in the
+/// transaction that wrote it. `id`: in `account_calls`.
+pub(super) fn call_has_ended(connection: &Connection, id: &str, at: UnixMs) -> rusqlite::Result<()> {
+    let _ = (connection, id, at);
     Ok(())
 }
 

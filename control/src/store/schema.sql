@@ -353,12 +353,15 @@ CREATE TABLE account_calls (
     ended_reason TEXT NOT NULL,     -- customer-ended-call, …; empty while it runs
     summary TEXT,
     recording TEXT,                 -- of a reported call a URL, of another a file under the data folder
+    is_reported INTEGER NOT NULL DEFAULT 0,               -- 1: the report of its end came, or is not waited for any more
     UNIQUE (owner, reported_id)
 ) STRICT;
 
 CREATE INDEX account_calls_by_time ON account_calls (owner, started_ms, ended_ms);
 
 CREATE INDEX account_calls_running ON account_calls (owner, started_ms) WHERE ended_ms IS NULL;
+
+CREATE INDEX account_calls_unreported ON account_calls (started_ms) WHERE call IS NULL AND is_reported = 0;
 
 CREATE INDEX account_calls_by_workspace ON account_calls (workspace) WHERE workspace IS NOT NULL;
 

@@ -84,12 +84,15 @@ CREATE TABLE account_calls (
     ended_reason TEXT NOT NULL,
     summary TEXT,
     recording TEXT,
+    is_reported INTEGER NOT NULL DEFAULT 0,
     UNIQUE (owner, reported_id)
 ) STRICT;
 
 CREATE INDEX account_calls_by_time ON account_calls (owner, started_ms, ended_ms);
 
 CREATE INDEX account_calls_running ON account_calls (owner, started_ms) WHERE ended_ms IS NULL;
+
+CREATE INDEX account_calls_unreported ON account_calls (started_ms) WHERE call IS NULL AND is_reported = 0;
 
 CREATE INDEX account_calls_by_workspace ON account_calls (workspace) WHERE workspace IS NOT NULL;
 
