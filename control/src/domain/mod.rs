@@ -2,14 +2,18 @@
 
 pub mod agent;
 pub mod appointments;
+pub mod attempts;
 pub mod authorizations;
 pub mod billing;
 pub mod call;
 pub mod calls;
 pub mod connections;
 pub mod conversations;
+//pub mod crm;
+//pub mod deliveries;
 pub mod error;
 pub mod failover;
+pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod line_desks;
