@@ -1,5 +1,7 @@
 //! What the product does. Knows neither HTTP nor SQL.
 
+pub mod account_calls;
+pub mod accounts;
 pub mod agent;
 pub mod appointments;
 pub mod attempts;
@@ -31,3 +33,4 @@ pub mod timeline;
 pub mod token;
 pub mod users;
 pub mod voiceclone;
+pub mod workspaces;

@@ -17,6 +17,7 @@ use super::appointments;
 use super::metrics::HttpCounts;
 use super::rate_limit::RateLimiter;
 use super::{StartError, told};
+use crate::domain::accounts::Accounts;
 use crate::domain::authorizations::Authorizations;
 use crate::domain::billing::Billing;
 use crate::domain::calls::{Busy, Calls};
@@ -37,7 +38,7 @@ use crate::integrations::twilio::TwilioProbe;
 use crate::settings::{GoogleClient, Secret, Settings};
 use crate::store::Store;
 use crate::systems::callbot::log_stream::LogStreams;
-use crate::systems::frontdesk;
+use crate::systems::{dashboard, frontdesk};
 
 /// What the routes work with.
 pub struct App {
@@ -69,6 +70,8 @@ pub struct App {
     pub authorizations: Authorizations,
     /// Where the appointments of lines are.
     pub line_desks: LineDesks,
+    /// People who sign in by password.
+    pub accounts: Accounts,
     /// Signs the tokens of FrontDesk; none: nobody can sign in.
     pub frontdesk_signer: Option<Signer>,
     /// Known to this process, and to who may read its data folder.
@@ -105,7 +108,8 @@ impl App {
         let keys = Arc::new(Keys::load(&settings).map_err(StartError)?);
         check_keys(&store, &keys, settings.forget_secrets)?;
         let scenario = answering.scenario_named(None).unwrap_or_default();
-        let calls = Arc::new(Calls::new(store.clone(), &settings.data_dir, &scenario));
+        let calls = Calls::new(store.clone(), &settings.data_dir, &scenario);
+        let calls = Arc::new(calls.with_owner(settings.dashboard.calls_owner.as_deref()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let engine_settings = EngineSettings {
             media_threads: settings.media_threads.unwrap_or(cores),
@@ -148,6 +152,7 @@ impl App {
             appointments::fallback(&settings).map_err(StartError)?,
             appointments::number_of(&store),
         );
+        let accounts = Accounts::new(&settings, store.clone(), keys.signer(dashboard::NAME));
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
@@ -164,6 +169,7 @@ impl App {
             tracing,
             authorizations,
             line_desks,
+            accounts,
             frontdesk_signer: keys.signer(frontdesk::NAME),
             simulator_token,
             draining: AtomicBool::new(false),

@@ -9,6 +9,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_lines.sql"),
     include_str!("migrations/0004_appointments.sql"),
     include_str!("migrations/0005_voiceclone.sql"),
+    include_str!("migrations/0006_accounts.sql"),
     include_str!("migrations/0007_deliveries.sql"),
 ];
 

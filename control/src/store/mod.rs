@@ -3,6 +3,8 @@
 //! A write is a message to the writer thread. Who needs to know that it is on disk awaits its answer, which comes after
 //! the commit; who need not passes it on and goes its way. Reads run on the runtime's blocking threads.
 
+mod account_calls;
+mod accounts;
 mod appointments;
 mod calls;
 mod connections;
@@ -16,6 +18,7 @@ mod migrations;
 mod simulations;
 mod users;
 mod voiceclone;
+mod workspaces;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -452,6 +452,7 @@ mod tests {
             direction: "inbound".into(),
             scenario: "s".into(),
             on_line: None,
+            owner_email: None,
             at: UnixMs(1),
         })
     }

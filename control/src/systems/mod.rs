@@ -3,6 +3,7 @@
 pub mod bearer;
 mod body;
 pub mod callbot;
+pub mod dashboard;
 pub mod error;
 pub mod form;
 pub mod frontdesk;
