@@ -3,14 +3,19 @@
 
 pub mod cartesia;
 mod contexts;
+pub mod crm;
 pub mod deepgram;
 pub mod dial;
+//pub mod dynamics;
 pub mod elevenlabs;
 pub mod google;
 pub mod http;
+//pub mod hubspot;
+pub mod oauth;
 pub mod openai;
 pub mod otlp;
 mod refusal;
+//pub mod salesforce;
 pub mod stripe;
 #[cfg(test)]
 mod testing;

@@ -179,16 +179,19 @@ CREATE TABLE events_seen (
 -- One authorization that was begun and not finished. Taken out by its first use.
 CREATE TABLE oauth_states (
     digest TEXT PRIMARY KEY NOT NULL, -- SHA-256 of the state, hexadecimal: who reads this cannot finish it
-    purpose TEXT NOT NULL,            -- sign-in, calendar
+    purpose TEXT NOT NULL,            -- sign-in, calendar, or the CRM that is to be connected
     line TEXT REFERENCES lines (id) ON DELETE CASCADE, -- whose calendar
     redirect_uri TEXT NOT NULL,
-    sealed BLOB NOT NULL,             -- JSON: verifier (PKCE), nonce
-    expires_ms INTEGER NOT NULL
+    sealed BLOB NOT NULL,             -- JSON: verifier (PKCE), nonce, and what else has to come back
+    expires_ms INTEGER NOT NULL,
+    owner TEXT REFERENCES users (id) ON DELETE CASCADE -- who connects a CRM
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX oauth_states_by_end ON oauth_states (expires_ms);
 
 CREATE INDEX oauth_states_by_line ON oauth_states (line);
+
+CREATE INDEX oauth_states_by_owner ON oauth_states (owner);
 
 -- How a line's calendar is reached. Written by its owner.
 CREATE TABLE calendar_connections (
@@ -550,3 +553,115 @@ CREATE TABLE booked_appointments (
 CREATE INDEX booked_appointments_by_owner ON booked_appointments (owner, booked_ms);
 
 CREATE INDEX booked_appointments_by_call ON booked_appointments (call);
+
+-- One piece of work that is done beside the calls, at least once. Written in the transaction of what makes it necessary;
+-- after that by the worker.
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order of their making; never given twice
+    kind TEXT NOT NULL,           -- call-ended, crm-sync, webhook, …
+    key TEXT NOT NULL,            -- what it is about: two jobs of a kind about the same are one
+    lane TEXT NOT NULL,           -- of the jobs of a lane, one runs at a time
+    ordered INTEGER NOT NULL,     -- 1: a lane's jobs are done in the order of their making, and wait for those before them
+    payload TEXT NOT NULL,        -- JSON object: what has to be known to do it
+    progress TEXT NOT NULL,       -- JSON object: what of it is done, so that a restart goes on there
+    state TEXT NOT NULL,          -- pending, running, done, dead
+    tries INTEGER NOT NULL,       -- how often it was begun
+    next_try_ms INTEGER NOT NULL, -- not before
+    reason TEXT,                  -- why the last try failed
+    created_ms INTEGER NOT NULL,
+    ended_ms INTEGER,             -- NULL while it is pending or running
+    UNIQUE (kind, key)
+) STRICT;
+
+CREATE INDEX jobs_in_order ON jobs (lane, id) WHERE ended_ms IS NULL;
+
+CREATE INDEX jobs_by_turn ON jobs (lane, next_try_ms, id) WHERE ended_ms IS NULL;
+
+CREATE INDEX jobs_running ON jobs (lane) WHERE state = 'running';
+
+CREATE INDEX jobs_ended ON jobs (ended_ms) WHERE ended_ms IS NOT NULL;
+
+-- How a user's CRM is reached. Written by its owner, and with each new token.
+CREATE TABLE crm_connections (
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    crm TEXT NOT NULL,          -- salesforce, hubspot, dynamics
+    id TEXT NOT NULL UNIQUE,    -- UUIDv7, another one each time that it is connected
+    account TEXT NOT NULL,      -- whose: an e-mail address; empty if it is not known
+    instance_url TEXT NOT NULL, -- where its API is; empty where all have the same
+    sealed BLOB NOT NULL,       -- JSON: tokens
+    broken TEXT,                -- why it has to be connected anew; NULL while it works
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (owner, crm)
+) STRICT, WITHOUT ROWID;
+
+-- People that were created in a CRM, whose search may not find them yet.
+CREATE TABLE crm_people (
+    connection TEXT NOT NULL REFERENCES crm_connections (id) ON DELETE CASCADE,
+    number TEXT NOT NULL,        -- E.164
+    kind TEXT NOT NULL,          -- lead, contact
+    person TEXT NOT NULL,        -- the CRM's name for them
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (connection, number)
+) STRICT, WITHOUT ROWID;
+
+-- One call in one CRM. Written when the call has ended; completed when it is logged there, or cannot be.
+CREATE TABLE crm_syncs (
+    id TEXT PRIMARY KEY NOT NULL,    -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    crm TEXT NOT NULL,               -- salesforce, hubspot, dynamics
+    call TEXT NOT NULL,              -- whose record may be gone
+    number TEXT NOT NULL,            -- the customer's, E.164; empty if it was withheld
+    state TEXT NOT NULL,             -- pending, success, error
+    tries INTEGER NOT NULL,
+    reason TEXT,                     -- why the last try failed
+    person TEXT,                     -- the CRM's name for the lead or contact
+    person_kind TEXT,                -- lead, contact
+    person_created INTEGER NOT NULL, -- 1: there was none, and we made it
+    activity TEXT,                   -- the CRM's name for the logged call
+    created_ms INTEGER NOT NULL,
+    ended_ms INTEGER,                -- NULL while it is pending
+    UNIQUE (owner, crm, call)
+) STRICT;
+
+CREATE INDEX crm_syncs_by_end ON crm_syncs (owner, crm, ended_ms, id);
+
+-- One address that is told of events. Written by its owner.
+CREATE TABLE outbound_webhooks (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    url TEXT NOT NULL,
+    events TEXT NOT NULL,         -- names, with commas between them: call.ended
+    active INTEGER NOT NULL,      -- 1: it is told
+    sealed BLOB NOT NULL,         -- what deliveries are signed with
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX outbound_webhooks_by_owner ON outbound_webhooks (owner, id);
+
+-- One event on its way to one address. Written with the event; completed when it was taken, or will not be tried again.
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    webhook TEXT NOT NULL REFERENCES outbound_webhooks (id) ON DELETE CASCADE,
+    event TEXT NOT NULL,          -- call.ended
+    call TEXT NOT NULL,           -- whose record may be gone
+    state TEXT NOT NULL,          -- pending, delivered, failed
+    reason TEXT,                  -- why it failed for good
+    created_ms INTEGER NOT NULL,
+    ended_ms INTEGER,             -- NULL while it is pending
+    UNIQUE (webhook, event, call)
+) STRICT;
+
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook, id);
+
+-- One try of a delivery, and what came of it.
+CREATE TABLE delivery_tries (
+    delivery TEXT NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    try INTEGER NOT NULL,     -- from 1
+    at_ms INTEGER NOT NULL,   -- when it began
+    took_ms INTEGER NOT NULL,
+    status INTEGER,           -- HTTP; NULL if there was no answer
+    answer TEXT NOT NULL,     -- the beginning of its body
+    error TEXT,               -- why it does not count as taken; NULL if it does
+    PRIMARY KEY (delivery, try)
+) STRICT, WITHOUT ROWID;
