@@ -21,6 +21,7 @@ use crate::domain::accounts::Accounts;
 use crate::domain::authorizations::Authorizations;
 use crate::domain::billing::Billing;
 use crate::domain::calls::{Busy, Calls};
+use crate::domain::inbound_webhooks::InboundWebhooks;
 use crate::domain::keys::Keys;
 use crate::domain::line_desks::{LineDesk, LineDesks};
 use crate::domain::lines::Line;
@@ -35,7 +36,7 @@ use crate::integrations::google::{Hosts, OAuth};
 use crate::integrations::http::HttpClient;
 use crate::integrations::otlp::Exporter;
 use crate::integrations::twilio::TwilioProbe;
-use crate::settings::{GoogleClient, Secret, Settings};
+use crate::settings::{Environment, GoogleClient, Secret, Settings};
 use crate::store::Store;
 use crate::systems::callbot::log_stream::LogStreams;
 use crate::systems::{dashboard, frontdesk};
@@ -72,6 +73,8 @@ pub struct App {
     pub line_desks: LineDesks,
     /// People who sign in by password.
     pub accounts: Accounts,
+    /// Where calls are reported to from outside.
+    pub inbound_webhooks: InboundWebhooks,
     /// Signs the tokens of FrontDesk; none: nobody can sign in.
     pub frontdesk_signer: Option<Signer>,
     /// Known to this process, and to who may read its data folder.
@@ -153,6 +156,8 @@ impl App {
             appointments::number_of(&store),
         );
         let accounts = Accounts::new(&settings, store.clone(), keys.signer(dashboard::NAME));
+        let in_development = settings.environment == Environment::Development;
+        let inbound_webhooks = InboundWebhooks::new(store.clone(), keys.clone(), in_development);
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
@@ -170,6 +175,7 @@ impl App {
             authorizations,
             line_desks,
             accounts,
+            inbound_webhooks,
             frontdesk_signer: keys.signer(frontdesk::NAME),
             simulator_token,
             draining: AtomicBool::new(false),

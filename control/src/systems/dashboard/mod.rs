@@ -1,9 +1,12 @@
 //! The dashboard: what happened on a user's calls, and how they are answered.
 
 mod account;
+mod analytics;
 mod auth;
+mod calls;
 mod error;
 mod paging;
+mod webhooks;
 mod workspaces;
 
 use std::sync::Arc;
@@ -48,6 +51,9 @@ static ABOUT: About = About {
     tags: &[
         ("account", "Register, sign in and out."),
         ("workspaces", "Places that people share."),
+        ("webhooks", "Where calls are reported to from outside."),
+        ("calls", "Calls that are over, calls that run, and how many at once."),
+        ("analytics", "What calls come to."),
         ("documentation", "This document, and the pages that show it."),
     ],
     schemes,
@@ -65,11 +71,20 @@ fn schemes() -> Value {
             "bearerFormat": "JWT",
             "description": "The `token` that registering and signing in give, for seven days or until it is given back.",
         },
+        "webhookSecret": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Vapi-Secret",
+            "description": "The `secret` that making a webhook gives. Asked for in production.",
+        },
     })
 }
 
 fn open(_: &Arc<App>) -> Routes {
-    OpenApiRouter::new().routes(routes!(account::register)).routes(routes!(account::log_in))
+    OpenApiRouter::new()
+        .routes(routes!(account::register))
+        .routes(routes!(account::log_in))
+        .routes(routes!(webhooks::receive))
 }
 
 fn guarded(_: &Arc<App>) -> Routes {
@@ -77,6 +92,17 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(account::log_out))
         .routes(routes!(account::me))
         .routes(routes!(workspaces::list, workspaces::create))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(calls::ended))
+        .routes(routes!(calls::active))
+        .routes(routes!(calls::concurrent))
+        .routes(routes!(calls::series))
+        .routes(routes!(calls::recording))
+        .routes(routes!(analytics::summary))
+        .routes(routes!(analytics::agents))
+        .routes(routes!(analytics::ends))
+        .routes(routes!(analytics::keywords))
+        .routes(routes!(analytics::intents))
 }
 
 /// The user whose token a request shows: many may sit behind one address, and one at many.
