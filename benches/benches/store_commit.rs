@@ -25,6 +25,7 @@ fn announcement() -> Announcement {
         direction: "inbound".into(),
         scenario: "lead_qualification".into(),
         on_line: None,
+        owner_email: None,
         at: UnixMs(1_700_000_000_000),
     }
 }

@@ -5,6 +5,7 @@
 
 mod agent;
 mod appointments;
+mod dashboard;
 mod frontdesk;
 mod layers;
 mod otlp;
@@ -27,6 +28,7 @@ pub use agent::{
     OPENAI_MODEL, OpenAiSettings, ToolMethod, ToolSettings,
 };
 pub use appointments::AppointmentSettings;
+pub use dashboard::DashboardSettings;
 pub use frontdesk::{FrontDeskSettings, GoogleClient, Prices};
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
@@ -122,6 +124,8 @@ pub struct Settings {
     pub forget_secrets: bool,
     /// What FrontDesk needs beside the calls.
     pub frontdesk: FrontDeskSettings,
+    /// What the dashboard needs beside the calls.
+    pub dashboard: DashboardSettings,
     /// The 3CX system whose calls are answered: the file's `[threecx]` table. Default none.
     pub threecx: Option<ThreeCxSettings>,
     /// VoiceClone's webhooks: the file's `[voiceclone]` table.
@@ -194,6 +198,7 @@ impl Settings {
             jwt_secret: None,
             forget_secrets: false,
             frontdesk: FrontDeskSettings::default(),
+            dashboard: DashboardSettings::default(),
             threecx: None,
             voiceclone: VoiceCloneSettings { allow_bare_signature: true, ..VoiceCloneSettings::default() },
             call: CallSettings::default(),
@@ -271,7 +276,7 @@ impl Settings {
             busy_redirect: layers.read::<Redirect>("busy_redirect", None)?.map(|url| url.0),
             otlp_endpoint: layers.read_plain("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", false)?,
             otlp_headers: layers.read_plain("otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", true)?,
-            systems: layers.systems(&["callbot", "frontdesk", "voiceclone"])?,
+            systems: layers.systems(&["callbot", "dashboard", "frontdesk", "voiceclone"])?,
             twilio_account_sid: layers.plain("twilio_account_sid", "TWILIO_ACCOUNT_SID"),
             twilio_base_url: layers
                 .read::<ServiceUrl>("twilio_base_url", None)?
@@ -280,6 +285,7 @@ impl Settings {
             jwt_secret: layers.secret("jwt_secret", "OFFHOOK_JWT_SECRET"),
             forget_secrets: layers.read::<Switch>("forget_secrets", None)?.is_some_and(|s| s.0),
             frontdesk: frontdesk::read(&layers)?,
+            dashboard: dashboard::read(&layers)?,
             threecx: threecx::read(&layers)?,
             voiceclone: voiceclone::read(&layers, runs_in)?,
             call: file.call.clone().unwrap_or_default(),

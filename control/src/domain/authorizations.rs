@@ -1,21 +1,18 @@
 //! Consents: somebody signs in with Google, or lets a line into a calendar.
-//!
-//! What has to come back with an answer is kept for ten minutes, by the digest of its state, and taken out by the first use. The
-//! verifier and the nonce are sealed meanwhile, as tokens are for good.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::connections::{Begun, Connection, ConnectionKind, Proof, Purpose, STATE_LIFE_MS};
+use super::attempts::{Attempts, Started};
+use super::connections::{Begun, Connection, ConnectionKind, Proof, Purpose, Whose};
 use super::error::Error;
 use super::keys::Keys;
-use super::seal::Sealer;
 use super::time::UnixMs;
 use super::users::{GoogleIdentity, User};
-use crate::hex;
-use crate::integrations::google::oauth::{Ask, Attempt, CALENDAR, OAuthError, SIGN_IN, Tokens};
+use crate::integrations::google::oauth::{Ask, CALENDAR, IdentityError, SIGN_IN};
 use crate::integrations::google::{OAuth, ServiceAccount};
+use crate::integrations::oauth::{OAuthError, Tokens};
 use crate::settings::Secret;
 use crate::store::Store;
 
@@ -24,30 +21,19 @@ use crate::store::Store;
 const TOKEN_URIS: [&str; 2] =
     ["https://oauth2.googleapis.com/token", "https://accounts.google.com/o/oauth2/token"];
 
-/// The longest code or state that is looked at, in bytes.
-const TEXT_MAX: usize = 2_048;
-
-/// An authorization to be finished in a browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Started {
-    /// Where the browser goes.
-    pub url: String,
-    /// What comes back with it.
-    pub state: String,
-}
-
 /// All consents.
 #[derive(Debug)]
 pub struct Authorizations {
     store: Arc<Store>,
-    keys: Arc<Keys>,
+    attempts: Attempts,
     google: Option<Arc<OAuth>>,
 }
 
 impl Authorizations {
     /// `google`: the client that asks for consent, if one is configured.
     pub fn new(store: Arc<Store>, keys: Arc<Keys>, google: Option<Arc<OAuth>>) -> Self {
-        Self { store, keys, google }
+        let attempts = Attempts::new(store.clone(), keys);
+        Self { store, attempts, google }
     }
 
     /// Begins a sign-in that comes back at `redirect_uri`.
@@ -60,7 +46,8 @@ impl Authorizations {
         let (_, tokens, proof) = self.come_back(Purpose::SignIn, code, state, now).await?;
         let refused = || Error::invalid("code", "was not answered with who signs in");
         let id_token = tokens.id_token.ok_or_else(refused)?;
-        let identity = self.google()?.identity(&id_token, &proof.nonce).await.map_err(told)?;
+        let identity = self.google()?.identity(&id_token, &proof.nonce).await;
+        let identity = identity.map_err(told_of_identity)?;
         let email = identity
             .email
             .ok_or_else(|| Error::invalid("code", "is for an account without a verified e-mail address"))?;
@@ -83,7 +70,7 @@ impl Authorizations {
     /// Finishes that, and says for which line.
     pub async fn connect_calendar(&self, code: &str, state: &str, now: UnixMs) -> Result<String, Error> {
         let (begun, tokens, _) = self.come_back(Purpose::Calendar, code, state, now).await?;
-        let line = begun.line.ok_or(Error::NotFound("Client"))?;
+        let line = begun.whose.line.ok_or(Error::NotFound("Client"))?;
         let missing: Vec<_> =
             CALENDAR.iter().filter(|scope| !tokens.scopes.iter().any(|given| given == *scope)).collect();
         // Somebody may leave a tick away. The scope of all of a calendar holds both.
@@ -136,7 +123,7 @@ impl Authorizations {
     }
 
     fn opened(&self, line: &str, connection: &Connection) -> Option<serde_json::Value> {
-        let opened = self.keys.sealer()?.open(Connection::place(line), &connection.sealed).ok()?;
+        let opened = self.attempts.sealer().ok()?.open(Connection::place(line), &connection.sealed).ok()?;
         serde_json::from_slice(&opened).ok()
     }
 
@@ -147,26 +134,17 @@ impl Authorizations {
         redirect_uri: String,
         now: UnixMs,
     ) -> Result<Started, Error> {
-        let (google, sealer) = (self.google()?, self.sealer()?);
-        let attempt = Attempt::new().map_err(|error| Error::Unavailable(error.to_string()))?;
-        let state = attempt.state.reveal().to_owned();
-        let digest = digest(&state);
-        let proof = Proof {
-            verifier: attempt.verifier.reveal().to_owned(),
-            nonce: attempt.nonce.reveal().to_owned(),
-        };
-        let proof = serde_json::to_vec(&proof).expect("texts are JSON");
-        let sealed = sealer.seal(Begun::place(&digest), &proof);
-        let expires = UnixMs(now.0 + STATE_LIFE_MS);
-        let begun = Begun { digest, purpose, line, redirect_uri: redirect_uri.clone(), sealed, expires };
-        self.store.begin(begun, now).await?;
+        let google = self.google()?;
+        let whose = Whose { line, owner: None };
+        let attempt = self.attempts.begin(purpose, whose, redirect_uri.clone(), None, now).await?;
         let (scopes, prompt): (&[&str], _) = match purpose {
-            Purpose::SignIn => (&SIGN_IN, "select_account"),
             // Without asking again there is no refresh token the second time.
             Purpose::Calendar => (&CALENDAR, "consent"),
+            _ => (&SIGN_IN, "select_account"),
         };
         let ask = Ask { redirect_uri: &redirect_uri, scopes, prompt: Some(prompt), login_hint: None };
-        Ok(Started { url: google.authorization_url(&ask, &attempt), state })
+        let url = google.authorization_url(&ask, &attempt);
+        Ok(Started { url, state: attempt.state.reveal().to_owned() })
     }
 
     async fn come_back(
@@ -176,18 +154,8 @@ impl Authorizations {
         state: &str,
         now: UnixMs,
     ) -> Result<(Begun, Tokens, Proof), Error> {
-        let (google, sealer) = (self.google()?, self.sealer()?);
-        let unknown = || Error::invalid("state", "is unknown, was used before, or is older than ten minutes");
-        if state.is_empty() || state.len() > TEXT_MAX {
-            return Err(unknown());
-        }
-        if code.is_empty() || code.len() > TEXT_MAX {
-            return Err(Error::invalid("code", "is not one of Google's"));
-        }
-        let digest = digest(state);
-        let begun = self.store.come_back(&digest, purpose, now).await?.ok_or_else(unknown)?;
-        let proof = sealer.open(Begun::place(&digest), &begun.sealed).map_err(|_| unknown())?;
-        let proof: Proof = serde_json::from_slice(&proof).map_err(|_| unknown())?;
+        let google = self.google()?;
+        let (begun, proof) = self.attempts.come_back(purpose, "Google", code, state, now).await?;
         let tokens = google.exchange(code, &proof.verifier, &begun.redirect_uri).await.map_err(told)?;
         Ok((begun, tokens, proof))
     }
@@ -200,7 +168,7 @@ impl Authorizations {
         secrets: &str,
         now: UnixMs,
     ) -> Result<(), Error> {
-        let sealed = self.sealer()?.seal(Connection::place(line), secrets.as_bytes());
+        let sealed = self.attempts.sealer()?.seal(Connection::place(line), secrets.as_bytes());
         let connection = Connection { kind, account, sealed, created: now, used: None };
         self.store.connect(line, connection).await
     }
@@ -211,12 +179,6 @@ impl Authorizations {
                 "Google sign-in is not configured on this server (GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET)"
                     .into(),
             )
-        })
-    }
-
-    fn sealer(&self) -> Result<&Sealer, Error> {
-        self.keys.sealer().ok_or_else(|| {
-            Error::Unavailable("This server has no key to keep secrets with (OFFHOOK_MASTER_KEY)".into())
         })
     }
 }
@@ -254,20 +216,25 @@ fn to_revoke(secrets: &serde_json::Value) -> Option<Secret> {
     token("refresh_token").or_else(|| token("access_token"))
 }
 
-fn digest(state: &str) -> String {
-    hex::encode(ring::digest::digest(&ring::digest::SHA256, state.as_bytes()).as_ref())
-}
-
 /// What Google does not take is the caller's; that it cannot be asked is not.
 fn told(error: OAuthError) -> Error {
     tracing::warn!(%error, "an authorization failed");
     match error {
         OAuthError::Consent(_) => Error::invalid("code", "was refused by Google"),
-        OAuthError::Identity(_) => Error::invalid("code", "was not answered with who signs in"),
-        OAuthError::Vendor(_) => {
-            Error::Unavailable("Google cannot be asked at the moment; try again later".into())
-        }
+        OAuthError::Vendor(_) => unavailable(),
     }
+}
+
+fn told_of_identity(error: IdentityError) -> Error {
+    tracing::warn!(%error, "a sign-in failed");
+    match error {
+        IdentityError::Refused(_) => Error::invalid("code", "was not answered with who signs in"),
+        IdentityError::Vendor(_) => unavailable(),
+    }
+}
+
+fn unavailable() -> Error {
+    Error::Unavailable("Google cannot be asked at the moment; try again later".into())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A call as the records know it: what it is, what a carrier says about it, and which of that counts.
 
+use std::sync::Arc;
+
 use offhook_engine::CallId;
 use offhook_engine::call::{By, Speaker};
 
@@ -25,6 +27,8 @@ pub struct Announcement {
     pub scenario: String,
     /// The line that it came in on, if it is somebody's. In a box, as most calls are on none, and thousands of writes may wait.
     pub on_line: Option<Box<OnLine>>,
+    /// The address of the user whose it is if it is on nobody's line.
+    pub owner_email: Option<Arc<str>>,
     /// When.
     pub at: UnixMs,
 }

@@ -135,6 +135,8 @@ pub struct Calls {
     data_dir: PathBuf,
     /// What the agents of calls go through that nobody announced.
     scenario: Arc<str>,
+    /// The address of the user whose calls those are that are on nobody's line.
+    owner_email: Option<Arc<str>>,
     live: Mutex<Live>,
     store_is_stuck: AtomicBool,
     entries_lost: AtomicU64,
@@ -175,10 +177,17 @@ impl Calls {
             store,
             data_dir: data_dir.to_path_buf(),
             scenario: scenario.into(),
+            owner_email: None,
             live: Mutex::default(),
             store_is_stuck: AtomicBool::new(false),
             entries_lost: AtomicU64::new(0),
         }
+    }
+
+    /// The same, where the calls on nobody's line are those of the user with this address.
+    #[must_use]
+    pub fn with_owner(self, email: Option<&str>) -> Self {
+        Self { owner_email: email.map(Into::into), ..self }
     }
 
     /// A webhook tells of a call: writes it down and returns its name and a token for its media socket.
@@ -232,6 +241,7 @@ impl Calls {
             direction: if direction.is_empty() { "inbound".into() } else { direction },
             scenario: scenario.to_string(),
             on_line: on_line.map(Box::new),
+            owner_email: self.owner_email.clone(),
             at,
         }
     }

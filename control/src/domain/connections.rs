@@ -1,8 +1,9 @@
-//! How a line's calendar is reached, and authorizations on their way.
+//! How a line's calendar is reached, and what is kept of authorizations on their way.
 
 use serde::{Deserialize, Serialize};
 
 use super::time::UnixMs;
+use crate::integrations::crm::Crm;
 
 /// What a connection is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub enum Purpose {
     SignIn,
     /// A line gets its calendar.
     Calendar,
+    /// A user's CRM is connected.
+    Crm(Crm),
 }
 
 impl Purpose {
@@ -65,8 +68,18 @@ impl Purpose {
         match self {
             Self::SignIn => "sign-in",
             Self::Calendar => "calendar",
+            Self::Crm(crm) => crm.as_str(),
         }
     }
+}
+
+/// Whose an authorization is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// The line whose calendar it is for.
+    pub line: Option<String>,
+    /// The user who connects a CRM.
+    pub owner: Option<String>,
 }
 
 /// How long an authorization may take.
@@ -79,8 +92,8 @@ pub struct Begun {
     pub digest: String,
     /// What it is for.
     pub purpose: Purpose,
-    /// The line whose calendar it is for.
-    pub line: Option<String>,
+    /// Whose it is.
+    pub whose: Whose,
     /// Where the browser is sent back to.
     pub redirect_uri: String,
     /// [`Proof`], sealed for [`Begun::place`].
@@ -103,4 +116,7 @@ pub struct Proof {
     pub verifier: String,
     /// What the id_token has to repeat.
     pub nonce: String,
+    /// Where the API is that is to be opened, if not all of a kind are at one place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_url: Option<String>,
 }

@@ -1,15 +1,24 @@
 //! What the product does. Knows neither HTTP nor SQL.
 
+pub mod account_calls;
+pub mod accounts;
 pub mod agent;
 pub mod appointments;
+pub mod attempts;
 pub mod authorizations;
 pub mod billing;
 pub mod call;
 pub mod calls;
+pub mod concurrency;
 pub mod connections;
 pub mod conversations;
+//pub mod crm;
+//pub mod deliveries;
 pub mod error;
 pub mod failover;
+pub mod figures;
+pub mod inbound_webhooks;
+pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod line_desks;
@@ -27,3 +36,4 @@ pub mod timeline;
 pub mod token;
 pub mod users;
 pub mod voiceclone;
+pub mod workspaces;

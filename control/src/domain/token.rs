@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::{hkdf, hmac};
 use serde::{Deserialize, Serialize};
 
+use super::keys::random_hex;
 use super::time::UnixMs;
 
 /// How long a token is good, in s.
@@ -34,6 +35,20 @@ struct Claims {
     sub: String,
     iat: i64,
     exp: i64,
+    /// Names the token, where one can be given back before its end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    jti: Option<String>,
+}
+
+/// What a token says that can be given back before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Whose it is: a user's id.
+    pub user: String,
+    /// The token's own name.
+    pub id: String,
+    /// When it ends by itself.
+    pub expires: UnixMs,
 }
 
 /// Who makes the tokens.
@@ -63,22 +78,36 @@ impl Signer {
 
     /// A token for the user of this id, good for [`TOKEN_LIFE_S`].
     pub fn sign(&self, user: &str, now: UnixMs) -> String {
+        self.signed(user, TOKEN_LIFE_S, None, now)
+    }
+
+    /// A token for the user of this id that has a name of its own, good for `life_s` seconds.
+    pub fn sign_session(&self, user: &str, life_s: i64, now: UnixMs) -> String {
+        self.signed(user, life_s, Some(random_hex(16)), now)
+    }
+
+    /// The user of a token, if it is one of this system, unexpired and signed by us.
+    pub fn verify(&self, token: &str, now: UnixMs) -> Option<String> {
+        self.claims(token, now).map(|claims| claims.sub)
+    }
+
+    /// As [`Signer::verify`], of a token that [`Signer::sign_session`] made. Whether it was given back, the store knows.
+    pub fn session(&self, token: &str, now: UnixMs) -> Option<Session> {
+        let Claims { sub, exp, jti, .. } = self.claims(token, now)?;
+        Some(Session { user: sub, id: jti?, expires: UnixMs(exp.saturating_mul(1_000)) })
+    }
+
+    fn signed(&self, user: &str, life_s: i64, jti: Option<String>, now: UnixMs) -> String {
         let iat = now.0.div_euclid(1_000);
-        let claims = Claims {
-            iss: ISSUER.into(),
-            aud: self.system.into(),
-            sub: user.into(),
-            iat,
-            exp: iat + TOKEN_LIFE_S,
-        };
+        let exp = iat + life_s;
+        let claims = Claims { iss: ISSUER.into(), aud: self.system.into(), sub: user.into(), iat, exp, jti };
         let head = encoded(&Header { alg: "HS256".into(), typ: "JWT".into() });
         let signed = format!("{head}.{}", encoded(&claims));
         let tag = hmac::sign(&self.key, signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
     }
 
-    /// The user of a token, if it is one of this system, unexpired and signed by us.
-    pub fn verify(&self, token: &str, now: UnixMs) -> Option<String> {
+    fn claims(&self, token: &str, now: UnixMs) -> Option<Claims> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
@@ -95,7 +124,7 @@ impl Signer {
             && claims.aud == self.system
             && claims.exp > now_s
             && claims.iat <= now_s + SKEW_S;
-        fits.then_some(claims.sub)
+        fits.then_some(claims)
     }
 }
 
@@ -124,6 +153,18 @@ mod tests {
         assert_eq!(signer().verify(&token, UnixMs(NOW.0 + 3_599_000)).as_deref(), Some("user-1"));
         assert_eq!(signer().verify(&token, UnixMs(NOW.0 + 3_600_000)), None);
         assert_eq!(signer().verify(&token, UnixMs(NOW.0 - 61_000)), None, "not yet made");
+    }
+
+    #[test]
+    fn a_session_has_a_name_of_its_own_and_a_life_of_its_own() {
+        let token = signer().sign_session("user-1", 7, NOW);
+        let session = signer().session(&token, NOW).unwrap();
+        assert_eq!((session.user.as_str(), session.expires), ("user-1", UnixMs(NOW.0 + 7_000)));
+        assert_ne!(signer().session(&signer().sign_session("user-1", 7, NOW), NOW).unwrap().id, session.id);
+        assert_eq!(signer().session(&token, UnixMs(NOW.0 + 7_000)), None);
+        assert_eq!(signer().session(&signer().sign("user-1", NOW), NOW), None, "it cannot be given back");
+        let other = Signer::new(b"a secret of some length", "dashboard");
+        assert_eq!(other.session(&token, NOW), None);
     }
 
     #[test]
@@ -161,6 +202,7 @@ mod tests {
             sub: "user-1".into(),
             iat: NOW.0 / 1_000,
             exp: NOW.0 / 1_000 + 60,
+            jti: None,
         };
         let signed =
             format!("{}.{}", encoded(&Header { alg: "HS256".into(), typ: "JWT".into() }), encoded(&claims));

@@ -3,21 +3,27 @@
 
 pub mod cartesia;
 mod contexts;
+pub mod crm;
 pub mod deepgram;
 pub mod dial;
+//pub mod dynamics;
 pub mod elevenlabs;
 mod form;
 pub mod google;
 pub mod http;
+//pub mod hubspot;
+pub mod oauth;
 pub mod openai;
 pub mod otlp;
 mod refusal;
+//pub mod salesforce;
 pub mod stripe;
 #[cfg(test)]
 mod testing;
 pub mod threecx;
 pub mod tools;
 pub mod twilio;
+pub mod vapi;
 pub mod vendor;
 mod wav;
 pub mod wire;

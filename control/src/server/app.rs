@@ -19,9 +19,11 @@ use super::appointments;
 use super::metrics::HttpCounts;
 use super::rate_limit::RateLimiter;
 use super::{StartError, told};
+use crate::domain::accounts::Accounts;
 use crate::domain::authorizations::Authorizations;
 use crate::domain::billing::Billing;
 use crate::domain::calls::{Busy, Calls};
+use crate::domain::inbound_webhooks::InboundWebhooks;
 use crate::domain::keys::Keys;
 use crate::domain::line_desks::{LineDesk, LineDesks};
 use crate::domain::lines::Line;
@@ -36,10 +38,10 @@ use crate::integrations::google::{Hosts, OAuth};
 use crate::integrations::http::HttpClient;
 use crate::integrations::otlp::Exporter;
 use crate::integrations::twilio::TwilioProbe;
-use crate::settings::{GoogleClient, Secret, Settings};
+use crate::settings::{Environment, GoogleClient, Secret, Settings};
 use crate::store::Store;
 use crate::systems::callbot::log_stream::LogStreams;
-use crate::systems::frontdesk;
+use crate::systems::{dashboard, frontdesk};
 
 /// What the routes work with.
 pub struct App {
@@ -73,6 +75,10 @@ pub struct App {
     pub authorizations: Authorizations,
     /// Where the appointments of lines are.
     pub line_desks: LineDesks,
+    /// People who sign in by password.
+    pub accounts: Accounts,
+    /// Where calls are reported to from outside.
+    pub inbound_webhooks: InboundWebhooks,
     /// Signs the tokens of FrontDesk; none: nobody can sign in.
     pub frontdesk_signer: Option<Signer>,
     /// Known to this process, and to who may read its data folder.
@@ -109,7 +115,8 @@ impl App {
         let keys = Arc::new(Keys::load(&settings).map_err(StartError)?);
         check_keys(&store, &keys, settings.forget_secrets)?;
         let scenario = answering.scenario_named(None).unwrap_or_default();
-        let calls = Arc::new(Calls::new(store.clone(), &settings.data_dir, &scenario));
+        let calls = Calls::new(store.clone(), &settings.data_dir, &scenario);
+        let calls = Arc::new(calls.with_owner(settings.dashboard.calls_owner.as_deref()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let engine_settings = EngineSettings {
             media_threads: settings.media_threads.unwrap_or(cores),
@@ -153,6 +160,9 @@ impl App {
             appointments::fallback(&settings).map_err(StartError)?,
             appointments::number_of(&store),
         );
+        let accounts = Accounts::new(&settings, store.clone(), keys.signer(dashboard::NAME));
+        let in_development = settings.environment == Environment::Development;
+        let inbound_webhooks = InboundWebhooks::new(store.clone(), keys.clone(), in_development);
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
@@ -170,6 +180,8 @@ impl App {
             tracing,
             authorizations,
             line_desks,
+            accounts,
+            inbound_webhooks,
             frontdesk_signer: keys.signer(frontdesk::NAME),
             simulator_token,
             draining: AtomicBool::new(false),

@@ -69,7 +69,8 @@ pub(super) async fn limit(State(mount): State<Mount>, request: Request, next: Ne
     if !mount.app.settings.rate_limits || arrival.simulated {
         return next.run(request).await;
     }
-    let client = Client::from(arrival.client);
+    let known = (mount.system.counted_as)(&mount.app, request.headers());
+    let client = known.unwrap_or_else(|| Client::from(arrival.client));
     let scope = mount.first_scope + number;
     let app = mount.app.clone();
     let take = move || app.limiter.take(scope, client, limit.requests, Instant::now(), UnixMs::now());

@@ -28,7 +28,7 @@ use crate::domain::billing::TICK;
 use crate::domain::time::UnixMs;
 use crate::integrations::threecx::ThreeCx;
 use crate::settings::{Environment, Settings};
-use crate::systems::{callbot, frontdesk, native, voiceclone};
+use crate::systems::{callbot, dashboard, frontdesk, native, voiceclone};
 pub use app::{App, SIMULATOR_TOKEN_FILE};
 use connections::Connections;
 use listen::Listening;
@@ -38,7 +38,8 @@ use system::System;
 use threecx::ThreeCxCalls;
 
 /// Every system that is served. The first one answers what belongs to none.
-static SYSTEMS: [&System; 4] = [&callbot::SYSTEM, &native::SYSTEM, &frontdesk::SYSTEM, &voiceclone::SYSTEM];
+static SYSTEMS: [&System; 5] =
+    [&callbot::SYSTEM, &native::SYSTEM, &frontdesk::SYSTEM, &voiceclone::SYSTEM, &dashboard::SYSTEM];
 
 /// How often what is over is looked for: announced calls without media, windows of limits.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -59,6 +60,7 @@ pub struct Server {
     asking: tokio::task::JoinHandle<()>,
     exporting: Option<tokio::task::JoinHandle<()>>,
     billing: tokio::task::JoinHandle<()>,
+    counting: tokio::task::JoinHandle<()>,
     threecx: Option<ThreeCxCalls>,
 }
 
@@ -101,13 +103,25 @@ impl Server {
             async move { services.keep_asking().await }
         });
         let billing = tokio::spawn(keep_charging(app.clone()));
+        let counting = tokio::spawn(keep_counting(app.clone()));
         let exporting = app.tracing.as_ref().map(|tracing| {
             let exporter = tracing.exporter.clone();
             tokio::spawn(async move { exporter.keep_exporting().await })
         });
         let threecx = app.settings.threecx.clone().map(ThreeCx::new).transpose().map_err(told)?;
         let threecx = threecx.map(|client| ThreeCxCalls::start(app.clone(), client));
-        Ok(Self { app, address, own_addresses, listeners, sweeper, asking, exporting, billing, threecx })
+        Ok(Self {
+            app,
+            address,
+            own_addresses,
+            listeners,
+            sweeper,
+            asking,
+            exporting,
+            billing,
+            counting,
+            threecx,
+        })
     }
 
     /// Where it listens; with port 0 in the settings, the port that it was given.
@@ -165,6 +179,7 @@ impl Server {
     pub async fn shutdown(self) {
         self.sweeper.abort();
         self.billing.abort();
+        self.counting.abort();
         self.asking.abort();
         self.app.drain();
         self.app.simulations.stop_all().await;
@@ -219,6 +234,29 @@ async fn sweep(app: Arc<App>) {
                     clones.expire(UnixMs::now()).await;
                 }
             }
+        }
+    }
+}
+
+/// Goes on with what nobody waits for: hours that are over are counted, and reported calls closed of whose end nobody tells.
+async fn keep_counting(app: Arc<App>) {
+    let mut every = tokio::time::interval(SWEEP_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let now = UnixMs::now();
+        loop {
+            match app.store.count_hours(now).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(%error, "hours could not be counted yet");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = app.store.sweep_reported_calls(now).await {
+            tracing::error!(%error, "reported calls could not be looked through yet");
         }
     }
 }

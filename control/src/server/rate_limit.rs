@@ -33,6 +33,8 @@ pub struct Limit {
 pub enum Client {
     /// An address, or a network of IPv6.
     Address(IpAddr),
+    /// A user of a system, by the user's id.
+    User(String),
     /// A carrier's account.
     Account(String),
     /// All that there was no room for.

@@ -210,7 +210,7 @@ mod tests {
     use utoipa_axum::router::OpenApiRouter;
 
     use super::super::rate_limit::Limit;
-    use super::super::system::{System, no_cors};
+    use super::super::system::{System, by_address, no_cors};
     use super::*;
     use crate::settings::{Secret, Settings, Speech, SystemPlace};
 
@@ -230,6 +230,7 @@ mod tests {
         guard: |_, _| Err(ApiError::forbidden("nobody")),
         error_body: |error, request_id| json!({ "detail": error.message, "id": request_id }),
         limits: &[Limit { prefix: "/limited/", requests: 2 }],
+        counted_as: by_address,
         claims_signature: |headers| headers.contains_key("signed"),
         cors: |_| Some(tower_http::cors::CorsLayer::permissive()),
         about: None,
@@ -248,6 +249,7 @@ mod tests {
         guard: |_, _| Ok(()),
         error_body: crate::systems::error::enveloped,
         limits: &[],
+        counted_as: by_address,
         claims_signature: super::super::system::unsigned,
         cors: no_cors,
         about: None,

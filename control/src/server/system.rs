@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
 use super::openapi::About;
-use super::rate_limit::Limit;
+use super::rate_limit::{Client, Limit};
 use crate::settings::Settings;
 use crate::systems::error::ApiError;
 
@@ -39,6 +39,8 @@ pub struct System {
     pub error_body: fn(&ApiError, &str) -> Value,
     /// How often one client may ask.
     pub limits: &'static [Limit],
+    /// Who is counted instead of the address that asks, if it is known of a request.
+    pub counted_as: fn(&App, &HeaderMap) -> Option<Client>,
     /// True if a request says that its carrier signed it. Such a request is counted only if that is not true.
     pub claims_signature: fn(&HeaderMap) -> bool,
     /// Which web pages of other origins may ask; none: none of them.
@@ -56,6 +58,11 @@ impl std::fmt::Debug for System {
 
 /// No web page of another origin may ask.
 pub fn no_cors(_: &Settings) -> Option<CorsLayer> {
+    None
+}
+
+/// Every request is counted for the address that it comes from.
+pub fn by_address(_: &App, _: &HeaderMap) -> Option<Client> {
     None
 }
 

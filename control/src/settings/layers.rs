@@ -71,6 +71,8 @@ pub(super) struct File {
     frontdesk_page: Option<String>,
     frontdesk_origins: Option<String>,
     jwt_secret: Option<String>,
+    calls_owner: Option<String>,
+    dashboard_token_seconds: Option<i64>,
     google_application_credentials: Option<String>,
     appointments: Option<AppointmentTable>,
     #[serde(default)]
@@ -166,6 +168,8 @@ impl File {
             "frontdesk_page" => self.frontdesk_page.clone(),
             "frontdesk_origins" => self.frontdesk_origins.clone(),
             "jwt_secret" => self.jwt_secret.clone(),
+            "calls_owner" => self.calls_owner.clone(),
+            "dashboard_token_seconds" => self.dashboard_token_seconds.map(|number| number.to_string()),
             "google_application_credentials" => self.google_application_credentials.clone(),
             "ears" => self.ears.clone(),
             "voices" => self.voices.clone(),

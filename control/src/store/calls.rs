@@ -4,7 +4,7 @@ use offhook_engine::CallId;
 use offhook_engine::call::{By, EndReason, Speaker};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Store, StoreError, contacts, ledger};
+use super::{Store, StoreError, account_calls, contacts, ledger};
 use crate::domain::call::{
     Announcement, CallRecord, CallStatus, Figures, NO_MEDIA, OnLine, ReportOutcome, StatusReport,
     TimelineEntry, TurnRecord, WholeCall, report_counts, terminal_carrier_status,
@@ -123,7 +123,10 @@ pub(super) fn insert(connection: &Connection, new: &Announcement) -> rusqlite::R
             CallStatus::Announced.as_str(),
             new.at.0,
         ])?;
-    new.on_line.as_deref().map_or(Ok(()), |on| insert_line_call(connection, &new.call, on, new.at))
+    if let Some(on) = new.on_line.as_deref() {
+        insert_line_call(connection, &new.call, on, new.at)?;
+    }
+    account_calls::announced(connection, new)
 }
 
 /// Writes down which line a call is on, and who calls. Nothing, if the line is gone by now.
@@ -154,8 +157,8 @@ pub(super) fn answer(
         .prepare_cached(
             "UPDATE calls SET status = ?2, stream_id = ?3, answered_ms = ?4 WHERE id = ?1 AND ended_ms IS NULL",
         )?
-        .execute(params![call.as_str(), CallStatus::InProgress.as_str(), stream_id, at.0])
-        .map(drop)
+        .execute(params![call.as_str(), CallStatus::InProgress.as_str(), stream_id, at.0])?;
+    account_calls::answered(connection, call)
 }
 
 pub(super) fn add_event(
@@ -241,8 +244,8 @@ pub(super) fn finish(connection: &Connection, call: &CallId, end: &End<'_>) -> r
             end.at.0,
             end.recording,
             end.journal,
-        ])
-        .map(drop)
+        ])?;
+    account_calls::ended(connection, call, end)
 }
 
 pub(super) fn add_loss(
@@ -371,7 +374,7 @@ pub(super) fn turns(connection: &Connection, call: &CallId) -> rusqlite::Result<
         .collect()
 }
 
-fn answers(connection: &Connection, call: &CallId) -> rusqlite::Result<Vec<(String, String)>> {
+pub(super) fn answers(connection: &Connection, call: &CallId) -> rusqlite::Result<Vec<(String, String)>> {
     connection
         .prepare_cached("SELECT name, value FROM answers WHERE call = ?1 AND value <> '' ORDER BY place")?
         .query_map([call.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -457,6 +460,7 @@ mod tests {
             direction: "inbound".into(),
             scenario: "lead_qualification".into(),
             on_line: None,
+            owner_email: None,
             at: UnixMs(1_000),
         }
     }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection as Database, OptionalExtension, params};
 
 use super::{Store, lines};
-use crate::domain::connections::{Begun, Connection, ConnectionKind, Purpose};
+use crate::domain::connections::{Begun, Connection, ConnectionKind, Purpose, Whose};
 use crate::domain::error::Error;
 use crate::domain::time::UnixMs;
 
@@ -23,13 +23,14 @@ impl Store {
             }
             database
                 .prepare_cached(
-                    "INSERT INTO oauth_states (digest, purpose, line, redirect_uri, sealed, expires_ms)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO oauth_states (digest, purpose, line, owner, redirect_uri, sealed, expires_ms)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute(params![
                     begun.digest,
                     begun.purpose.as_str(),
-                    begun.line,
+                    begun.whose.line,
+                    begun.whose.owner,
                     begun.redirect_uri,
                     begun.sealed,
                     begun.expires.0,
@@ -53,16 +54,16 @@ impl Store {
                 database
                     .prepare_cached(
                         "DELETE FROM oauth_states WHERE digest = ?1 AND purpose = ?2
-                         RETURNING line, redirect_uri, sealed, expires_ms",
+                         RETURNING line, owner, redirect_uri, sealed, expires_ms",
                     )?
                     .query_row(params![digest, purpose.as_str()], |row| {
                         Ok(Begun {
                             digest: digest.clone(),
                             purpose,
-                            line: row.get(0)?,
-                            redirect_uri: row.get(1)?,
-                            sealed: row.get(2)?,
-                            expires: UnixMs(row.get(3)?),
+                            whose: Whose { line: row.get(0)?, owner: row.get(1)? },
+                            redirect_uri: row.get(2)?,
+                            sealed: row.get(3)?,
+                            expires: UnixMs(row.get(4)?),
                         })
                     })
                     .optional()

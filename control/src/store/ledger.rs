@@ -175,6 +175,7 @@ mod tests {
             direction: "inbound".into(),
             scenario: "s".into(),
             on_line: Some(Box::new(OnLine { line: line.into(), caller: E164::parse("+15005550009") })),
+            owner_email: None,
             at: UnixMs(3),
         };
         store.announce(announcement).await.unwrap();

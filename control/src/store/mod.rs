@@ -3,18 +3,25 @@
 //! A write is a message to the writer thread. Who needs to know that it is on disk awaits its answer, which comes after
 //! the commit; who need not passes it on and goes its way. Reads run on the runtime's blocking threads.
 
+mod account_calls;
+mod accounts;
 mod appointments;
 mod calls;
+mod concurrency;
 mod connections;
 mod contacts;
 mod conversations;
+mod figures;
+mod jobs;
 mod keys;
 mod ledger;
 mod lines;
 mod migrations;
+mod reported_calls;
 mod simulations;
 mod users;
 mod voiceclone;
+mod workspaces;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +31,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use offhook_engine::priority::yield_to_media;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::domain::call::{Announcement, ReportOutcome, StatusReport};
 use crate::domain::time::UnixMs;
@@ -91,6 +98,8 @@ pub struct Store {
     /// Calls that were running when the store was last closed without warning, and are closed now.
     restarted: usize,
     commits: Arc<Commits>,
+    /// Changes with each commit that wrote jobs down.
+    jobs_enqueued: watch::Receiver<()>,
     _lock: std::fs::File,
 }
 
@@ -107,9 +116,11 @@ impl Store {
         };
         let restarted = calls::close_running(&connection, now, &files).map_err(failed)?;
         simulations::close_running(&connection, now).map_err(failed)?;
+        jobs::put_back_running(&connection).map_err(failed)?;
         let (queue, requests) = bounded(QUEUE_WRITES);
         let commits = Arc::<Commits>::default();
-        let writer = writer::Writer::new(connection, requests, Arc::clone(&commits));
+        let (enqueued, jobs_enqueued) = watch::channel(());
+        let writer = writer::Writer::new(connection, requests, Arc::clone(&commits), enqueued);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
@@ -124,6 +135,7 @@ impl Store {
             readers: Readers { path, idle: Mutex::default(), turns: Semaphore::new(READERS) },
             restarted,
             commits,
+            jobs_enqueued,
             _lock: lock,
         })
     }

@@ -179,16 +179,19 @@ CREATE TABLE events_seen (
 -- One authorization that was begun and not finished. Taken out by its first use.
 CREATE TABLE oauth_states (
     digest TEXT PRIMARY KEY NOT NULL, -- SHA-256 of the state, hexadecimal: who reads this cannot finish it
-    purpose TEXT NOT NULL,            -- sign-in, calendar
+    purpose TEXT NOT NULL,            -- sign-in, calendar, or the CRM that is to be connected
     line TEXT REFERENCES lines (id) ON DELETE CASCADE, -- whose calendar
     redirect_uri TEXT NOT NULL,
-    sealed BLOB NOT NULL,             -- JSON: verifier (PKCE), nonce
-    expires_ms INTEGER NOT NULL
+    sealed BLOB NOT NULL,             -- JSON: verifier (PKCE), nonce, and what else has to come back
+    expires_ms INTEGER NOT NULL,
+    owner TEXT REFERENCES users (id) ON DELETE CASCADE -- who connects a CRM
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX oauth_states_by_end ON oauth_states (expires_ms);
 
 CREATE INDEX oauth_states_by_line ON oauth_states (line);
+
+CREATE INDEX oauth_states_by_owner ON oauth_states (owner);
 
 -- How a line's calendar is reached. Written by its owner.
 CREATE TABLE calendar_connections (
@@ -255,4 +258,410 @@ CREATE TABLE webhooks_seen (
     body TEXT NOT NULL,           -- JSON as it came, without audio
     answer TEXT NOT NULL,         -- JSON as it was answered
     PRIMARY KEY (source, event)
+) STRICT, WITHOUT ROWID;
+
+-- How one person signs in by password. Written at registration.
+CREATE TABLE passwords (
+    user TEXT PRIMARY KEY NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    email TEXT NOT NULL UNIQUE,  -- in lower case, as it was typed in: nobody proved that it is theirs
+    hash TEXT NOT NULL,          -- argon2id, a PHC string
+    vouched INTEGER NOT NULL,    -- 1: who registered it showed a token of the operator's
+    created_ms INTEGER NOT NULL,
+    signed_in_ms INTEGER NOT NULL -- last
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX passwords_by_sign_in ON passwords (signed_in_ms);
+
+-- One token that was given back before its end. Written at logout; taken out once the token would have ended anyway.
+CREATE TABLE revoked_tokens (
+    id TEXT PRIMARY KEY NOT NULL, -- the token's jti
+    expires_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX revoked_tokens_by_end ON revoked_tokens (expires_ms);
+
+-- A place that people share. Written by who makes it.
+CREATE TABLE workspaces (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    name TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+-- Who is in a workspace.
+CREATE TABLE workspace_members (
+    workspace TEXT NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    role TEXT NOT NULL,          -- admin, member
+    joined_ms INTEGER NOT NULL,
+    selected INTEGER NOT NULL DEFAULT 0,   -- 1: calls of the user's are put here from now on
+    PRIMARY KEY (workspace, user)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX workspace_members_by_user ON workspace_members (user, workspace);
+
+CREATE UNIQUE INDEX workspace_members_selected ON workspace_members (user) WHERE selected = 1;
+
+-- One setting of a user's. No row: it is not set.
+CREATE TABLE user_settings (
+    user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,          -- openaiApiKey, …
+    sealed BLOB NOT NULL,        -- the text
+    updated_ms INTEGER NOT NULL,
+    PRIMARY KEY (user, name)
+) STRICT, WITHOUT ROWID;
+
+-- An add-on that a user switched on. No row: it is off.
+CREATE TABLE user_addons (
+    user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    addon TEXT NOT NULL,         -- openai_analysis, twilio_enhanced_caller_id, appointments_by_ai
+    enabled_ms INTEGER NOT NULL,
+    PRIMARY KEY (user, addon)
+) STRICT, WITHOUT ROWID;
+
+-- What an owner calls an assistant that was made for no line, and the voice's provider in the owner's words.
+CREATE TABLE assistant_names (
+    assistant TEXT PRIMARY KEY NOT NULL REFERENCES assistants (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    voice_provider TEXT NOT NULL  -- 11labs
+) STRICT, WITHOUT ROWID;
+
+-- One address that a user's calls are reported to from outside. Written by its owner.
+CREATE TABLE inbound_webhooks (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    token TEXT NOT NULL UNIQUE,   -- wh_ and 48 hex digits, in the URL
+    sealed BLOB NOT NULL,         -- what its messages are signed with
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX inbound_webhooks_by_owner ON inbound_webhooks (owner, id);
+
+-- One call of a user's, whether this server had it or it was reported: what their figures are counted from. Of a call of this
+-- server, written in the transactions that write its announcement, its answer and its end.
+CREATE TABLE account_calls (
+    id TEXT PRIMARY KEY NOT NULL,   -- UUIDv7; of a call of this server, the call's
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    workspace TEXT REFERENCES workspaces (id) ON DELETE SET NULL, -- the owner's of that time
+    call TEXT UNIQUE REFERENCES calls (id) ON DELETE CASCADE,     -- NULL: it was reported
+    webhook TEXT REFERENCES inbound_webhooks (id) ON DELETE SET NULL, -- where it was reported
+    reported_id TEXT,               -- the reporter's name for it
+    agent TEXT NOT NULL,            -- the name of what answered
+    customer_phone TEXT NOT NULL,   -- E.164 where it is one; empty if withheld
+    customer_name TEXT,
+    started_ms INTEGER NOT NULL CHECK (started_ms >= 0),
+    answered INTEGER NOT NULL,      -- 1: the two talked
+    ended_ms INTEGER CHECK (ended_ms >= started_ms), -- NULL while it runs
+    duration_s INTEGER NOT NULL,    -- from the answer to the end
+    ended_reason TEXT NOT NULL,     -- customer-ended-call, …; empty while it runs
+    summary TEXT,
+    recording TEXT,                 -- of a reported call a URL, of another a file under the data folder
+    is_reported INTEGER NOT NULL DEFAULT 0,               -- 1: the report of its end came, or is not waited for any more
+    UNIQUE (owner, reported_id)
+) STRICT;
+
+CREATE INDEX account_calls_by_time ON account_calls (owner, started_ms, ended_ms);
+
+CREATE INDEX account_calls_running ON account_calls (owner, started_ms) WHERE ended_ms IS NULL;
+
+CREATE INDEX account_calls_unreported ON account_calls (started_ms) WHERE call IS NULL AND is_reported = 0;
+
+CREATE INDEX account_calls_by_workspace ON account_calls (workspace) WHERE workspace IS NOT NULL;
+
+CREATE INDEX account_calls_by_webhook ON account_calls (webhook) WHERE webhook IS NOT NULL;
+
+-- What was reported of a call beyond that.
+CREATE TABLE call_reports (
+    call TEXT PRIMARY KEY NOT NULL REFERENCES account_calls (id) ON DELETE CASCADE,
+    details TEXT NOT NULL,            -- JSON object
+    structured_outputs TEXT NOT NULL, -- JSON object
+    transcript TEXT NOT NULL          -- JSON array
+) STRICT, WITHOUT ROWID;
+
+-- The ended calls of a day, of one agent, that ended in one way. Kept by the triggers below.
+CREATE TABLE account_days (
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    day INTEGER NOT NULL,          -- since 1970, UTC, by the calls' beginning
+    agent TEXT NOT NULL,
+    ended_reason TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    answered INTEGER NOT NULL,
+    duration_s INTEGER NOT NULL,
+    PRIMARY KEY (owner, day, agent, ended_reason)
+) STRICT, WITHOUT ROWID;
+
+-- How many calls of a user's ran at once within an hour, at most. `changes` grows with each call of that hour that begins, ends
+-- or goes; `peak` was counted at change `counted`, and is to be counted again if there were more.
+CREATE TABLE account_hours (
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    hour INTEGER NOT NULL,         -- since 1970
+    changes INTEGER NOT NULL,
+    counted INTEGER NOT NULL DEFAULT 0,
+    peak INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (owner, hour)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX account_hours_by_peak ON account_hours (owner, peak);
+
+CREATE INDEX account_hours_uncounted ON account_hours (owner, hour) WHERE counted < changes;
+
+CREATE TRIGGER account_calls_added AFTER INSERT ON account_calls
+BEGIN
+    INSERT INTO account_days (owner, day, agent, ended_reason, calls, answered, duration_s)
+    SELECT NEW.owner, NEW.started_ms / 86400000, NEW.agent, NEW.ended_reason, 1, NEW.answered, NEW.duration_s
+    WHERE NEW.ended_ms IS NOT NULL
+    ON CONFLICT (owner, day, agent, ended_reason) DO UPDATE
+    SET calls = calls + 1, answered = answered + excluded.answered, duration_s = duration_s + excluded.duration_s;
+    INSERT INTO account_hours (owner, hour, changes)
+    SELECT NEW.owner, NEW.started_ms / 3600000 + column1, 1
+    FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18),
+                 (19), (20), (21), (22), (23), (24))
+    WHERE column1 <= coalesce(NEW.ended_ms, NEW.started_ms) / 3600000 - NEW.started_ms / 3600000
+    ON CONFLICT (owner, hour) DO UPDATE SET changes = changes + 1;
+END;
+
+CREATE TRIGGER account_calls_removed AFTER DELETE ON account_calls
+BEGIN
+    UPDATE account_days
+    SET calls = calls - 1, answered = answered - OLD.answered, duration_s = duration_s - OLD.duration_s
+    WHERE OLD.ended_ms IS NOT NULL AND owner = OLD.owner AND day = OLD.started_ms / 86400000 AND agent = OLD.agent
+          AND ended_reason = OLD.ended_reason;
+    DELETE FROM account_days
+    WHERE calls = 0 AND owner = OLD.owner AND day = OLD.started_ms / 86400000 AND agent = OLD.agent
+          AND ended_reason = OLD.ended_reason;
+    UPDATE account_hours SET changes = changes + 1
+    WHERE owner = OLD.owner AND hour >= OLD.started_ms / 3600000
+          AND hour <= min(coalesce(OLD.ended_ms, OLD.started_ms) / 3600000, OLD.started_ms / 3600000 + 24);
+END;
+
+CREATE TRIGGER account_calls_changed
+AFTER UPDATE OF owner, agent, started_ms, answered, ended_ms, duration_s, ended_reason ON account_calls
+BEGIN
+    UPDATE account_days
+    SET calls = calls - 1, answered = answered - OLD.answered, duration_s = duration_s - OLD.duration_s
+    WHERE OLD.ended_ms IS NOT NULL AND owner = OLD.owner AND day = OLD.started_ms / 86400000 AND agent = OLD.agent
+          AND ended_reason = OLD.ended_reason;
+    INSERT INTO account_days (owner, day, agent, ended_reason, calls, answered, duration_s)
+    SELECT NEW.owner, NEW.started_ms / 86400000, NEW.agent, NEW.ended_reason, 1, NEW.answered, NEW.duration_s
+    WHERE NEW.ended_ms IS NOT NULL
+    ON CONFLICT (owner, day, agent, ended_reason) DO UPDATE
+    SET calls = calls + 1, answered = answered + excluded.answered, duration_s = duration_s + excluded.duration_s;
+    DELETE FROM account_days
+    WHERE calls = 0 AND owner = OLD.owner AND day = OLD.started_ms / 86400000 AND agent = OLD.agent
+          AND ended_reason = OLD.ended_reason;
+    UPDATE account_hours SET changes = changes + 1
+    WHERE owner = OLD.owner AND hour >= OLD.started_ms / 3600000
+          AND hour <= min(coalesce(OLD.ended_ms, OLD.started_ms) / 3600000, OLD.started_ms / 3600000 + 24);
+    INSERT INTO account_hours (owner, hour, changes)
+    SELECT NEW.owner, NEW.started_ms / 3600000 + column1, 1
+    FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18),
+                 (19), (20), (21), (22), (23), (24))
+    WHERE column1 <= coalesce(NEW.ended_ms, NEW.started_ms) / 3600000 - NEW.started_ms / 3600000
+    ON CONFLICT (owner, hour) DO UPDATE SET changes = changes + 1;
+END;
+
+-- What a call was about, as far as its words tell.
+CREATE TABLE call_analyses (
+    call TEXT PRIMARY KEY NOT NULL REFERENCES account_calls (id) ON DELETE CASCADE,
+    owner TEXT NOT NULL,         -- as in account_calls
+    intent TEXT NOT NULL,
+    sentiment REAL NOT NULL,     -- from -1 to 1
+    source TEXT NOT NULL,        -- who says so: model, local
+    analysed_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One keyword of a call.
+CREATE TABLE call_keywords (
+    call TEXT NOT NULL REFERENCES account_calls (id) ON DELETE CASCADE,
+    keyword TEXT NOT NULL,       -- in lower case
+    owner TEXT NOT NULL,         -- as in account_calls
+    sentiment REAL NOT NULL,     -- of where it was mentioned, from -1 to 1
+    source TEXT NOT NULL,        -- who says so: model, local
+    at_ms INTEGER NOT NULL,      -- the call's end
+    PRIMARY KEY (call, keyword)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX call_keywords_by_keyword ON call_keywords (owner, keyword, at_ms);
+
+-- How many calls of a user's were about something. Kept by the triggers below.
+CREATE TABLE account_intents (
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    intent TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    PRIMARY KEY (owner, intent)
+) STRICT, WITHOUT ROWID;
+
+-- How often a keyword was found in a user's calls, and how it was meant. Kept by the triggers below.
+CREATE TABLE account_keywords (
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    keyword TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    positive INTEGER NOT NULL,   -- sentiment of at least 0.05
+    negative INTEGER NOT NULL,   -- of -0.05 at most
+    sentiment_sum REAL NOT NULL,
+    last_ms INTEGER NOT NULL,
+    PRIMARY KEY (owner, keyword)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX account_keywords_by_calls ON account_keywords (owner, calls);
+
+CREATE TRIGGER call_analyses_added AFTER INSERT ON call_analyses
+BEGIN
+    INSERT INTO account_intents (owner, intent, calls) VALUES (NEW.owner, NEW.intent, 1)
+    ON CONFLICT (owner, intent) DO UPDATE SET calls = calls + 1;
+END;
+
+CREATE TRIGGER call_analyses_removed AFTER DELETE ON call_analyses
+BEGIN
+    UPDATE account_intents SET calls = calls - 1 WHERE owner = OLD.owner AND intent = OLD.intent;
+    DELETE FROM account_intents WHERE calls = 0 AND owner = OLD.owner AND intent = OLD.intent;
+END;
+
+CREATE TRIGGER call_keywords_added AFTER INSERT ON call_keywords
+BEGIN
+    INSERT INTO account_keywords (owner, keyword, calls, positive, negative, sentiment_sum, last_ms)
+    VALUES (NEW.owner, NEW.keyword, 1, NEW.sentiment >= 0.05, NEW.sentiment <= -0.05, NEW.sentiment, NEW.at_ms)
+    ON CONFLICT (owner, keyword) DO UPDATE
+    SET calls = calls + 1, positive = positive + excluded.positive, negative = negative + excluded.negative,
+        sentiment_sum = sentiment_sum + excluded.sentiment_sum, last_ms = max(last_ms, excluded.last_ms);
+END;
+
+CREATE TRIGGER call_keywords_removed AFTER DELETE ON call_keywords
+BEGIN
+    UPDATE account_keywords
+    SET calls = calls - 1, positive = positive - (OLD.sentiment >= 0.05), negative = negative - (OLD.sentiment <= -0.05),
+        sentiment_sum = sentiment_sum - OLD.sentiment,
+        last_ms = coalesce((SELECT max(at_ms) FROM call_keywords WHERE owner = OLD.owner AND keyword = OLD.keyword), 0)
+    WHERE owner = OLD.owner AND keyword = OLD.keyword;
+    DELETE FROM account_keywords WHERE calls = 0 AND owner = OLD.owner AND keyword = OLD.keyword;
+END;
+
+-- One appointment that an agent made on a user's call, whatever calendar it is in.
+CREATE TABLE booked_appointments (
+    id TEXT PRIMARY KEY NOT NULL, -- of call and slot
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    call TEXT NOT NULL,           -- the id of the call, whose record may be gone
+    phone TEXT NOT NULL,          -- where who comes can be reached; may be empty
+    starts_ms INTEGER NOT NULL,
+    zone TEXT NOT NULL,           -- by whose clock it is told: Europe/Amsterdam
+    kind TEXT NOT NULL,           -- what it is for; may be empty
+    quality INTEGER NOT NULL,     -- how much of it is known, from 1 to 5
+    source TEXT NOT NULL,         -- who made it: agent, or model if it was found in what was said
+    booked_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX booked_appointments_by_owner ON booked_appointments (owner, booked_ms);
+
+CREATE INDEX booked_appointments_by_call ON booked_appointments (call);
+
+-- One piece of work that is done beside the calls, at least once. Written in the transaction of what makes it necessary;
+-- after that by the worker.
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order of their making; never given twice
+    kind TEXT NOT NULL,           -- call-ended, crm-sync, webhook, …
+    key TEXT NOT NULL,            -- what it is about: two jobs of a kind about the same are one
+    lane TEXT NOT NULL,           -- of the jobs of a lane, one runs at a time
+    ordered INTEGER NOT NULL,     -- 1: a lane's jobs are done in the order of their making, and wait for those before them
+    payload TEXT NOT NULL,        -- JSON object: what has to be known to do it
+    progress TEXT NOT NULL,       -- JSON object: what of it is done, so that a restart goes on there
+    state TEXT NOT NULL,          -- pending, running, done, dead
+    tries INTEGER NOT NULL,       -- how often it was begun
+    next_try_ms INTEGER NOT NULL, -- not before
+    reason TEXT,                  -- why the last try failed
+    created_ms INTEGER NOT NULL,
+    ended_ms INTEGER,             -- NULL while it is pending or running
+    UNIQUE (kind, key)
+) STRICT;
+
+CREATE INDEX jobs_in_order ON jobs (lane, id) WHERE ended_ms IS NULL;
+
+CREATE INDEX jobs_by_turn ON jobs (lane, next_try_ms, id) WHERE ended_ms IS NULL;
+
+CREATE INDEX jobs_running ON jobs (lane) WHERE state = 'running';
+
+CREATE INDEX jobs_ended ON jobs (ended_ms) WHERE ended_ms IS NOT NULL;
+
+-- How a user's CRM is reached. Written by its owner, and with each new token.
+CREATE TABLE crm_connections (
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    crm TEXT NOT NULL,          -- salesforce, hubspot, dynamics
+    id TEXT NOT NULL UNIQUE,    -- UUIDv7, another one each time that it is connected
+    account TEXT NOT NULL,      -- whose: an e-mail address; empty if it is not known
+    instance_url TEXT NOT NULL, -- where its API is; empty where all have the same
+    sealed BLOB NOT NULL,       -- JSON: tokens
+    broken TEXT,                -- why it has to be connected anew; NULL while it works
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (owner, crm)
+) STRICT, WITHOUT ROWID;
+
+-- People that were created in a CRM, whose search may not find them yet.
+CREATE TABLE crm_people (
+    connection TEXT NOT NULL REFERENCES crm_connections (id) ON DELETE CASCADE,
+    number TEXT NOT NULL,        -- E.164
+    kind TEXT NOT NULL,          -- lead, contact
+    person TEXT NOT NULL,        -- the CRM's name for them
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (connection, number)
+) STRICT, WITHOUT ROWID;
+
+-- One call in one CRM. Written when the call has ended; completed when it is logged there, or cannot be.
+CREATE TABLE crm_syncs (
+    id TEXT PRIMARY KEY NOT NULL,    -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    crm TEXT NOT NULL,               -- salesforce, hubspot, dynamics
+    call TEXT NOT NULL,              -- whose record may be gone
+    number TEXT NOT NULL,            -- the customer's, E.164; empty if it was withheld
+    state TEXT NOT NULL,             -- pending, success, error
+    tries INTEGER NOT NULL,
+    reason TEXT,                     -- why the last try failed
+    person TEXT,                     -- the CRM's name for the lead or contact
+    person_kind TEXT,                -- lead, contact
+    person_created INTEGER NOT NULL, -- 1: there was none, and we made it
+    activity TEXT,                   -- the CRM's name for the logged call
+    created_ms INTEGER NOT NULL,
+    ended_ms INTEGER,                -- NULL while it is pending
+    UNIQUE (owner, crm, call)
+) STRICT;
+
+CREATE INDEX crm_syncs_by_end ON crm_syncs (owner, crm, ended_ms, id);
+
+-- One address that is told of events. Written by its owner.
+CREATE TABLE outbound_webhooks (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    url TEXT NOT NULL,
+    events TEXT NOT NULL,         -- names, with commas between them: call.ended
+    active INTEGER NOT NULL,      -- 1: it is told
+    sealed BLOB NOT NULL,         -- what deliveries are signed with
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX outbound_webhooks_by_owner ON outbound_webhooks (owner, id);
+
+-- One event on its way to one address. Written with the event; completed when it was taken, or will not be tried again.
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    webhook TEXT NOT NULL REFERENCES outbound_webhooks (id) ON DELETE CASCADE,
+    event TEXT NOT NULL,          -- call.ended
+    call TEXT NOT NULL,           -- whose record may be gone
+    state TEXT NOT NULL,          -- pending, delivered, failed
+    reason TEXT,                  -- why it failed for good
+    created_ms INTEGER NOT NULL,
+    ended_ms INTEGER,             -- NULL while it is pending
+    UNIQUE (webhook, event, call)
+) STRICT;
+
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook, id);
+
+-- One try of a delivery, and what came of it.
+CREATE TABLE delivery_tries (
+    delivery TEXT NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    try INTEGER NOT NULL,     -- from 1
+    at_ms INTEGER NOT NULL,   -- when it began
+    took_ms INTEGER NOT NULL,
+    status INTEGER,           -- HTTP; NULL if there was no answer
+    answer TEXT NOT NULL,     -- the beginning of its body
+    error TEXT,               -- why it does not count as taken; NULL if it does
+    PRIMARY KEY (delivery, try)
 ) STRICT, WITHOUT ROWID;

@@ -173,6 +173,7 @@ mod tests {
                 direction: "inbound".into(),
                 scenario: "s".into(),
                 on_line: None,
+                owner_email: None,
                 at: UnixMs(1),
             };
             store.announce(announcement).await.unwrap();

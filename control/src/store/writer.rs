@@ -17,9 +17,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use offhook_engine::CallId;
 use offhook_engine::measure::Histogram;
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use super::{StoreError, Unwritten, calls, simulations};
+use super::{StoreError, Unwritten, calls, jobs, simulations};
 use crate::domain::call::{Announcement, CallStatus, ReportOutcome, StatusReport, TurnRecord};
 use crate::domain::simulations::Simulation;
 use crate::domain::time::UnixMs;
@@ -188,6 +188,10 @@ pub(super) struct Writer {
     connection: Connection,
     commits: Arc<Commits>,
     requests: Receiver<Request>,
+    /// Who does jobs is woken by it.
+    enqueued: watch::Sender<()>,
+    /// The last job of which that was told.
+    last_job: i64,
     /// What the next transaction holds, in order.
     group: VecDeque<(Write, Option<Reply>)>,
     /// Entries that were dropped, by call, and not yet written on it.
@@ -197,11 +201,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, requests: Receiver<Request>, commits: Arc<Commits>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        requests: Receiver<Request>,
+        commits: Arc<Commits>,
+        enqueued: watch::Sender<()>,
+    ) -> Self {
         Self {
+            // Those that are there already, who does jobs finds at the start.
+            last_job: jobs::last(&connection).unwrap_or(0),
             connection,
             commits,
             requests,
+            enqueued,
             group: VecDeque::new(),
             lost: BTreeMap::new(),
             failing: false,
@@ -306,12 +318,22 @@ impl Writer {
         }
         self.failing = false;
         self.lost.clear();
+        self.tell_of_jobs();
         for ((write, reply), result) in self.group.drain(..size).zip(results) {
             match (reply, result) {
                 (Some(reply), result) => drop(reply.send(result.map_err(StoreError::from))),
                 (None, Err(error)) => tracing::error!(%error, ?write, "a write was refused and is lost"),
                 (None, Ok(_)) => {}
             }
+        }
+    }
+
+    /// Wakes who does jobs, if this commit wrote some down: it comes out of any of the writes above.
+    fn tell_of_jobs(&mut self) {
+        let last = jobs::last(&self.connection).unwrap_or(self.last_job);
+        if last != self.last_job {
+            self.last_job = last;
+            self.enqueued.send_replace(());
         }
     }
 
@@ -430,6 +452,7 @@ mod tests {
             direction: "inbound".into(),
             scenario: "s".into(),
             on_line: None,
+            owner_email: None,
             at: UnixMs(1),
         })
     }
@@ -448,7 +471,7 @@ mod tests {
         connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
         super::super::migrations::run(&mut connection).unwrap();
         let (queue, requests) = unbounded();
-        (Writer::new(connection, requests, Arc::default()), queue)
+        (Writer::new(connection, requests, Arc::default(), watch::channel(()).0), queue)
     }
 
     fn send(queue: &crossbeam_channel::Sender<Request>, write: Write) {

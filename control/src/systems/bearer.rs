@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use subtle::ConstantTimeEq;
 
 use crate::server::App;
+use crate::settings::Secret;
 use crate::systems::error::ApiError;
 use axum::http::StatusCode;
 
@@ -20,17 +21,12 @@ pub fn check(app: &App, request: &Parts) -> Result<(), ApiError> {
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim().to_owned());
+    let known = |token: &str| is_known(app, token);
     let token = in_header.or_else(|| {
         let query = request.uri.query().filter(|_| request.headers.contains_key(header::UPGRADE))?;
         let mut fields = form_urlencoded::parse(query.as_bytes());
         fields.find(|(name, _)| name == "token").map(|(_, token)| token.into_owned())
     });
-    let known = |token: &str| {
-        app.settings
-            .bearer_tokens
-            .iter()
-            .fold(false, |found, known| found | bool::from(known.reveal().as_bytes().ct_eq(token.as_bytes())))
-    };
     if token.is_some_and(|token| known(&token)) {
         return Ok(());
     }
@@ -42,4 +38,10 @@ pub fn check(app: &App, request: &Parts) -> Result<(), ApiError> {
             "A valid bearer token is required"
         },
     ))
+}
+
+/// Whether this is one of the configured tokens.
+pub(super) fn is_known(app: &App, token: &str) -> bool {
+    let is_it = |known: &Secret| bool::from(known.reveal().as_bytes().ct_eq(token.as_bytes()));
+    app.settings.bearer_tokens.iter().fold(false, |found, known| found | is_it(known))
 }

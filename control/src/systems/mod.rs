@@ -3,7 +3,9 @@
 pub mod bearer;
 mod body;
 pub mod callbot;
+pub mod dashboard;
 pub mod error;
+mod file;
 pub mod form;
 pub mod frontdesk;
 pub mod json;

@@ -13,9 +13,9 @@ use offhook_engine::call::Failure;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::oauth::{OAuth, OAuthError, Tokens, ask, tokens_of};
-use super::{Hosts, ServiceAccount};
+use super::{Hosts, OAuth, ServiceAccount};
 use crate::integrations::http::HttpClient;
+use crate::integrations::oauth::{OAuthError, Tokens, ask, tokens_of};
 use crate::integrations::vendor::VendorError;
 use crate::settings::Secret;
 

@@ -19,10 +19,10 @@ use offhook_engine::call::Failure;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::oauth::OAuthError;
 use super::{Access, Hosts};
 use crate::domain::time::Span;
 use crate::integrations::http::{Answer, HttpClient, Limits};
+use crate::integrations::oauth::OAuthError;
 use crate::integrations::refusal::{Told, header, of_http, of_status, sensitive};
 use crate::integrations::vendor::VendorError;
 

@@ -7,9 +7,10 @@ use hyper::Request;
 use hyper::header::LOCATION;
 use offhook_fixtures::vendors::{FakeVendors, Vendor};
 
-use super::oauth::{Ask, Attempt, CALENDAR, LIMITS, OAuth, Tokens};
+use super::oauth::{Ask, CALENDAR, OAuth};
 use super::{Access, Hosts, OnReplaced};
 use crate::integrations::http::HttpClient;
+use crate::integrations::oauth::{Attempt, LIMITS, Tokens};
 use crate::settings::Secret;
 
 /// The fake's hosts.

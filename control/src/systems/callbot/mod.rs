@@ -28,7 +28,7 @@ use self::shapes::MediaMessages;
 use crate::server::App;
 use crate::server::openapi::About;
 use crate::server::rate_limit::Limit;
-use crate::server::system::{Routes, System, no_cors};
+use crate::server::system::{Routes, System, by_address, no_cors};
 use crate::systems::bearer;
 use crate::systems::error::{ApiError, Envelope, enveloped};
 use crate::systems::webhook;
@@ -47,6 +47,7 @@ pub static SYSTEM: System = System {
         Limit { prefix: "/api/logs/", requests: 60 },
         Limit { prefix: TEST, requests: 10 },
     ],
+    counted_as: by_address,
     claims_signature,
     cors: no_cors,
     about: Some(&ABOUT),

@@ -25,7 +25,7 @@ use utoipa_axum::routes;
 
 use crate::server::App;
 use crate::server::openapi::About;
-use crate::server::system::{Routes, System};
+use crate::server::system::{Routes, System, by_address};
 use crate::settings::{Environment, Settings};
 use crate::systems::webhook;
 
@@ -42,6 +42,7 @@ pub static SYSTEM: System = System {
     guard: auth::guard,
     error_body: error::body,
     limits: &[],
+    counted_as: by_address,
     claims_signature,
     cors,
     about: Some(&ABOUT),

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::server::system::{Routes, System, no_cors, unsigned};
+use crate::server::system::{Routes, System, by_address, no_cors, unsigned};
 use crate::server::{App, metrics};
 use crate::systems::bearer;
 use crate::systems::error::{ApiError, enveloped};
@@ -27,6 +27,7 @@ pub static SYSTEM: System = System {
     guard,
     error_body: enveloped,
     limits: &[],
+    counted_as: by_address,
     claims_signature: unsigned,
     cors: no_cors,
     about: None,

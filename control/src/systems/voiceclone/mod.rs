@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::server::App;
-use crate::server::system::{Routes, System, no_cors, unsigned};
+use crate::server::system::{Routes, System, by_address, no_cors, unsigned};
 use crate::systems::bearer;
 use crate::systems::error::ApiError;
 
@@ -31,6 +31,7 @@ pub static SYSTEM: System = System {
     guard,
     error_body,
     limits: &[],
+    counted_as: by_address,
     claims_signature: unsigned,
     cors: no_cors,
     about: None,

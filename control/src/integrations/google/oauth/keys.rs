@@ -14,8 +14,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{LIMITS, malformed};
 use crate::integrations::http::HttpClient;
+use crate::integrations::oauth::{LIMITS, malformed};
 use crate::integrations::refusal::{header, of_http, of_status};
 use crate::integrations::vendor::VendorError;
 

@@ -1,0 +1,112 @@
+//! The dashboard: what happened on a user's calls, and how they are answered.
+
+mod account;
+mod analytics;
+mod auth;
+mod calls;
+mod error;
+mod paging;
+mod webhooks;
+mod workspaces;
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use serde_json::{Value, json};
+use utoipa::PartialSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::domain::time::UnixMs;
+use crate::server::App;
+use crate::server::openapi::About;
+use crate::server::rate_limit::{Client, Limit};
+use crate::server::system::{Routes, System, no_cors, unsigned};
+
+/// The system's name, in settings, logs and tokens.
+pub const NAME: &str = "dashboard";
+
+/// Requests of one user in a minute.
+const REQUESTS: u32 = 300;
+
+/// The system.
+pub static SYSTEM: System = System {
+    name: NAME,
+    bases: &["/dashboard"],
+    prefixes: &[],
+    open,
+    guarded,
+    guard: auth::guard,
+    error_body: error::body,
+    limits: &[Limit { prefix: "/api/", requests: REQUESTS }, Limit { prefix: "/v1/", requests: REQUESTS }],
+    counted_as,
+    claims_signature: unsigned,
+    cors: no_cors,
+    about: Some(&ABOUT),
+};
+
+static ABOUT: About = About {
+    title: "Offhook dashboard",
+    description: include_str!("openapi.md"),
+    tags: &[
+        ("account", "Register, sign in and out."),
+        ("workspaces", "Places that people share."),
+        ("webhooks", "Where calls are reported to from outside."),
+        ("calls", "Calls that are over, calls that run, and how many at once."),
+        ("analytics", "What calls come to."),
+        ("documentation", "This document, and the pages that show it."),
+    ],
+    schemes,
+    guarded_by: &["bearer"],
+    guarded_sockets_by: &["bearer"],
+    error: error::Told::schema,
+    missing: "email",
+};
+
+fn schemes() -> Value {
+    json!({
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "The `token` that registering and signing in give, for seven days or until it is given back.",
+        },
+        "webhookSecret": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Vapi-Secret",
+            "description": "The `secret` that making a webhook gives. Asked for in production.",
+        },
+    })
+}
+
+fn open(_: &Arc<App>) -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(account::register))
+        .routes(routes!(account::log_in))
+        .routes(routes!(webhooks::receive))
+}
+
+fn guarded(_: &Arc<App>) -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(account::log_out))
+        .routes(routes!(account::me))
+        .routes(routes!(workspaces::list, workspaces::create))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(calls::ended))
+        .routes(routes!(calls::active))
+        .routes(routes!(calls::concurrent))
+        .routes(routes!(calls::series))
+        .routes(routes!(calls::recording))
+        .routes(routes!(analytics::summary))
+        .routes(routes!(analytics::agents))
+        .routes(routes!(analytics::ends))
+        .routes(routes!(analytics::keywords))
+        .routes(routes!(analytics::intents))
+}
+
+/// The user whose token a request shows: many may sit behind one address, and one at many.
+fn counted_as(app: &App, headers: &HeaderMap) -> Option<Client> {
+    let session = app.accounts.session(auth::token_in(headers)?, UnixMs::now())?;
+    Some(Client::User(session.user))
+}
