@@ -276,7 +276,7 @@ impl Settings {
             busy_redirect: layers.read::<Redirect>("busy_redirect", None)?.map(|url| url.0),
             otlp_endpoint: layers.read_plain("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", false)?,
             otlp_headers: layers.read_plain("otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", true)?,
-            systems: layers.systems(&["callbot", "dashboard", "frontdesk", "voiceclone"])?,
+            systems: layers.systems(&["callbot", "dashboard", "echome", "frontdesk", "voiceclone"])?,
             twilio_account_sid: layers.plain("twilio_account_sid", "TWILIO_ACCOUNT_SID"),
             twilio_base_url: layers
                 .read::<ServiceUrl>("twilio_base_url", None)?

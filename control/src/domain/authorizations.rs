@@ -51,7 +51,8 @@ impl Authorizations {
         let email = identity
             .email
             .ok_or_else(|| Error::invalid("code", "is for an account without a verified e-mail address"))?;
-        let identity = GoogleIdentity { sub: identity.subject, email, name: identity.name };
+        let identity =
+            GoogleIdentity { sub: identity.subject, email, name: identity.name, picture: identity.picture };
         Ok(self.store.sign_in(identity, now).await?)
     }
 

@@ -12,6 +12,7 @@ pub mod calls;
 pub mod concurrency;
 pub mod connections;
 pub mod conversations;
+pub mod customers;
 //pub mod crm;
 //pub mod deliveries;
 pub mod error;

@@ -11,6 +11,8 @@ pub struct User {
     pub email: String,
     /// What they are called; their e-mail address where nobody told.
     pub name: String,
+    /// Where Google has their picture, if it says.
+    pub picture: Option<String>,
     /// When they signed in first.
     pub created: UnixMs,
 }
@@ -24,4 +26,6 @@ pub struct GoogleIdentity {
     pub email: String,
     /// What they are called, if Google tells.
     pub name: Option<String>,
+    /// Where their picture is, if Google tells.
+    pub picture: Option<String>,
 }

@@ -41,7 +41,7 @@ use crate::integrations::twilio::TwilioProbe;
 use crate::settings::{Environment, GoogleClient, Secret, Settings};
 use crate::store::Store;
 use crate::systems::callbot::log_stream::LogStreams;
-use crate::systems::{dashboard, frontdesk};
+use crate::systems::{dashboard, echome, frontdesk};
 
 /// What the routes work with.
 pub struct App {
@@ -81,6 +81,8 @@ pub struct App {
     pub inbound_webhooks: InboundWebhooks,
     /// Signs the tokens of FrontDesk; none: nobody can sign in.
     pub frontdesk_signer: Option<Signer>,
+    /// Signs the sessions of Echo Me; none: nobody can sign in.
+    pub echome_signer: Option<Signer>,
     /// Known to this process, and to who may read its data folder.
     pub simulator_token: Secret,
     draining: AtomicBool,
@@ -183,6 +185,7 @@ impl App {
             accounts,
             inbound_webhooks,
             frontdesk_signer: keys.signer(frontdesk::NAME),
+            echome_signer: keys.signer(echome::NAME),
             simulator_token,
             draining: AtomicBool::new(false),
             engine: RwLock::new(Some(engine)),

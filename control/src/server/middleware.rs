@@ -70,10 +70,21 @@ pub(super) async fn limit(State(mount): State<Mount>, request: Request, next: Ne
         return next.run(request).await;
     }
     let known = (mount.system.counted_as)(&mount.app, request.headers());
-    let client = known.unwrap_or_else(|| Client::from(arrival.client));
+    let address = Client::from(arrival.client);
     let scope = mount.first_scope + number;
+    let of_addresses = mount.first_scope + mount.system.limits.len();
     let app = mount.app.clone();
-    let take = move || app.limiter.take(scope, client, limit.requests, Instant::now(), UnixMs::now());
+    let per_address = mount.system.per_address;
+    let take = move || {
+        let take = |scope, client, most| app.limiter.take(scope, client, most, Instant::now(), UnixMs::now());
+        match (per_address, known) {
+            (None, known) => take(scope, known.unwrap_or(address), limit.requests),
+            (Some(most), None) => take(of_addresses, address, most),
+            (Some(most), Some(known)) => {
+                tighter(take(of_addresses, address, most), take(scope, known, limit.requests))
+            }
+        }
+    };
 
     let claimed =
         mount.app.settings.twilio_auth_token.is_some() && (mount.system.claims_signature)(request.headers());
@@ -91,6 +102,12 @@ pub(super) async fn limit(State(mount): State<Mount>, request: Request, next: Ne
     let quota = take();
     let response = if quota.exceeded { too_many(&quota).into_response() } else { next.run(request).await };
     told(response, &quota)
+}
+
+/// Of two limits the one that a client reaches first.
+fn tighter(one: Quota, other: Quota) -> Quota {
+    let later = |quota: &Quota| (!quota.exceeded, quota.remaining, std::cmp::Reverse(quota.reset_in));
+    if later(&other) < later(&one) { other } else { one }
 }
 
 fn told(mut response: Response<Body>, quota: &Quota) -> Response<Body> {

@@ -28,7 +28,7 @@ use crate::domain::billing::TICK;
 use crate::domain::time::UnixMs;
 use crate::integrations::threecx::ThreeCx;
 use crate::settings::{Environment, Settings};
-use crate::systems::{callbot, dashboard, frontdesk, native, voiceclone};
+use crate::systems::{callbot, dashboard, echome, frontdesk, native, voiceclone};
 pub use app::{App, SIMULATOR_TOKEN_FILE};
 use connections::Connections;
 use listen::Listening;
@@ -38,8 +38,14 @@ use system::System;
 use threecx::ThreeCxCalls;
 
 /// Every system that is served. The first one answers what belongs to none.
-static SYSTEMS: [&System; 5] =
-    [&callbot::SYSTEM, &native::SYSTEM, &frontdesk::SYSTEM, &voiceclone::SYSTEM, &dashboard::SYSTEM];
+static SYSTEMS: [&System; 6] = [
+    &callbot::SYSTEM,
+    &native::SYSTEM,
+    &frontdesk::SYSTEM,
+    &voiceclone::SYSTEM,
+    &dashboard::SYSTEM,
+    &echome::SYSTEM,
+];
 
 /// How often what is over is looked for: announced calls without media, windows of limits.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);

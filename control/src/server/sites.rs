@@ -65,7 +65,8 @@ impl Sites {
         let mut mounted = Vec::new();
         for (&system, routers) in systems.iter().zip(routers) {
             let mount = Mount { system, app: app.clone(), first_scope };
-            first_scope += system.limits.len();
+            // One more for the addresses.
+            first_scope += system.limits.len() + 1;
             let place = app.settings.systems.get(system.name);
             mounted.push(Mounted {
                 system,
@@ -231,6 +232,7 @@ mod tests {
         error_body: |error, request_id| json!({ "detail": error.message, "id": request_id }),
         limits: &[Limit { prefix: "/limited/", requests: 2 }],
         counted_as: by_address,
+        per_address: None,
         claims_signature: |headers| headers.contains_key("signed"),
         cors: |_| Some(tower_http::cors::CorsLayer::permissive()),
         about: None,
@@ -250,6 +252,7 @@ mod tests {
         error_body: crate::systems::error::enveloped,
         limits: &[],
         counted_as: by_address,
+        per_address: None,
         claims_signature: super::super::system::unsigned,
         cors: no_cors,
         about: None,

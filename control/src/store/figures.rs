@@ -189,7 +189,8 @@ impl Store {
             let (limit, offset) = (page.limit.map_or(-1, i64::from), page.offset);
             connection
                 .prepare_cached(
-                    "SELECT users.id, coalesce(passwords.email, users.email), users.name, users.created_ms
+                    "SELECT users.id, coalesce(passwords.email, users.email), users.name, users.picture,
+                            users.created_ms
                      FROM users LEFT JOIN passwords ON passwords.user = users.id
                      ORDER BY users.id LIMIT ?1 OFFSET ?2",
                 )?
@@ -198,7 +199,8 @@ impl Store {
                         id: row.get(0)?,
                         email: row.get(1)?,
                         name: row.get(2)?,
-                        created: UnixMs(row.get(3)?),
+                        picture: row.get(3)?,
+                        created: UnixMs(row.get(4)?),
                     })
                 })?
                 .collect()

@@ -141,7 +141,8 @@ mod tests {
 
     async fn with_line(dir: &std::path::Path, balance_s: u32) -> (Store, String, String) {
         let store = Store::open(dir, UnixMs(0)).unwrap();
-        let identity = GoogleIdentity { sub: "1".into(), email: "a@example.com".into(), name: None };
+        let identity =
+            GoogleIdentity { sub: "1".into(), email: "a@example.com".into(), name: None, picture: None };
         let owner = store.sign_in(identity, UnixMs(1)).await.unwrap().id;
         let new = NewLine {
             owner: owner.clone(),

@@ -11,6 +11,7 @@ mod concurrency;
 mod connections;
 mod contacts;
 mod conversations;
+mod customers;
 mod figures;
 mod jobs;
 mod keys;

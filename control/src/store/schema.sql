@@ -91,7 +91,8 @@ CREATE TABLE users (
     email TEXT NOT NULL,          -- verified by whom the person signed in with; may change, and hands
     name TEXT NOT NULL,
     created_ms INTEGER NOT NULL,
-    updated_ms INTEGER NOT NULL
+    updated_ms INTEGER NOT NULL,
+    picture TEXT                  -- where Google has their picture, if it says
 ) STRICT;
 
 -- How calls are answered. Written by its owner.
@@ -665,3 +666,23 @@ CREATE TABLE delivery_tries (
     error TEXT,               -- why it does not count as taken; NULL if it does
     PRIMARY KEY (delivery, try)
 ) STRICT, WITHOUT ROWID;
+
+-- Somebody whom a persona talks with. Written by the owner, or by the first message of an unknown sender. Echo Me calls it a
+-- client.
+CREATE TABLE customers (
+    id TEXT PRIMARY KEY NOT NULL,              -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    email TEXT,
+    telegram_id TEXT,                          -- digits
+    phone TEXT,                                -- E.164
+    notes TEXT,
+    metadata TEXT NOT NULL,                    -- JSON object
+    last_contact_ms INTEGER,                   -- NULL: none yet
+    conversations INTEGER NOT NULL DEFAULT 0,  -- that were begun with them
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    UNIQUE (owner, telegram_id)
+) STRICT;
+
+CREATE INDEX customers_by_owner ON customers (owner, id);

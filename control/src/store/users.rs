@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::domain::time::UnixMs;
+use crate::domain::token::Session;
 use crate::domain::users::{GoogleIdentity, User};
 
 impl Store {
@@ -15,16 +16,32 @@ impl Store {
             let name = identity.name.as_deref().unwrap_or(&identity.email);
             connection
                 .prepare_cached(
-                    "INSERT INTO users (id, google_sub, email, name, created_ms, updated_ms)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+                    "INSERT INTO users (id, google_sub, email, name, picture, created_ms, updated_ms)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
                      ON CONFLICT (google_sub) DO UPDATE
-                     SET email = excluded.email, name = excluded.name, updated_ms = excluded.updated_ms
-                     WHERE email <> excluded.email OR name <> excluded.name",
+                     SET email = excluded.email, name = excluded.name, picture = excluded.picture,
+                         updated_ms = excluded.updated_ms
+                     WHERE email <> excluded.email OR name <> excluded.name OR picture IS NOT excluded.picture",
                 )?
-                .execute(params![fresh, identity.sub, identity.email, name, at.0])?;
+                .execute(params![fresh, identity.sub, identity.email, name, identity.picture, at.0])?;
             connection
                 .prepare_cached("SELECT * FROM users WHERE google_sub = ?1")?
                 .query_row([&identity.sub], user_from_row)
+        })
+        .await
+    }
+
+    /// Whose session it is; none if its token was given back, or the user is gone.
+    pub async fn user_of_session(&self, session: &Session) -> Result<Option<User>, StoreError> {
+        let session = session.clone();
+        self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT * FROM users
+                     WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM revoked_tokens WHERE revoked_tokens.id = ?2)",
+                )?
+                .query_row([session.user, session.id], user_from_row)
+                .optional()
         })
         .await
     }
@@ -45,6 +62,7 @@ fn user_from_row(row: &Row<'_>) -> rusqlite::Result<User> {
         id: row.get("id")?,
         email: row.get("email")?,
         name: row.get("name")?,
+        picture: row.get("picture")?,
         created: UnixMs(row.get("created_ms")?),
     })
 }
@@ -61,6 +79,7 @@ mod tests {
             sub: sub.into(),
             email: email.into(),
             name: name.map(str::to_owned),
+            picture: None,
         };
         let first = store.sign_in(identity("1", "a@example.com", None), UnixMs(1)).await.unwrap();
         assert_eq!(first.name, "a@example.com");

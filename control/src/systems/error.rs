@@ -24,12 +24,19 @@ pub struct ApiError {
     pub message: String,
     /// More on it; an object.
     pub details: Value,
+    /// What it is for programs, where a system has a word of its own for it.
+    pub code: Option<&'static str>,
 }
 
 impl ApiError {
     /// An error without details.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), details: json!({}) }
+        Self { status, message: message.into(), details: json!({}), code: None }
+    }
+
+    /// The same, by a word for programs that its system has for it.
+    pub fn coded(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// 400: what was sent cannot be used.
@@ -39,20 +46,14 @@ impl ApiError {
 
     /// 400: a parameter is absent.
     pub fn missing(parameter: &str) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            message: format!("Missing required parameter: {parameter}"),
-            details: json!({ "parameter": parameter, "expected_type": "string" }),
-        }
+        let details = json!({ "parameter": parameter, "expected_type": "string" });
+        Self { details, ..Self::invalid(format!("Missing required parameter: {parameter}")) }
     }
 
     /// 400: a parameter has a value that it may not have.
     pub fn bad_parameter(parameter: &str, expected_type: &str) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            message: format!("Invalid parameter: {parameter}"),
-            details: json!({ "parameter": parameter, "expected_type": expected_type }),
-        }
+        let details = json!({ "parameter": parameter, "expected_type": expected_type });
+        Self { details, ..Self::invalid(format!("Invalid parameter: {parameter}")) }
     }
 
     /// 404: there is no such thing.

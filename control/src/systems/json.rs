@@ -127,11 +127,8 @@ impl Fields {
 }
 
 fn wrong(parameter: &str, expected_type: &str, what: &str) -> ApiError {
-    ApiError {
-        status: StatusCode::BAD_REQUEST,
-        message: format!("Invalid parameter: {parameter} must be {what}"),
-        details: json!({ "parameter": parameter, "expected_type": expected_type }),
-    }
+    let details = json!({ "parameter": parameter, "expected_type": expected_type });
+    ApiError { details, ..ApiError::invalid(format!("Invalid parameter: {parameter} must be {what}")) }
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Seen {
         format!("{scheme}://{}{path}", self.authority)
     }
 
-    fn is_secure(&self) -> bool {
+    pub(super) fn is_secure(&self) -> bool {
         let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, port)| {
             if port.contains(']') { self.authority.as_str() } else { host }
         });

@@ -48,6 +48,7 @@ pub static SYSTEM: System = System {
         Limit { prefix: TEST, requests: 10 },
     ],
     counted_as: by_address,
+    per_address: None,
     claims_signature,
     cors: no_cors,
     about: Some(&ABOUT),

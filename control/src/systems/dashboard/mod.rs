@@ -40,6 +40,7 @@ pub static SYSTEM: System = System {
     error_body: error::body,
     limits: &[Limit { prefix: "/api/", requests: REQUESTS }, Limit { prefix: "/v1/", requests: REQUESTS }],
     counted_as,
+    per_address: None,
     claims_signature: unsigned,
     cors: no_cors,
     about: Some(&ABOUT),

@@ -29,6 +29,8 @@ use crate::server::system::{Routes, System, by_address};
 use crate::settings::{Environment, Settings};
 use crate::systems::webhook;
 
+pub(super) use sign_in::code_and_state;
+
 /// The system's name, in settings, logs and tokens.
 pub const NAME: &str = "frontdesk";
 
@@ -43,6 +45,7 @@ pub static SYSTEM: System = System {
     error_body: error::body,
     limits: &[],
     counted_as: by_address,
+    per_address: None,
     claims_signature,
     cors,
     about: Some(&ABOUT),

@@ -164,7 +164,7 @@ async fn sign_in(app: &App, code: &str, state: &str) -> Result<SignedIn, ApiErro
 }
 
 /// What Google sends a browser back with.
-pub(super) fn code_and_state(query: &str) -> Result<(String, String), ApiError> {
+pub(in crate::systems) fn code_and_state(query: &str) -> Result<(String, String), ApiError> {
     let field = |name: &str| {
         let mut fields = form_urlencoded::parse(query.as_bytes());
         fields.find(|(given, _)| given == name).map(|(_, value)| value.into_owned()).filter(|v| !v.is_empty())

@@ -28,6 +28,7 @@ pub static SYSTEM: System = System {
     error_body: enveloped,
     limits: &[],
     counted_as: by_address,
+    per_address: None,
     claims_signature: unsigned,
     cors: no_cors,
     about: None,

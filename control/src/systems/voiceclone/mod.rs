@@ -32,6 +32,7 @@ pub static SYSTEM: System = System {
     error_body,
     limits: &[],
     counted_as: by_address,
+    per_address: None,
     claims_signature: unsigned,
     cors: no_cors,
     about: None,
