@@ -115,9 +115,6 @@ impl Answer {
                 (voice.voice_id.as_str(), "Greeting initiated, using a stand-in for the caller's voice")
             }
             Some(voice) => (voice.voice_id.as_str(), "Greeting initiated, using cached voice"),
-            None if is_stand_in => {
-                (PENDING, "Greeting initiated, a stand-in for the caller's voice is in preparation")
-            }
             None if taken.maker.is_some() => (PENDING, "Greeting initiated, voice cloning in progress"),
             None => (PENDING, "Greeting initiated, voices are not cloned"),
         };
