@@ -2,12 +2,17 @@
 
 pub mod account_calls;
 pub mod accounts;
+pub mod addons;
 pub mod agent;
 pub mod appointments;
+pub mod assistants;
 pub mod attempts;
 pub mod authorizations;
 pub mod billing;
+pub mod booked;
+pub mod cache;
 pub mod call;
+pub mod call_analysis;
 pub mod calls;
 pub mod concurrency;
 pub mod connections;
@@ -35,6 +40,8 @@ pub mod speech_to_speech;
 pub mod time;
 pub mod timeline;
 pub mod token;
+pub mod user_model;
+pub mod user_settings;
 pub mod users;
 pub mod voiceclone;
 pub mod workspaces;

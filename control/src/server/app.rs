@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
+use jiff::tz::TimeZone;
 use offhook_engine::agent::Agent;
 use offhook_engine::leg::LegEnd;
 use offhook_engine::speech::{Ears, Voice};
@@ -22,8 +23,11 @@ use super::{StartError, told};
 use crate::domain::accounts::Accounts;
 use crate::domain::authorizations::Authorizations;
 use crate::domain::billing::Billing;
+use crate::domain::cache::Cache;
+use crate::domain::call_analysis::CallAnalyses;
 use crate::domain::calls::{Busy, Calls};
 use crate::domain::inbound_webhooks::InboundWebhooks;
+use crate::domain::jobs::Worker;
 use crate::domain::keys::Keys;
 use crate::domain::line_desks::{LineDesk, LineDesks};
 use crate::domain::lines::Line;
@@ -33,6 +37,8 @@ use crate::domain::spans::Traces;
 use crate::domain::speech::{Answering, Clones, OfCall};
 use crate::domain::time::UnixMs;
 use crate::domain::token::Signer;
+use crate::domain::user_model::UserModel;
+use crate::domain::user_settings::UserSettings;
 use crate::integrations::elevenlabs::ElevenLabsProbe;
 use crate::integrations::google::{Hosts, OAuth};
 use crate::integrations::http::HttpClient;
@@ -79,6 +85,16 @@ pub struct App {
     pub accounts: Accounts,
     /// Where calls are reported to from outside.
     pub inbound_webhooks: InboundWebhooks,
+    /// What users set for themselves.
+    pub user_settings: Arc<UserSettings>,
+    /// The model that is asked in users' names.
+    pub user_model: UserModel,
+    /// What users asked for a moment ago.
+    pub cache: Cache,
+    /// Asks outside services.
+    pub web: HttpClient,
+    /// Does what is done beside calls.
+    pub(super) jobs: Arc<Worker>,
     /// Signs the tokens of FrontDesk; none: nobody can sign in.
     pub frontdesk_signer: Option<Signer>,
     /// Signs the sessions of Echo Me; none: nobody can sign in.
@@ -165,6 +181,11 @@ impl App {
         let accounts = Accounts::new(&settings, store.clone(), keys.signer(dashboard::NAME));
         let in_development = settings.environment == Environment::Development;
         let inbound_webhooks = InboundWebhooks::new(store.clone(), keys.clone(), in_development);
+        let user_settings = Arc::new(UserSettings::new(store.clone(), keys.clone()));
+        let user_model = UserModel::new(http.clone(), &settings.openai);
+        let zone = settings.appointments.as_ref().map_or(TimeZone::UTC, |wanted| wanted.rules.zone.clone());
+        let analyses = CallAnalyses::new(store.clone(), user_settings.clone(), user_model.clone(), zone);
+        let jobs = Arc::new(Worker::new(store.clone(), vec![Arc::new(analyses)], Arc::new(UnixMs::now)));
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
@@ -184,6 +205,11 @@ impl App {
             line_desks,
             accounts,
             inbound_webhooks,
+            user_settings,
+            user_model,
+            cache: Cache::default(),
+            web: http,
+            jobs,
             frontdesk_signer: keys.signer(frontdesk::NAME),
             echome_signer: keys.signer(echome::NAME),
             simulator_token,

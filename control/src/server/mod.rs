@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::domain::billing::TICK;
 use crate::domain::time::UnixMs;
@@ -67,6 +68,7 @@ pub struct Server {
     exporting: Option<tokio::task::JoinHandle<()>>,
     billing: tokio::task::JoinHandle<()>,
     counting: tokio::task::JoinHandle<()>,
+    working: (watch::Sender<bool>, tokio::task::JoinHandle<()>),
     threecx: Option<ThreeCxCalls>,
 }
 
@@ -110,6 +112,8 @@ impl Server {
         });
         let billing = tokio::spawn(keep_charging(app.clone()));
         let counting = tokio::spawn(keep_counting(app.clone()));
+        let (stop, stopped) = watch::channel(false);
+        let working = (stop, tokio::spawn(app.jobs.clone().keep_working(stopped)));
         let exporting = app.tracing.as_ref().map(|tracing| {
             let exporter = tracing.exporter.clone();
             tokio::spawn(async move { exporter.keep_exporting().await })
@@ -126,6 +130,7 @@ impl Server {
             exporting,
             billing,
             counting,
+            working,
             threecx,
         })
     }
@@ -200,6 +205,9 @@ impl Server {
         if let (Some(tracing), Some(exporting)) = (&self.app.tracing, self.exporting) {
             tracing.exporter.finish(exporting).await;
         }
+        let (stop, working) = self.working;
+        let _ = stop.send(true);
+        let _ = working.await;
         self.app.log_streams.stop().await;
         for listener in self.listeners {
             listener.finish().await;

@@ -22,6 +22,7 @@ impl Store {
             if forgets {
                 lost = connection.execute("DELETE FROM calendar_connections", [])?;
                 connection.execute("DELETE FROM oauth_states", [])?;
+                connection.execute("DELETE FROM user_settings", [])?;
             }
             connection.execute(
                 "INSERT OR REPLACE INTO key_checks (name, sealed) VALUES (?1, ?2)",

@@ -5,7 +5,10 @@
 
 mod account_calls;
 mod accounts;
+mod analyses;
 mod appointments;
+mod assistants;
+mod booked;
 mod calls;
 mod concurrency;
 mod connections;
@@ -20,6 +23,7 @@ mod lines;
 mod migrations;
 mod reported_calls;
 mod simulations;
+mod user_settings;
 mod users;
 mod voiceclone;
 mod workspaces;

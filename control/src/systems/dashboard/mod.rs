@@ -1,11 +1,19 @@
 //! The dashboard: what happened on a user's calls, and how they are answered.
 
 mod account;
+mod addons;
+mod admin;
 mod analytics;
+mod appointments;
+mod assistants;
 mod auth;
 mod calls;
 mod error;
+mod joining;
 mod paging;
+mod phone_numbers;
+mod settings;
+mod translate;
 mod webhooks;
 mod workspaces;
 
@@ -51,10 +59,13 @@ static ABOUT: About = About {
     description: include_str!("openapi.md"),
     tags: &[
         ("account", "Register, sign in and out."),
+        ("settings", "What one sets for oneself, and what is done with it."),
         ("workspaces", "Places that people share."),
+        ("assistants", "What answers, and on which numbers."),
         ("webhooks", "Where calls are reported to from outside."),
         ("calls", "Calls that are over, calls that run, and how many at once."),
         ("analytics", "What calls come to."),
+        ("admin", "All users."),
         ("documentation", "This document, and the pages that show it."),
     ],
     schemes,
@@ -92,7 +103,12 @@ fn guarded(_: &Arc<App>) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(account::log_out))
         .routes(routes!(account::me))
+        .routes(routes!(joining::handle))
+        .routes(routes!(settings::show, settings::change))
+        .routes(routes!(translate::handle))
         .routes(routes!(workspaces::list, workspaces::create))
+        .routes(routes!(phone_numbers::list))
+        .routes(routes!(assistants::list, assistants::create))
         .routes(routes!(webhooks::list, webhooks::create))
         .routes(routes!(calls::ended))
         .routes(routes!(calls::active))
@@ -104,6 +120,12 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(analytics::ends))
         .routes(routes!(analytics::keywords))
         .routes(routes!(analytics::intents))
+        .routes(routes!(appointments::list))
+        .routes(routes!(addons::list))
+        .routes(routes!(addons::toggle))
+        .routes(routes!(admin::cache))
+        .routes(routes!(admin::figures))
+        .routes(routes!(admin::users))
 }
 
 /// The user whose token a request shows: many may sit behind one address, and one at many.
