@@ -6,6 +6,7 @@
 mod agent;
 mod appointments;
 mod dashboard;
+mod echome;
 mod frontdesk;
 mod layers;
 mod otlp;
@@ -29,6 +30,7 @@ pub use agent::{
 };
 pub use appointments::AppointmentSettings;
 pub use dashboard::DashboardSettings;
+pub use echome::EchoMeSettings;
 pub use frontdesk::{FrontDeskSettings, GoogleClient, Prices};
 pub use layers::SystemPlace;
 use layers::{File, Layers, parse_file, read_file};
@@ -124,6 +126,8 @@ pub struct Settings {
     pub forget_secrets: bool,
     /// What FrontDesk needs beside the calls.
     pub frontdesk: FrontDeskSettings,
+    /// What Echo Me needs.
+    pub echome: EchoMeSettings,
     /// What the dashboard needs beside the calls.
     pub dashboard: DashboardSettings,
     /// The 3CX system whose calls are answered: the file's `[threecx]` table. Default none.
@@ -199,6 +203,7 @@ impl Settings {
             forget_secrets: false,
             frontdesk: FrontDeskSettings::default(),
             dashboard: DashboardSettings::default(),
+            echome: EchoMeSettings::default(),
             threecx: None,
             voiceclone: VoiceCloneSettings { allow_bare_signature: true, ..VoiceCloneSettings::default() },
             call: CallSettings::default(),
@@ -286,6 +291,7 @@ impl Settings {
             forget_secrets: layers.read::<Switch>("forget_secrets", None)?.is_some_and(|s| s.0),
             frontdesk: frontdesk::read(&layers)?,
             dashboard: dashboard::read(&layers)?,
+            echome: echome::read(&layers)?,
             threecx: threecx::read(&layers)?,
             voiceclone: voiceclone::read(&layers, runs_in)?,
             call: file.call.clone().unwrap_or_default(),

@@ -34,6 +34,22 @@ pub fn spoken(text: &str) -> Vec<u8> {
     voice::say(&voice, text).expect("the agent's sentences can be spoken")
 }
 
+/// Somebody who speaks for so long, with pauses, as a recording at 16 kHz has it.
+pub fn wide_speech(length: std::time::Duration) -> Vec<i16> {
+    let voice = Flite::at_pitch(1.4).expect("the voice is inside the binary");
+    let mut samples = Vec::new();
+    while samples.len() < length.as_millis() as usize * 16 {
+        let spoken =
+            voice.synthesize("We open at nine in the morning, and we close at five.", &mut |piece| {
+                samples.extend_from_slice(piece);
+                std::ops::ControlFlow::Continue(())
+            });
+        spoken.expect("a sentence can be spoken");
+        samples.resize(samples.len() + 8_000, 0);
+    }
+    samples
+}
+
 /// Where the words of a text begin as the agent speaks it, in samples at 8 kHz.
 pub fn word_starts(text: &str) -> Vec<usize> {
     let voice = Flite::new().expect("the voice is inside the binary");

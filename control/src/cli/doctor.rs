@@ -121,8 +121,22 @@ fn examine(settings: &Settings) -> Vec<Finding> {
     findings.extend(settings.appointments.as_ref().map(|_| calendar(settings)));
     findings.extend(vendors(settings));
     findings.extend(threecx(settings));
-    findings.extend([limits(settings), traces(settings), open_files()]);
+    findings.extend([videos(settings), limits(settings), traces(settings), open_files()]);
     findings
+}
+
+/// What fetches the sound of videos, of which personas' voices are made.
+fn videos(settings: &Settings) -> Finding {
+    const WHAT: &str = "yt-dlp";
+    let tools = &settings.echome.tools;
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Finding::note(WHAT, error.to_string()),
+    };
+    match runtime.block_on(tools.version()) {
+        Ok(version) => Finding::ok(WHAT, format!("version {version}")),
+        Err(error) => Finding::note(WHAT, format!("{error}; Echo Me makes voices of videos with it")),
+    }
 }
 
 fn data_folder(settings: &Settings) -> Finding {

@@ -31,11 +31,30 @@ pub enum UserSetting {
     TwilioAccountSid,
     /// Its token.
     TwilioAuthToken,
+    /// The key at ElevenLabs.
+    ElevenLabsApiKey,
+    /// The token of the bot at Telegram.
+    TelegramBotToken,
 }
 
 impl UserSetting {
-    /// All of them, in the documented order.
-    pub const ALL: [Self; 9] = [
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::PrivateKey,
+        Self::PublicKey,
+        Self::OpenAiApiKey,
+        Self::SelectedAssistantId,
+        Self::SelectedPhoneId,
+        Self::SelectedOrgId,
+        Self::SelectedWorkspaceId,
+        Self::TwilioAccountSid,
+        Self::TwilioAuthToken,
+        Self::ElevenLabsApiKey,
+        Self::TelegramBotToken,
+    ];
+
+    /// Those of the dashboard, in the documented order.
+    pub const OF_THE_DASHBOARD: [Self; 9] = [
         Self::PrivateKey,
         Self::PublicKey,
         Self::OpenAiApiKey,
@@ -59,12 +78,21 @@ impl UserSetting {
             Self::SelectedWorkspaceId => "selectedWorkspaceId",
             Self::TwilioAccountSid => "twilioAccountSid",
             Self::TwilioAuthToken => "twilioAuthToken",
+            Self::ElevenLabsApiKey => "elevenlabsApiKey",
+            Self::TelegramBotToken => "telegramBotToken",
         }
     }
 
     /// Whether whoever knows it can do harm.
     pub const fn is_secret(self) -> bool {
-        matches!(self, Self::PrivateKey | Self::OpenAiApiKey | Self::TwilioAuthToken)
+        matches!(
+            self,
+            Self::PrivateKey
+                | Self::OpenAiApiKey
+                | Self::TwilioAuthToken
+                | Self::ElevenLabsApiKey
+                | Self::TelegramBotToken
+        )
     }
 
     /// Whether it is documented, and so told also where it is not set.

@@ -18,6 +18,7 @@ pub mod otlp;
 mod refusal;
 //pub mod salesforce;
 pub mod stripe;
+pub mod telegram;
 #[cfg(test)]
 mod testing;
 pub mod threecx;
@@ -25,6 +26,7 @@ pub mod tools;
 pub mod twilio;
 pub mod vapi;
 pub mod vendor;
+pub mod video;
 mod wav;
 pub mod wire;
 mod words;

@@ -21,6 +21,7 @@ use super::metrics::HttpCounts;
 use super::rate_limit::RateLimiter;
 use super::{StartError, told};
 use crate::domain::accounts::Accounts;
+use crate::domain::api_keys::ApiKeys;
 use crate::domain::authorizations::Authorizations;
 use crate::domain::billing::Billing;
 use crate::domain::cache::Cache;
@@ -31,12 +32,15 @@ use crate::domain::jobs::Worker;
 use crate::domain::keys::Keys;
 use crate::domain::line_desks::{LineDesk, LineDesks};
 use crate::domain::lines::Line;
+use crate::domain::personas::cloning::Cloning;
+use crate::domain::personas::media::Media;
 use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::simulations::Simulations;
 use crate::domain::spans::Traces;
-use crate::domain::speech::{Answering, Clones, OfCall};
+use crate::domain::speech::{Answering, Clones, OfCall, PersonaVoices};
 use crate::domain::time::UnixMs;
 use crate::domain::token::Signer;
+use crate::domain::user_jobs::UserJobs;
 use crate::domain::user_model::UserModel;
 use crate::domain::user_settings::UserSettings;
 use crate::integrations::elevenlabs::ElevenLabsProbe;
@@ -87,6 +91,14 @@ pub struct App {
     pub inbound_webhooks: InboundWebhooks,
     /// What users set for themselves.
     pub user_settings: Arc<UserSettings>,
+    /// Users' keys of services.
+    pub api_keys: Arc<ApiKeys>,
+    /// Work that users wait for.
+    pub user_jobs: Arc<UserJobs>,
+    /// Voices that speak for personas.
+    pub persona_voices: Arc<PersonaVoices>,
+    /// Sound that was made for users.
+    pub media: Arc<Media>,
     /// The model that is asked in users' names.
     pub user_model: UserModel,
     /// What users asked for a moment ago.
@@ -182,10 +194,27 @@ impl App {
         let in_development = settings.environment == Environment::Development;
         let inbound_webhooks = InboundWebhooks::new(store.clone(), keys.clone(), in_development);
         let user_settings = Arc::new(UserSettings::new(store.clone(), keys.clone()));
+        let api_keys = Arc::new(ApiKeys::new(&settings, store.clone(), user_settings.clone(), http.clone()));
+        let user_jobs = Arc::new(UserJobs::new(store.clone()));
+        let persona_voices = Arc::new(Answering::persona_voices(&settings, &http).map_err(StartError)?);
+        let media = Arc::new(Media::new(&settings.data_dir, keys.signer("echome-media")));
+        let cloning = Cloning::new(
+            store.clone(),
+            user_jobs.clone(),
+            api_keys.clone(),
+            settings.echome.tools.clone(),
+            persona_voices.clone(),
+            media.clone(),
+            &settings.data_dir,
+        );
         let user_model = UserModel::new(http.clone(), &settings.openai);
         let zone = settings.appointments.as_ref().map_or(TimeZone::UTC, |wanted| wanted.rules.zone.clone());
         let analyses = CallAnalyses::new(store.clone(), user_settings.clone(), user_model.clone(), zone);
-        let jobs = Arc::new(Worker::new(store.clone(), vec![Arc::new(analyses)], Arc::new(UnixMs::now)));
+        let jobs = Arc::new(Worker::new(
+            store.clone(),
+            vec![Arc::new(analyses), Arc::new(cloning)],
+            Arc::new(UnixMs::now),
+        ));
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
@@ -205,6 +234,10 @@ impl App {
             line_desks,
             accounts,
             inbound_webhooks,
+            api_keys,
+            user_jobs,
+            persona_voices,
+            media,
             user_settings,
             user_model,
             cache: Cache::default(),

@@ -59,11 +59,11 @@ impl Store {
     /// with Google leads to it. False if the two cannot be joined: one of them is joined already, or there is none.
     pub async fn join(&self, account: &str, google: &str) -> Result<bool, StoreError> {
         let (account, google) = (account.to_owned(), google.to_owned());
-        let can_be_joined = {
+        let possible = {
             let (account, google) = (account.clone(), google.clone());
             self.read(move |connection| can_be_joined(connection, &account, &google)).await?
         };
-        if !can_be_joined {
+        if !possible {
             return Ok(false);
         }
         // Piece by piece: the calls that run are written down in between. What was moved stays so if this breaks off, and who
@@ -80,7 +80,14 @@ impl Store {
                 return Ok(false);
             }
             while move_calls(connection, &account, &google)? > 0 {}
-            for table in ["assistants", "lines", "booked_appointments"] {
+            // Who is a client of both is one at Telegram once.
+            connection
+                .prepare_cached(
+                    "UPDATE customers SET telegram_id = NULL
+                     WHERE owner = ?2 AND telegram_id IN (SELECT telegram_id FROM customers WHERE owner = ?1)",
+                )?
+                .execute([&account, &google])?;
+            for table in ["assistants", "lines", "booked_appointments", "customers"] {
                 connection
                     .prepare_cached(&format!("UPDATE {table} SET owner = ?1 WHERE owner = ?2"))?
                     .execute([&account, &google])?;

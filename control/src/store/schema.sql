@@ -709,3 +709,50 @@ CREATE TABLE customers (
 ) STRICT;
 
 CREATE INDEX customers_by_owner ON customers (owner, id);
+
+-- A bot at Telegram that answers for its owner, whose token is among the owner's settings. Written with the token.
+CREATE TABLE telegram_bots (
+    owner TEXT PRIMARY KEY NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    bot INTEGER NOT NULL UNIQUE,        -- Telegram's number for it
+    username TEXT NOT NULL,
+    secret_digest TEXT NOT NULL UNIQUE, -- SHA-256 of what Telegram shows with each message, hexadecimal
+    created_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Work that a user waits for and can look at and call off. Done by the queue: its job there has this one's id as its key.
+CREATE TABLE user_jobs (
+    id TEXT PRIMARY KEY NOT NULL,   -- job_voice_, job_persona_ or job_products_, and 32 hexadecimal digits
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,             -- voice_clone, persona_analysis, product_ingest
+    status TEXT NOT NULL,           -- pending, processing, completed, failed, cancelled
+    progress INTEGER NOT NULL DEFAULT 0 CHECK (progress BETWEEN 0 AND 100),
+    stages TEXT NOT NULL,           -- JSON list, in order: name, status, started_ms, duration_ms
+    metadata TEXT NOT NULL,         -- JSON object: what it is about
+    result TEXT,                    -- JSON object; NULL until it is completed
+    error TEXT,                     -- JSON object: code, message; NULL unless it failed
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    ended_ms INTEGER                -- NULL while it is pending or processing
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX user_jobs_by_owner ON user_jobs (owner, created_ms);
+
+-- Somebody whose voice and manner an agent takes on. Written when its voice is asked for; completed by the jobs.
+CREATE TABLE personas (
+    id TEXT PRIMARY KEY NOT NULL,          -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    role TEXT,
+    video TEXT NOT NULL,                   -- the URL that it was made of, as it was given
+    language TEXT NOT NULL,                -- en
+    voice_id TEXT,                         -- the maker's name for the voice; NULL until it is there
+    voice_maker TEXT,                      -- elevenlabs, or local for a stand-in
+    sample TEXT,                           -- file under the data folder: the voice says a sentence
+    transcript TEXT NOT NULL DEFAULT '',   -- what was said in the video, as far as it was recognised
+    profile TEXT NOT NULL DEFAULT '{}',    -- JSON object: what was made out of the transcript
+    overrides TEXT NOT NULL DEFAULT '{}',  -- JSON object: what the owner says instead
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX personas_by_owner ON personas (owner, id);

@@ -19,6 +19,22 @@ impl Store {
         .await
     }
 
+    /// When a user last set something; none if it is not set.
+    pub async fn user_setting_time(
+        &self,
+        user: &str,
+        name: &'static str,
+    ) -> Result<Option<UnixMs>, StoreError> {
+        let user = user.to_owned();
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT updated_ms FROM user_settings WHERE user = ?1 AND name = ?2")?
+                .query_row([user.as_str(), name], |row| row.get(0).map(UnixMs))
+                .optional()
+        })
+        .await
+    }
+
     /// Changes some of a user's settings; none takes one away. `workspace`: the one that is selected from now on, if that
     /// changes.
     pub async fn change_user_settings(

@@ -112,7 +112,8 @@ async fn what_is_a_google_users_is_the_accounts_once_both_are_joined_and_only_th
     use crate::domain::users::GoogleIdentity;
     let fixture = fixture(Environment::Production);
     let (accounts, store) = (&fixture.accounts, &fixture.accounts.store);
-    let identity = GoogleIdentity { sub: "g".into(), email: "admin@example.com".into(), name: None };
+    let identity =
+        GoogleIdentity { sub: "g".into(), email: "admin@example.com".into(), name: None, picture: None };
     let google = store.sign_in(identity.clone(), NOW).await.unwrap();
     let new = NewLine {
         owner: google.id.clone(),

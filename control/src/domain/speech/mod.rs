@@ -17,6 +17,7 @@ use offhook_engine::speech::{Ears, SpeechToText, TextToSpeech, Voice};
 mod clones;
 mod lines;
 mod local;
+mod persona_voices;
 mod recognisers;
 mod unspoken;
 pub mod vendors;
@@ -26,6 +27,7 @@ pub use clones::{Clones, LOCAL as STAND_INS, OfCall};
 use lines::OfLines;
 pub use local::LOCAL;
 use local::LocalVoice;
+pub use persona_voices::PersonaVoices;
 pub use recognisers::Recognisers;
 pub use voices::Voices;
 
@@ -143,6 +145,12 @@ impl Answering {
             }
         };
         Ok(Self { ears, voice, minds, lines })
+    }
+
+    /// Voices that speak for personas.
+    pub fn persona_voices(settings: &Settings, http: &HttpClient) -> Result<PersonaVoices, String> {
+        let local: Arc<dyn TextToSpeech> = Arc::new(Flite::new().map_err(|error| error.to_string())?);
+        Ok(PersonaVoices::new(settings, http, local, runtime()?))
     }
 
     /// The voices of callers', for those agents that speak with one of the voices above: not where all is canned, nor for a

@@ -38,8 +38,19 @@ impl VoiceMaker {
         Ok(Self { http, base, key, header })
     }
 
+    /// Looks whether the account takes the key.
+    pub async fn check(&self) -> Result<(), VendorError> {
+        let request = Request::get(self.base.of("/v1/models"));
+        self.send(request, Bytes::new(), super::CHECK).await.map(drop)
+    }
+
     /// Makes a voice of speech, 8 kHz µ-law, and returns its id. `name`: as it is listed in the account.
     pub async fn make(&self, name: &str, ulaw: &[u8]) -> Result<String, VendorError> {
+        self.make_of_file(name, &file_of_ulaw(ulaw)).await
+    }
+
+    /// As [`VoiceMaker::make`], of a WAV file.
+    pub async fn make_of_file(&self, name: &str, wav: &[u8]) -> Result<String, VendorError> {
         #[derive(Deserialize)]
         struct Made {
             voice_id: String,
@@ -49,7 +60,7 @@ impl VoiceMaker {
         let (content_type, body) = Form::new()
             .text("name", name)
             .text("remove_background_noise", "false")
-            .file("files", "speech.wav", "audio/wav", &file_of_ulaw(ulaw))
+            .file("files", "speech.wav", "audio/wav", wav)
             .finish();
         let request = Request::post(self.base.of("/v1/voices/add")).header(CONTENT_TYPE, content_type);
         let answer = self.send(request, body.into(), MAKE).await?;

@@ -96,7 +96,7 @@ impl From<Account> for User {
 }
 
 impl From<users::User> for User {
-    fn from(users::User { id, email, name, created }: users::User) -> Self {
+    fn from(users::User { id, email, name, created, .. }: users::User) -> Self {
         Self { id, email, name, created_at: created.0.div_euclid(1_000) }
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller) -> Result<
     let set = app.user_settings.of(caller.id()).await?;
     let redacts = app.settings.dashboard.redacts_settings;
     let mut shown = Map::new();
-    for setting in UserSetting::ALL {
+    for setting in UserSetting::OF_THE_DASHBOARD {
         let value = set.get(&setting).map(|value| match redacts && setting.is_secret() {
             true => redacted(value.reveal()),
             false => value.reveal().to_owned(),
@@ -105,7 +105,7 @@ pub(super) async fn change(
 
 fn changes(fields: &Fields) -> Result<SettingChanges, ApiError> {
     let mut changes = SettingChanges::new();
-    for setting in UserSetting::ALL {
+    for setting in UserSetting::OF_THE_DASHBOARD {
         let name = setting.as_str();
         if fields.has(name) {
             let value = fields.long_text(name, VALUE_CHARACTERS_MAX)?.map(|value| value.trim().to_owned());

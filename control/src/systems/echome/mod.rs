@@ -1,11 +1,16 @@
 //! Echo Me: personas that speak with a cloned voice, and whom they talk with.
 
+mod api_keys;
 mod auth;
 mod clients;
 mod error;
 mod ids;
+mod jobs;
+mod media;
 mod paging;
+mod persona;
 mod sign_in;
+mod voice;
 
 use std::sync::Arc;
 
@@ -22,6 +27,9 @@ use crate::server::system::{Routes, System, no_cors, unsigned};
 
 /// The system's name, in settings, logs and tokens.
 pub const NAME: &str = "echome";
+
+/// Where Telegram posts what is written to bots, below the base.
+const TELEGRAM: &str = "/webhook/telegram";
 
 /// The system.
 pub static SYSTEM: System = System {
@@ -45,7 +53,11 @@ static ABOUT: About = About {
     description: include_str!("openapi.md"),
     tags: &[
         ("authentication", "Sign in with Google, and out."),
+        ("voices", "Voices that are made of videos."),
+        ("personas", "Whose voice and manner agents take on."),
+        ("jobs", "Work that takes a while."),
         ("clients", "People whom personas talk with."),
+        ("settings", "Keys of services."),
         ("documentation", "This document, and the pages that show it."),
     ],
     schemes,
@@ -77,6 +89,7 @@ fn open(_: &Arc<App>) -> Routes {
         .routes(routes!(sign_in::begin))
         .routes(routes!(sign_in::come_back))
         .routes(routes!(sign_in::landing))
+        .routes(routes!(media::handle))
 }
 
 fn guarded(_: &Arc<App>) -> Routes {
@@ -85,6 +98,15 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(sign_in::end))
         .routes(routes!(clients::list, clients::create))
         .routes(routes!(clients::change))
+        .routes(routes!(api_keys::list, api_keys::set))
+        .routes(routes!(api_keys::delete))
+        .routes(routes!(voice::clone))
+        .routes(routes!(voice::status))
+        .routes(routes!(voice::preview))
+        .routes(routes!(voice::delete))
+        .routes(routes!(persona::one, persona::change))
+        .routes(routes!(jobs::one))
+        .routes(routes!(jobs::cancel))
 }
 
 /// The user whose session a request shows.

@@ -48,7 +48,7 @@ use stand_in::StandIn;
 /// The maker of stand-ins, as it stands in records.
 pub const LOCAL: &str = "local";
 /// The maker of voices, as it stands in records.
-const ELEVENLABS: &str = "elevenlabs";
+pub(super) const ELEVENLABS: &str = "elevenlabs";
 /// How a stand-in is called on a call's timeline.
 const STAND_IN: &str = "stand-in";
 /// How often a voice that is not used any more is tried to be taken away, and after how long the next time.
@@ -220,20 +220,8 @@ impl Clones {
 
     /// What speaks with this voice first.
     fn voices(&self, voice: &ClonedVoice) -> Result<Arc<Voices>, String> {
-        let voices = match &self.maker {
-            Maker::ElevenLabs(_) => {
-                let mut settings = self.settings.clone();
-                let vendor = &settings.vendors.elevenlabs;
-                settings.vendors.elevenlabs = vendor.with_option("voice", &voice.voice_id);
-                put_first(&mut settings.vendors.voices, VoiceChoice::ElevenLabs);
-                vendors::voices(&settings, self.local.clone())?
-            }
-            Maker::StandIn => {
-                let stand_in = StandIn::named(&voice.voice_id).ok_or("a stand-in of an unknown kind")?;
-                let voice = stand_in.voice().map_err(|error| error.to_string())?;
-                vec![Arc::new(LocalVoice { voice, name: STAND_IN }) as Arc<dyn OneVoice>]
-            }
-        };
+        let is_stand_in = matches!(self.maker, Maker::StandIn);
+        let voices = voices_of(&self.settings, &self.local, is_stand_in, &voice.voice_id)?;
         Ok(Arc::new(Voices::new(voices, self.settings.vendors.voice_waits, self.runtime.clone())))
     }
 
@@ -254,11 +242,11 @@ impl Clones {
                 made?
             }
             Maker::StandIn => {
-                let measured = spawn_blocking(move || StandIn::of(&speech)).await;
+                let measured = spawn_blocking(move || stand_in_of(&speech)).await;
                 let measured =
                     measured.map_err(|error| VendorError::new(Failure::Panicked, error.to_string()))?;
                 let none = || VendorError::new(Failure::Refused, "no pitch was found in the speech");
-                measured.ok_or_else(none)?.id()
+                measured.ok_or_else(none)?
             }
         };
         let created = UnixMs::now();
@@ -281,6 +269,29 @@ impl Clones {
         }
         Ok(voice)
     }
+}
+
+/// What speaks with a voice of this id first, and behind it whom the settings name.
+pub(super) fn voices_of(
+    settings: &Settings,
+    local: &Arc<dyn TextToSpeech>,
+    is_stand_in: bool,
+    voice_id: &str,
+) -> Result<Vec<Arc<dyn OneVoice>>, String> {
+    if is_stand_in {
+        let stand_in = StandIn::named(voice_id).ok_or("a stand-in of an unknown kind")?;
+        let voice = stand_in.voice().map_err(|error| error.to_string())?;
+        return Ok(vec![Arc::new(LocalVoice { voice, name: STAND_IN })]);
+    }
+    let mut settings = settings.clone();
+    settings.vendors.elevenlabs = settings.vendors.elevenlabs.with_option("voice", voice_id);
+    put_first(&mut settings.vendors.voices, VoiceChoice::ElevenLabs);
+    vendors::voices(&settings, local.clone())
+}
+
+/// The name of the stand-in for whoever speaks so, 8 kHz µ-law. None if no pitch can be found in it.
+pub(super) fn stand_in_of(ulaw: &[u8]) -> Option<String> {
+    StandIn::of(ulaw).map(StandIn::id)
 }
 
 impl OfCall {

@@ -1,0 +1,373 @@
+//! Echo Me over real sockets: signing in with a double of Google, the session and its cookie, clients, keys of services.
+
+#![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use hyper::Method;
+use offhook_codecs::wav::Writer;
+use offhook_codecs::{SampleRate, ogg};
+use offhook_fixtures::vendors::{FakeVendors, Vendor, is_cloned};
+use offhook_tests::desk::{consent, google_client};
+use offhook_tests::http::{Ask, Client};
+use offhook_tests::{Server, audio};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+const BASE: &str = "/echome";
+
+async fn server(more: &[(&str, &str)]) -> Server {
+    Server::start_with(&["--speech", "keypad"], &[&google_client()[..], more].concat()).await
+}
+
+async fn ask(
+    server: &Server,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> offhook_tests::Answer {
+    let json = [("content-type", "application/json")];
+    let headers = [headers, &json].concat();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    server.ask(method, &format!("{BASE}{path}"), &headers, &body).await
+}
+
+/// Signs in as a browser does; the cookie's value.
+async fn sign_in(server: &Server) -> String {
+    let begun = ask(server, Method::GET, "/api/auth/signin", &[], &Value::Null).await;
+    assert_eq!(begun.status, 302, "{}", begun.text());
+    let query = consent(begun.header("location")).await;
+    let path = format!("{BASE}/api/auth/callback/google?{query}");
+    let back = Client::new().ask(server.address(), Ask::get(path)).await;
+    assert_eq!((back.status, back.header("location")), (302, "/echome/dashboard"), "{}", back.text());
+    let cookie = back.header("set-cookie").to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("Path=/echome;"), "{cookie}");
+    let value = cookie.split(';').next().unwrap().split_once('=').unwrap();
+    assert_eq!(value.0, "next-auth.session-token");
+    value.1.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_good_in_the_cookie_and_as_a_bearer_until_it_is_ended() {
+    let server = server(&[]).await;
+    let token = sign_in(&server).await;
+    let (bearer, cookie) = (format!("Bearer {token}"), format!("a=b; next-auth.session-token={token}"));
+    for headers in [[("authorization", bearer.as_str())], [("cookie", cookie.as_str())]] {
+        let session = ask(&server, Method::GET, "/api/auth/session", &headers, &Value::Null).await;
+        assert_eq!(session.status, 200, "{}", session.text());
+        assert_eq!(session.json()["user"]["email"], "pat@example.com");
+        assert_eq!(session.header("x-ratelimit-limit"), "100");
+    }
+    let foreign = [("cookie", cookie.as_str()), ("origin", "https://evil.example")];
+    assert_eq!(ask(&server, Method::POST, "/api/auth/signout", &foreign, &Value::Null).await.status, 403);
+    let own = [("cookie", cookie.as_str())];
+    let ended = ask(&server, Method::POST, "/api/auth/signout", &own, &Value::Null).await;
+    assert_eq!((ended.status, ended.json()), (200, json!({ "success": true })));
+    let after = ask(&server, Method::GET, "/api/auth/session", &own, &Value::Null).await;
+    assert_eq!((after.status, &after.json()["error"]), (401, &json!("unauthorized")));
+    assert_eq!(after.json().as_object().unwrap().len(), 5, "{}", after.text());
+    let frontdesk =
+        server.ask(Method::GET, "/frontdesk/api/clients", &[("authorization", &bearer)], "").await;
+    assert_eq!(frontdesk.status, 401, "a token of one system is none of another");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_made_found_and_changed_by_their_owner_alone() {
+    let server = server(&[]).await;
+    let token = sign_in(&server).await;
+    let bearer = format!("Bearer {token}");
+    let own = [("authorization", bearer.as_str())];
+    let new = json!({
+        "name": "Alice Johnson", "email": "alice@example.com", "telegram_id": "123456789", "phone": "+12025550100",
+        "metadata": { "company": "Acme" },
+    });
+    let made = ask(&server, Method::POST, "/api/clients", &own, &new).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let made = made.json();
+    assert_eq!(made.as_object().unwrap().len(), 5, "{made}");
+    let again = ask(&server, Method::POST, "/api/clients", &own, &new).await;
+    assert_eq!((again.status, &again.json()["error"]), (400, &json!("invalid_input")), "{}", again.text());
+    let listed =
+        ask(&server, Method::GET, "/api/clients?search=alice&limit=1", &own, &Value::Null).await.json();
+    let pagination = json!({ "page": 1, "limit": 1, "total_clients": 1, "total_pages": 1 });
+    assert_eq!((&listed["clients"][0]["id"], &listed["pagination"]), (&made["id"], &pagination));
+    assert_eq!(listed["clients"][0]["total_conversations"], 0);
+    let path = format!("/api/clients/{}", made["id"].as_str().unwrap());
+    let changed = ask(&server, Method::PATCH, &path, &own, &json!({ "notes": "Loyal" })).await;
+    assert_eq!((changed.status, &changed.json()["client_id"]), (200, &made["id"]));
+    for unknown in ["client_0", "persona_1", "client_01a21773-6777-72b0-b6bb-6a2c0c6b0eb4"] {
+        let missing = ask(&server, Method::PATCH, &format!("/api/clients/{unknown}"), &own, &json!({})).await;
+        assert_eq!((missing.status, &missing.json()["error"]), (404, &json!("resource_not_found")));
+    }
+    assert_eq!(ask(&server, Method::GET, "/api/clients", &[], &Value::Null).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_checked_with_their_services_and_kept_sealed() {
+    let fakes = FakeVendors::start().await;
+    let [openai, elevenlabs, telegram] =
+        [Vendor::OpenAi, Vendor::ElevenLabs, Vendor::Telegram].map(|vendor| fakes.base_url(vendor));
+    let variables = [
+        ("OFFHOOK_OPENAI_BASE_URL", openai.as_str()),
+        ("OFFHOOK_ELEVENLABS_BASE_URL", &elevenlabs),
+        ("OFFHOOK_TELEGRAM_BASE_URL", &telegram),
+    ];
+    let server = server(&variables).await;
+    let bearer = format!("Bearer {}", sign_in(&server).await);
+    let own = [("authorization", bearer.as_str())];
+    let path = "/api/settings/api-keys";
+    let set = async |service: &str, key: &str| {
+        ask(&server, Method::POST, path, &own, &json!({ "service": service, "api_key": key })).await
+    };
+    let refused = set("openai", "bad-key").await;
+    assert_eq!((refused.status, &refused.json()["error"]), (401, &json!("invalid_api_key")));
+    assert_eq!(set("paypal", "k").await.status, 400);
+    let key = "sk-0123456789abcdefghij";
+    let taken = set("openai", key).await;
+    assert_eq!((taken.status, &taken.json()["key_id"]), (200, &json!("key_openai")), "{}", taken.text());
+    let shown = ask(&server, Method::GET, path, &own, &Value::Null).await;
+    assert!(!shown.text().contains("0123456789"), "{}", shown.text());
+    let keys = shown.json()["api_keys"].as_array().unwrap().clone();
+    assert_eq!(
+        (keys.len(), &keys[1]["last_4_chars"], &keys[0]["configured"]),
+        (3, &json!("ghij"), &json!(false))
+    );
+    for status in [200, 404] {
+        let deleted =
+            ask(&server, Method::DELETE, "/api/settings/api-keys/key_openai", &own, &Value::Null).await;
+        assert_eq!(deleted.status, status);
+    }
+}
+
+/// Programs in the place of yt-dlp and ffmpeg: the first fetches `speech.wav` of its folder, once a file `go` is there; the second
+/// copies.
+struct Programs(tempfile::TempDir);
+
+impl Programs {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let speech = audio::wide_speech(Duration::from_secs(25));
+        let file = std::fs::File::create(folder.path().join("speech.wav")).unwrap();
+        let mut writer = Writer::mono(file, 16_000).unwrap();
+        writer.write(&speech).unwrap();
+        writer.finish().unwrap();
+        let programs = Self(folder);
+        programs.write(
+            "yt-dlp",
+            "case \"$*\" in *private0000*) echo 'ERROR: [youtube] private0000: Private video' >&2; exit 1;; esac\n\
+             while [ $# -gt 0 ]; do case $1 in --paths) out=$2;; esac; shift; done\n\
+             here=$(dirname \"$0\"); echo $$ > \"$here/pid\"\n\
+             while [ ! -e \"$here/go\" ]; do sleep 0.05; done\n\
+             cp \"$here/speech.wav\" \"$out/video.wav\"; echo \"$out/video.wav\"\n",
+        );
+        programs.write(
+            "ffmpeg",
+            "while [ $# -gt 1 ]; do case $1 in -i) in=$2;; esac; shift; done; cp \"$in\" \"$1\"\n",
+        );
+        programs
+    }
+
+    fn write(&self, name: &str, script: &str) {
+        let path = self.path(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn go(&self) {
+        std::fs::write(self.path("go"), "").unwrap();
+    }
+}
+
+struct Owner<'a> {
+    server: &'a Server,
+    bearer: String,
+}
+
+impl<'a> Owner<'a> {
+    async fn of(server: &'a Server) -> Self {
+        Self { server, bearer: format!("Bearer {}", sign_in(server).await) }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: &Value) -> offhook_tests::Answer {
+        ask(self.server, method, path, &[("authorization", &self.bearer)], body).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let answer = self.ask(Method::GET, path, &Value::Null).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.json()
+    }
+
+    /// Has a voice made; the ids of the job and the persona.
+    async fn clone(&self, video: &str) -> (String, String) {
+        let url = format!("https://www.youtube.com/watch?v={video}");
+        let body = json!({ "youtube_url": url, "persona_name": "John Sales Expert" });
+        let started = self.ask(Method::POST, "/api/voice/clone", &body).await;
+        assert_eq!(started.status, 202, "{}", started.text());
+        let text = |name: &str| started.json()[name].as_str().unwrap().to_owned();
+        (text("job_id"), text("persona_id"))
+    }
+
+    /// The job's status, once it is one of these.
+    async fn status(&self, job: &str, wanted: &[&str]) -> Value {
+        for _ in 0..600 {
+            let status = self.get(&format!("/api/voice/status/{job}")).await;
+            if wanted.contains(&status["status"].as_str().unwrap()) {
+                return status;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{job} is none of {wanted:?} in a minute");
+    }
+}
+
+fn variables<'a>(programs: &'a [String; 2], elevenlabs: &'a str) -> [(&'a str, &'a str); 4] {
+    [
+        ("OFFHOOK_YT_DLP", &programs[0]),
+        ("OFFHOOK_FFMPEG", &programs[1]),
+        ("OFFHOOK_ELEVENLABS_BASE_URL", elevenlabs),
+        ("ELEVENLABS_API_KEY", "k"),
+    ]
+}
+
+/// The sound behind a link, as samples at 8 kHz.
+async fn sound(server: &Server, url: &str) -> Vec<i16> {
+    let path = url.split_once(BASE).unwrap().1;
+    let answer = server.get(&format!("{BASE}{path}")).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "audio/ogg"), "{url}");
+    ogg::decode(&answer.body[..], SampleRate::HZ_8000, 60_000).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voice_is_made_of_a_video_heard_and_taken_away() {
+    let fakes = FakeVendors::start().await;
+    let programs = Programs::new();
+    programs.go();
+    let (paths, elevenlabs) =
+        ([programs.path("yt-dlp"), programs.path("ffmpeg")], fakes.base_url(Vendor::ElevenLabs));
+    let server = server(&variables(&paths, &elevenlabs)).await;
+    let owner = Owner::of(&server).await;
+    for (body, error) in [
+        (json!({ "youtube_url": "https://vimeo.com/1", "persona_name": "x" }), "invalid_url"),
+        (json!({ "youtube_url": "https://youtu.be/dQw4w9WgXcQ" }), "invalid_input"),
+        (json!({ "persona_name": "x" }), "invalid_input"),
+    ] {
+        let refused = owner.ask(Method::POST, "/api/voice/clone", &body).await;
+        assert_eq!((refused.status, &refused.json()["error"]), (400, &json!(error)), "{}", refused.text());
+    }
+    let (job, persona) = owner.clone("dQw4w9WgXcQ").await;
+    let status = owner.status(&job, &["completed", "failed"]).await;
+    assert_eq!(status["status"], "completed", "{status:#}");
+    assert_eq!((&status["progress"], &status["result"]["persona_id"]), (&json!(100), &json!(persona)));
+    let made = fakes.made_voices();
+    assert_eq!((made.len(), &status["result"]["voice_id"]), (1, &json!(made[0].id)));
+    assert!(made[0].speech.len() > 10 * 32_000, "ten seconds of speech at 16 kHz");
+    let sample = sound(&server, status["result"]["audio_sample_url"].as_str().unwrap()).await;
+    assert!(is_cloned(&sample, 8_000), "in the voice that was made");
+    let job_seen = owner.get(&format!("/api/jobs/{job}")).await;
+    assert_eq!(
+        (&job_seen["type"], &job_seen["status"], &job_seen["metadata"]["persona_id"]),
+        (&json!("voice_clone"), &json!("completed"), &json!(persona))
+    );
+    let again = owner.ask(Method::POST, &format!("/api/jobs/{job}/cancel"), &Value::Null).await;
+    assert_eq!((again.status, &again.json()["error"]), (409, &json!("conflict")));
+
+    let seen = owner.get(&format!("/api/persona/{persona}")).await;
+    assert_eq!((&seen["voice_id"], &seen["name"]), (&json!(made[0].id), &json!("John Sales Expert")));
+    let preview = owner.get(&format!("/api/voice/preview/{persona}?text=Good%20day")).await;
+    let url = preview["audio_url"].as_str().unwrap();
+    assert!(is_cloned(&sound(&server, url).await, 8_000));
+    let spoken = fakes.requests().len();
+    let _ = owner.get(&format!("/api/voice/preview/{persona}?text=Good%20day")).await;
+    assert_eq!(fakes.requests().len(), spoken, "the same text is spoken once");
+    let long = "x".repeat(101);
+    let refused =
+        owner.ask(Method::GET, &format!("/api/voice/preview/{persona}?text={long}"), &Value::Null).await;
+    assert_eq!(refused.status, 400);
+
+    let overrides = json!({ "manual_overrides": { "dos": ["Ask first"], "backstory": "Ten years" } });
+    let changed = owner.ask(Method::PATCH, &format!("/api/persona/{persona}"), &overrides).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let seen = owner.get(&format!("/api/persona/{persona}")).await;
+    assert_eq!(seen["profile"]["manual_overrides"]["dos"], json!(["Ask first"]));
+
+    let deleted = owner.ask(Method::DELETE, &format!("/api/voice/{persona}"), &Value::Null).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text());
+    assert!(fakes.made_voices().is_empty(), "at the maker too");
+    let path = url.split_once(BASE).unwrap().1;
+    assert_eq!(server.get(&format!("{BASE}{path}")).await.status, 404);
+    let gone = owner.ask(Method::GET, &format!("/api/persona/{persona}"), &Value::Null).await;
+    assert_eq!(gone.status, 404);
+    assert_eq!(left(&server), Vec::<String>::new());
+}
+
+/// What stands in the folders of jobs.
+fn left(server: &Server) -> Vec<String> {
+    let Ok(folders) = std::fs::read_dir(server.data().path().join("work")) else { return Vec::new() };
+    folders.flatten().map(|folder| folder.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_is_private_fails_and_a_job_that_is_called_off_leaves_nothing() {
+    let fakes = FakeVendors::start().await;
+    let programs = Programs::new();
+    let (paths, elevenlabs) =
+        ([programs.path("yt-dlp"), programs.path("ffmpeg")], fakes.base_url(Vendor::ElevenLabs));
+    let server = server(&variables(&paths, &elevenlabs)).await;
+    let owner = Owner::of(&server).await;
+    let (job, persona) = owner.clone("private0000").await;
+    let status = owner.status(&job, &["completed", "failed"]).await;
+    assert_eq!(status["error"]["code"], "video_unavailable", "{status:#}");
+    assert_eq!(owner.get(&format!("/api/persona/{persona}")).await["voice_id"], Value::Null);
+
+    let (job, _) = owner.clone("dQw4w9WgXcQ").await;
+    while !std::path::Path::new(&programs.path("pid")).exists() {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let cancelled = owner.ask(Method::POST, &format!("/api/jobs/{job}/cancel"), &Value::Null).await;
+    assert_eq!((cancelled.status, &cancelled.json()["status"]), (200, &json!("cancelled")));
+    let status = owner.get(&format!("/api/voice/status/{job}")).await;
+    assert!(status["status"] == "cancelled" && status["cancelled_at"].is_string(), "{status}");
+    let pid = std::fs::read_to_string(programs.path("pid")).unwrap();
+    let process = std::path::PathBuf::from(format!("/proc/{}", pid.trim()));
+    for _ in 0..300 {
+        if !process.exists() && left(&server).is_empty() {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!process.exists(), "what was started has ended");
+    assert_eq!(left(&server), Vec::<String>::new());
+    assert!(fakes.made_voices().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_goes_on_after_the_server_was_killed() {
+    let fakes = FakeVendors::start().await;
+    let programs = Programs::new();
+    let (paths, elevenlabs) =
+        ([programs.path("yt-dlp"), programs.path("ffmpeg")], fakes.base_url(Vendor::ElevenLabs));
+    let mut server = server(&variables(&paths, &elevenlabs)).await;
+    let owner = Owner::of(&server).await;
+    let (job, _) = owner.clone("dQw4w9WgXcQ").await;
+    while !std::path::Path::new(&programs.path("pid")).exists() {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let bearer = owner.bearer.clone();
+    server.kill();
+    // It outlives its server, and does no harm.
+    programs.go();
+    let settings = [&google_client()[..], &variables(&paths, &elevenlabs)].concat();
+    let server = Server::start_on(server.data(), &["--speech", "keypad"], &settings).await;
+    let owner = Owner { server: &server, bearer };
+    let status = owner.status(&job, &["completed", "failed"]).await;
+    assert_eq!(status["status"], "completed", "{status:#}");
+    assert_eq!(fakes.made_voices().len(), 1, "once");
+    assert_eq!(left(&server), Vec::<String>::new());
+}
