@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::domain::billing::TICK;
 use crate::domain::time::UnixMs;
@@ -57,6 +58,7 @@ pub struct Server {
     asking: tokio::task::JoinHandle<()>,
     exporting: Option<tokio::task::JoinHandle<()>>,
     billing: tokio::task::JoinHandle<()>,
+    working: (watch::Sender<bool>, tokio::task::JoinHandle<()>),
     threecx: Option<ThreeCxCalls>,
 }
 
@@ -99,13 +101,26 @@ impl Server {
             async move { services.keep_asking().await }
         });
         let billing = tokio::spawn(keep_charging(app.clone()));
+        let (stop, stopped) = watch::channel(false);
+        let working = (stop, tokio::spawn(app.worker.clone().keep_working(stopped)));
         let exporting = app.tracing.as_ref().map(|tracing| {
             let exporter = tracing.exporter.clone();
             tokio::spawn(async move { exporter.keep_exporting().await })
         });
         let threecx = app.settings.threecx.clone().map(ThreeCx::new).transpose().map_err(told)?;
         let threecx = threecx.map(|client| ThreeCxCalls::start(app.clone(), client));
-        Ok(Self { app, address, own_addresses, listeners, sweeper, asking, exporting, billing, threecx })
+        Ok(Self {
+            app,
+            address,
+            own_addresses,
+            listeners,
+            sweeper,
+            asking,
+            exporting,
+            billing,
+            working,
+            threecx,
+        })
     }
 
     /// Where it listens; with port 0 in the settings, the port that it was given.
@@ -174,6 +189,10 @@ impl Server {
         if let Some(threecx) = self.threecx {
             threecx.finish().await;
         }
+        // After the calls: what follows from their ends is written down, and done at the next start if it is not done by now.
+        let (stop, working) = self.working;
+        stop.send_replace(true);
+        let _ = working.await;
         if let (Some(tracing), Some(exporting)) = (&self.app.tracing, self.exporting) {
             tracing.exporter.finish(exporting).await;
         }

@@ -5,7 +5,7 @@ use offhook_engine::call::Speaker;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value, json};
 
-use super::{Store, StoreError, calls};
+use super::{Store, StoreError, calls, ended_calls};
 use crate::domain::account_calls::{EndedCall, Recording, ended_reason};
 use crate::domain::call::Announcement;
 use crate::domain::phone::E164;
@@ -84,8 +84,7 @@ pub(super) fn ended(connection: &Connection, call: &CallId, end: &calls::End<'_>
 /// An owned call has ended, or more of an ended one was reported: what follows from that is put on its way here, in the
 /// transaction that wrote the end. `id`: in `account_calls`.
 pub(super) fn call_has_ended(connection: &Connection, id: &str) -> rusqlite::Result<()> {
-    let _ = (connection, id);
-    Ok(())
+    ended_calls::enqueue(connection, id)
 }
 
 fn ended_call(connection: &Connection, id: &str) -> rusqlite::Result<Option<EndedCall>> {
