@@ -110,10 +110,8 @@ impl HubSpot {
         let path = format!("/crm/v4/objects/contacts/{contact}/associations/calls?limit={PAGE}");
         let said = self.ask(access, Method::GET, &path, None).await?;
         let results = said["results"].as_array().ok_or_else(|| malformed("an answer without results"))?;
-        let mut calls: Vec<u64> = results
-            .iter()
-            .filter_map(|one| one["toObjectId"].as_u64().or(one["toObjectId"].as_str()?.parse().ok()))
-            .collect();
+        let number = |id: &Value| id.as_u64().or_else(|| id.as_str()?.parse().ok());
+        let mut calls: Vec<u64> = results.iter().filter_map(|one| number(&one["toObjectId"])).collect();
         // The latest have the highest numbers, and this one is among the latest.
         calls.sort_unstable_by(|one, other| other.cmp(one));
         calls.truncate(BATCH);
