@@ -71,6 +71,85 @@ impl Recording {
     }
 }
 
+/// What is reported of a call that somebody else's server has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallReport {
+    /// The reporter's name for it.
+    pub id: String,
+    /// How far it is.
+    pub stage: Stage,
+    /// The name of what answers.
+    pub agent: Option<String>,
+    /// The id of what answers, which may be one of the owner's assistants here.
+    pub assistant: Option<String>,
+    /// Who is talked with: E.164 where it is one.
+    pub customer_phone: Option<String>,
+    /// Likewise.
+    pub customer_name: Option<String>,
+    /// When it began.
+    pub started: Option<UnixMs>,
+    /// When it was over.
+    pub ended: Option<UnixMs>,
+    /// How long the two talked, in seconds, where that is told apart.
+    pub duration_s: Option<u32>,
+    /// Why it ended.
+    pub ended_reason: Option<String>,
+    /// What it was about.
+    pub summary: Option<String>,
+    /// A URL.
+    pub recording: Option<String>,
+    /// All that is known only once it is over; none before.
+    pub outcome: Option<Outcome>,
+}
+
+/// How far a reported call is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It is to be, or rings.
+    #[default]
+    Ringing,
+    /// The two talk.
+    InProgress,
+    /// It is over.
+    Ended,
+}
+
+/// What is reported of a call at its end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// What is worth knowing beside the rest.
+    pub details: Map<String, Value>,
+    /// What the agent was to find out.
+    pub structured_outputs: Map<String, Value>,
+    /// What was said.
+    pub transcript: Vec<Value>,
+}
+
+/// When a reported call began and ended, and for how many seconds the two talked, as far as that can be believed: not before
+/// this century, not after tomorrow, in this order, and for a day at most. `at`: when it was told.
+pub fn believable_times(report: &CallReport, at: UnixMs) -> (UnixMs, Option<UnixMs>, u32) {
+    const CENTURY: i64 = 946_684_800_000;
+    let is_sound = |moment: &UnixMs| (CENTURY..=at.0 + RUNNING_MS_MAX).contains(&moment.0);
+    let seconds_max = (RUNNING_MS_MAX / 1_000) as u32;
+    let told = report.duration_s.map(|seconds| seconds.min(seconds_max));
+    let started = report.started.filter(is_sound);
+    if report.stage != Stage::Ended {
+        return (started.unwrap_or(at), None, 0);
+    }
+    let ended = report.ended.filter(is_sound);
+    let length_ms = told.map_or(0, |seconds| i64::from(seconds) * 1_000);
+    let (started, ended) = match (started, ended) {
+        (Some(started), Some(ended)) => (started, ended),
+        (Some(started), None) => (started, UnixMs(started.0 + length_ms)),
+        (None, ended) => {
+            let ended = ended.unwrap_or(at);
+            (UnixMs(ended.0 - length_ms), ended)
+        }
+    };
+    let ended = UnixMs(ended.0.clamp(started.0, started.0 + RUNNING_MS_MAX));
+    (started, Some(ended), told.unwrap_or(((ended.0 - started.0) / 1_000) as u32))
+}
+
 /// Why a call of this server ended, in the words that reports from outside have for it.
 ///
 /// Vapi's list (its API description, read 2026-11) is open; what it has no word for follows its pattern of
@@ -120,6 +199,38 @@ mod tests {
         ] {
             assert_eq!(ended_reason(reason, status), word);
         }
+    }
+
+    #[test]
+    fn times_that_cannot_be_are_not_believed() {
+        let now = UnixMs(1_770_000_000_000);
+        let report = |started: Option<i64>, ended: Option<i64>, duration_s| CallReport {
+            stage: Stage::Ended,
+            started: started.map(UnixMs),
+            ended: ended.map(UnixMs),
+            duration_s,
+            ..CallReport::default()
+        };
+        let (noon, minute) = (1_769_900_000_000, 60_000);
+        let day = RUNNING_MS_MAX;
+        for (started, ended, duration_s, expected) in [
+            (Some(noon), Some(noon + minute + 999), None, (noon, noon + minute + 999, 60)),
+            (Some(noon), Some(noon + minute), Some(50), (noon, noon + minute, 50)),
+            (Some(noon), None, Some(60), (noon, noon + minute, 60)),
+            (None, Some(noon), Some(60), (noon - minute, noon, 60)),
+            (None, None, Some(60), (now.0 - minute, now.0, 60)),
+            (None, None, None, (now.0, now.0, 0)),
+            (Some(noon), Some(noon - 1), None, (noon, noon, 0)),
+            (Some(7), Some(noon), None, (noon, noon, 0)),
+            (Some(noon), Some(i64::MAX), None, (noon, noon, 0)),
+            (Some(i64::MIN), Some(i64::MIN), Some(u32::MAX), (now.0 - day, now.0, 86_400)),
+            (Some(noon - 30 * day), Some(noon), None, (noon - 30 * day, noon - 29 * day, 86_400)),
+        ] {
+            let (started, ended, seconds) = believable_times(&report(started, ended, duration_s), now);
+            assert_eq!((started.0, ended.unwrap().0, seconds), expected);
+        }
+        let rings = CallReport { started: Some(UnixMs(noon)), duration_s: Some(9), ..CallReport::default() };
+        assert_eq!(believable_times(&rings, now), (UnixMs(noon), None, 0));
     }
 
     #[test]

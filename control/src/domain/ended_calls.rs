@@ -19,7 +19,7 @@ pub const EVENT: &str = "call.ended";
 
 /// The job that follows from the end of a call. In the order in which an owner's calls ended, so that webhooks hear of them in that
 /// order.
-pub fn job(call: &str, owner: &str, at: UnixMs) -> NewJob {
+pub fn job(owner: &str, call: &str, at: UnixMs) -> NewJob {
     NewJob {
         kind: KIND,
         key: call.to_owned(),

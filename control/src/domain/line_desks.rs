@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use super::appointments::google::AtGoogle;
 use super::appointments::hours::{Rules, Week};
 use super::appointments::local::LocalCalendar;
+use super::appointments::tells_owner::TellsOwner;
 use super::appointments::{Appointment, Appointments, Calendar, Entry, Unavailable};
 use super::connections::{Connection, ConnectionKind};
 use super::keys::Keys;
@@ -91,7 +92,8 @@ impl LineDesks {
             Some(known) => known,
             None => {
                 let calendar = self.calendar(line, connection).inspect_err(|error| failed(error)).ok()?;
-                let appointments = Arc::new(Appointments::new(self.rules.clone(), calendar));
+                let calendar = TellsOwner::new(calendar, self.store.clone(), &self.rules.zone);
+                let appointments = Arc::new(Appointments::new(self.rules.clone(), Box::new(calendar)));
                 if kept.len() >= KEPT {
                     kept.clear();
                 }

@@ -22,6 +22,7 @@ mod testing;
 pub mod threecx;
 pub mod tools;
 pub mod twilio;
+pub mod vapi;
 pub mod vendor;
 mod wav;
 pub mod webhook;

@@ -4,6 +4,8 @@
 //! `closed`; errors are `{code, message, more_info, status}`. <https://www.twilio.com/docs/iam/api/account>, read 2025-11-24.
 //! The answer holds the account's auth token: nothing of it but the two words below is ever looked at.
 
+pub mod numbers;
+
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -43,10 +45,7 @@ impl TwilioProbe {
     }
 
     fn new(client: HttpClient, base: &PublicUrl, account: &str, token: &Secret) -> Self {
-        let credentials = STANDARD.encode(format!("{account}:{}", token.reveal()));
-        let mut authorization =
-            HeaderValue::try_from(format!("Basic {credentials}")).expect("base64 is printable");
-        authorization.set_sensitive(true);
+        let authorization = basic(account, token);
         let url = format!("{base}/2010-04-01/Accounts/{}.json", percent_encoded(account));
         Self { client, url, authorization }
     }
@@ -104,6 +103,14 @@ fn judge(answer: &Answer) -> Result<(), String> {
         _ => "it gave an answer that means nothing here",
     };
     Err(format!("{meaning} (HTTP {status}{code})"))
+}
+
+/// Who asks, in the header.
+fn basic(account: &str, token: &Secret) -> HeaderValue {
+    let credentials = STANDARD.encode(format!("{account}:{}", token.reveal()));
+    let mut value = HeaderValue::try_from(format!("Basic {credentials}")).expect("base64 is printable");
+    value.set_sensitive(true);
+    value
 }
 
 fn is_loopback(url: &PublicUrl) -> bool {

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
+use jiff::tz::TimeZone;
 use offhook_engine::leg::LegEnd;
 use offhook_engine::{CallHandle, CallId, CallSink, Engine, EngineError, EngineSettings, NewCall, NewLeg};
 use subtle::ConstantTimeEq;
@@ -20,12 +21,15 @@ use super::{StartError, told};
 use crate::domain::accounts::Accounts;
 use crate::domain::authorizations::Authorizations;
 use crate::domain::billing::Billing;
+use crate::domain::cache::Cache;
+use crate::domain::call_analysis::CallAnalyses;
 use crate::domain::calls::{Busy, Calls};
 use crate::domain::crm::Crms;
 use crate::domain::crm::sync::CrmSync;
 use crate::domain::deliveries::Webhooks;
 use crate::domain::deliveries::send::SendWebhook;
 use crate::domain::ended_calls::EndedCalls;
+use crate::domain::inbound_webhooks::InboundWebhooks;
 use crate::domain::jobs::{Clock, Work, Worker};
 use crate::domain::keys::Keys;
 use crate::domain::line_desks::{LineDesk, LineDesks};
@@ -36,13 +40,15 @@ use crate::domain::spans::Traces;
 use crate::domain::speech::Answering;
 use crate::domain::time::UnixMs;
 use crate::domain::token::Signer;
+use crate::domain::user_model::UserModel;
+use crate::domain::user_settings::UserSettings;
 use crate::integrations::elevenlabs::ElevenLabsProbe;
 use crate::integrations::google::{Hosts, OAuth};
 use crate::integrations::http::HttpClient;
 use crate::integrations::otlp::Exporter;
 use crate::integrations::twilio::TwilioProbe;
 use crate::integrations::webhook::WebhookSender;
-use crate::settings::{GoogleClient, Secret, Settings};
+use crate::settings::{Environment, GoogleClient, Secret, Settings};
 use crate::store::Store;
 use crate::systems::callbot::log_stream::LogStreams;
 use crate::systems::{dashboard, frontdesk};
@@ -83,8 +89,18 @@ pub struct App {
     pub crms: Arc<Crms>,
     /// Addresses that users want to be told at.
     pub webhooks: Webhooks,
-    /// Does what is done beside the calls.
-    pub worker: Arc<Worker>,
+    /// Where calls are reported to from outside.
+    pub inbound_webhooks: InboundWebhooks,
+    /// What users set for themselves.
+    pub user_settings: Arc<UserSettings>,
+    /// The model that is asked in users' names.
+    pub user_model: UserModel,
+    /// What users asked for a moment ago.
+    pub cache: Cache,
+    /// Asks outside services.
+    pub web: HttpClient,
+    /// Does what is done beside calls.
+    pub(super) jobs: Arc<Worker>,
     /// Signs the tokens of FrontDesk; none: nobody can sign in.
     pub frontdesk_signer: Option<Signer>,
     /// Known to this process, and to who may read its data folder.
@@ -169,8 +185,15 @@ impl App {
         let crms = Arc::new(Crms::new(&settings.crm, store.clone(), keys.clone()).map_err(StartError)?);
         let sender = WebhookSender::new(settings.crm.allow_private_destinations).map_err(told)?;
         let webhooks = Webhooks::new(store.clone(), keys.clone(), sender.clone());
-        let works = works(&settings, address, &store, &keys, &crms, sender);
-        let worker = Arc::new(Worker::new(store.clone(), works, clock()));
+        let in_development = settings.environment == Environment::Development;
+        let inbound_webhooks = InboundWebhooks::new(store.clone(), keys.clone(), in_development);
+        let user_settings = Arc::new(UserSettings::new(store.clone(), keys.clone()));
+        let user_model = UserModel::new(http.clone(), &settings.openai);
+        let zone = settings.appointments.as_ref().map_or(TimeZone::UTC, |wanted| wanted.rules.zone.clone());
+        let analyses = CallAnalyses::new(store.clone(), user_settings.clone(), user_model.clone(), zone);
+        let mut works = works(&settings, address, &store, &keys, &crms, sender);
+        works.push(Arc::new(analyses));
+        let jobs = Arc::new(Worker::new(store.clone(), works, clock()));
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
@@ -190,7 +213,12 @@ impl App {
             accounts,
             crms,
             webhooks,
-            worker,
+            inbound_webhooks,
+            user_settings,
+            user_model,
+            cache: Cache::default(),
+            web: http,
+            jobs,
             frontdesk_signer: keys.signer(frontdesk::NAME),
             simulator_token,
             draining: AtomicBool::new(false),

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 
 use crate::domain::appointments::google::AtGoogle;
 use crate::domain::appointments::local::{CALLBOT, LocalCalendar};
+use crate::domain::appointments::tells_owner::TellsOwner;
 use crate::domain::appointments::{Appointments, Calendar};
 use crate::integrations::google::{Access, GoogleCalendar, Hosts, ServiceAccount, oauth};
 use crate::integrations::tools::{Desk, DeskTool, NumberOf};
@@ -25,7 +26,8 @@ pub(super) fn desk(settings: &Settings, store: &Arc<Store>) -> Result<Option<Des
         Some((calendar, whose)) => Box::new(AtGoogle::new(calendar, wanted.rules.zone.clone(), &whose)),
         None => Box::new(LocalCalendar::new(store.clone(), CALLBOT)),
     };
-    let appointments = Appointments::new(wanted.rules.clone(), calendar);
+    let calendar = TellsOwner::new(calendar, store.clone(), &wanted.rules.zone);
+    let appointments = Appointments::new(wanted.rules.clone(), Box::new(calendar));
     Ok(Some(Desk::new(Arc::new(appointments), &DeskTool::ALL, number_of(store))))
 }
 

@@ -58,6 +58,7 @@ pub struct Server {
     asking: tokio::task::JoinHandle<()>,
     exporting: Option<tokio::task::JoinHandle<()>>,
     billing: tokio::task::JoinHandle<()>,
+    counting: tokio::task::JoinHandle<()>,
     working: (watch::Sender<bool>, tokio::task::JoinHandle<()>),
     threecx: Option<ThreeCxCalls>,
 }
@@ -101,8 +102,9 @@ impl Server {
             async move { services.keep_asking().await }
         });
         let billing = tokio::spawn(keep_charging(app.clone()));
+        let counting = tokio::spawn(keep_counting(app.clone()));
         let (stop, stopped) = watch::channel(false);
-        let working = (stop, tokio::spawn(app.worker.clone().keep_working(stopped)));
+        let working = (stop, tokio::spawn(app.jobs.clone().keep_working(stopped)));
         let exporting = app.tracing.as_ref().map(|tracing| {
             let exporter = tracing.exporter.clone();
             tokio::spawn(async move { exporter.keep_exporting().await })
@@ -118,6 +120,7 @@ impl Server {
             asking,
             exporting,
             billing,
+            counting,
             working,
             threecx,
         })
@@ -178,6 +181,7 @@ impl Server {
     pub async fn shutdown(self) {
         self.sweeper.abort();
         self.billing.abort();
+        self.counting.abort();
         self.asking.abort();
         self.app.drain();
         self.app.simulations.stop_all().await;
@@ -228,6 +232,29 @@ async fn sweep(app: Arc<App>) {
         every.tick().await;
         app.calls.expire(Instant::now(), UnixMs::now());
         app.limiter.sweep(Instant::now());
+    }
+}
+
+/// Goes on with what nobody waits for: hours that are over are counted, and reported calls closed of whose end nobody tells.
+async fn keep_counting(app: Arc<App>) {
+    let mut every = tokio::time::interval(SWEEP_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let now = UnixMs::now();
+        loop {
+            match app.store.count_hours(now).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(%error, "hours could not be counted yet");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = app.store.sweep_reported_calls(now).await {
+            tracing::error!(%error, "reported calls could not be looked through yet");
+        }
     }
 }
 

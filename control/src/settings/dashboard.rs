@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::SettingsError;
 use super::layers::Layers;
-use super::values::Seconds;
+use super::values::{Seconds, Switch};
 
 /// How long a token of the dashboard's is good where nothing else is set.
 const TOKEN_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -17,11 +17,13 @@ pub struct DashboardSettings {
     /// The e-mail address, in lower case, of the user whose calls those are that came in on nobody's line. Default none: they
     /// are in nobody's figures.
     pub calls_owner: Option<String>,
+    /// Whether secrets in users' settings are shown to them by their end alone. Default false.
+    pub redacts_settings: bool,
 }
 
 impl Default for DashboardSettings {
     fn default() -> Self {
-        Self { token_life: TOKEN_LIFE, calls_owner: None }
+        Self { token_life: TOKEN_LIFE, calls_owner: None, redacts_settings: false }
     }
 }
 
@@ -32,5 +34,6 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<DashboardSettings, SettingsErr
             .read::<Seconds>("dashboard_token_seconds", None)?
             .map_or(TOKEN_LIFE, |time| time.0),
         calls_owner: owner.filter(|email| !email.is_empty()),
+        redacts_settings: layers.read::<Switch>("redact_settings", None)?.is_some_and(|switch| switch.0),
     })
 }

@@ -5,9 +5,11 @@ use offhook_engine::call::Speaker;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value, json};
 
-use super::{Store, StoreError, calls, ended_calls};
+use super::{Store, StoreError, calls, jobs};
 use crate::domain::account_calls::{EndedCall, Recording, ended_reason};
 use crate::domain::call::Announcement;
+use crate::domain::call_analysis;
+use crate::domain::ended_calls;
 use crate::domain::phone::E164;
 use crate::domain::time::UnixMs;
 
@@ -78,13 +80,19 @@ pub(super) fn ended(connection: &Connection, call: &CallId, end: &calls::End<'_>
             ended_reason(end.reason, end.status),
             end.recording,
         ])?;
-    if changed == 1 { call_has_ended(connection, call.as_str()) } else { Ok(()) }
+    if changed == 1 { call_has_ended(connection, call.as_str(), end.at) } else { Ok(()) }
 }
 
-/// An owned call has ended, or more of an ended one was reported: what follows from that is put on its way here, in the
-/// transaction that wrote the end. `id`: in `account_calls`.
-pub(super) fn call_has_ended(connection: &Connection, id: &str) -> rusqlite::Result<()> {
-    ended_calls::enqueue(connection, id)
+/// An owned call has ended, and all is known of it that will be: what follows from that is put on its way here, once, in the
+/// transaction that wrote it. `id`: in `account_calls`.
+pub(super) fn call_has_ended(connection: &Connection, id: &str, at: UnixMs) -> rusqlite::Result<()> {
+    let owner: Option<String> = connection
+        .prepare_cached("SELECT owner FROM account_calls WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let Some(owner) = owner else { return Ok(()) };
+    jobs::enqueue(connection, &call_analysis::job(&owner, id, at))?;
+    jobs::enqueue(connection, &ended_calls::job(&owner, id, at)).map(drop)
 }
 
 fn ended_call(connection: &Connection, id: &str) -> rusqlite::Result<Option<EndedCall>> {

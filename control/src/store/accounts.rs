@@ -11,6 +11,9 @@ use crate::domain::token::Session;
 /// What a new account's first workspace is called.
 const WORKSPACE: &str = "My Workspace";
 
+/// Calls that change their owner at once.
+const CALLS_AT_ONCE: usize = 500;
+
 /// What an account is read from.
 const ACCOUNTS: &str = "SELECT users.id, passwords.email, users.name, users.created_ms, passwords.vouched,
                                iif(users.google_sub IS NULL, NULL, users.email) AS verified_email
@@ -48,6 +51,47 @@ impl Store {
                 .execute(params![user, email, hash, vouched, at.0])?;
             super::workspaces::insert(connection, &workspace, WORKSPACE, &user, at)?;
             find(connection, &user)
+        })
+        .await
+    }
+
+    /// Joins an account with a user who signs in with Google: all that is theirs is the account's from here on, and signing in
+    /// with Google leads to it. False if the two cannot be joined: one of them is joined already, or there is none.
+    pub async fn join(&self, account: &str, google: &str) -> Result<bool, StoreError> {
+        let (account, google) = (account.to_owned(), google.to_owned());
+        let can_be_joined = {
+            let (account, google) = (account.clone(), google.clone());
+            self.read(move |connection| can_be_joined(connection, &account, &google)).await?
+        };
+        if !can_be_joined {
+            return Ok(false);
+        }
+        // Piece by piece: the calls that run are written down in between. What was moved stays so if this breaks off, and who
+        // tries again goes on.
+        loop {
+            let (account, google) = (account.clone(), google.clone());
+            let moved = self.change(move |connection| move_calls(connection, &account, &google)).await?;
+            if moved < CALLS_AT_ONCE {
+                break;
+            }
+        }
+        self.change(move |connection| {
+            if !can_be_joined(connection, &account, &google)? {
+                return Ok(false);
+            }
+            while move_calls(connection, &account, &google)? > 0 {}
+            for table in ["assistants", "lines", "booked_appointments"] {
+                connection
+                    .prepare_cached(&format!("UPDATE {table} SET owner = ?1 WHERE owner = ?2"))?
+                    .execute([&account, &google])?;
+            }
+            let (sub, email): (String, String) = connection
+                .prepare_cached("DELETE FROM users WHERE id = ?1 RETURNING google_sub, email")?
+                .query_row([&google], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            connection
+                .prepare_cached("UPDATE users SET google_sub = ?2, email = ?3 WHERE id = ?1")?
+                .execute([&account, &sub, &email])?;
+            Ok(true)
         })
         .await
     }
@@ -104,6 +148,37 @@ impl Store {
         })
         .await
     }
+}
+
+/// Whether the one has a password and no account at Google, and the other the reverse.
+fn can_be_joined(connection: &Connection, account: &str, google: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM users JOIN passwords ON passwords.user = users.id
+                            WHERE users.id = ?1 AND google_sub IS NULL)
+                AND EXISTS (SELECT 1 FROM users WHERE id = ?2 AND google_sub IS NOT NULL
+                                                AND NOT EXISTS (SELECT 1 FROM passwords WHERE user = users.id))",
+        )?
+        .query_row([account, google], |row| row.get(0))
+}
+
+/// Moves some calls with what they were about; how many.
+fn move_calls(connection: &Connection, to: &str, from: &str) -> rusqlite::Result<usize> {
+    let calls: Vec<String> = connection
+        .prepare_cached("SELECT id FROM account_calls WHERE owner = ?1 LIMIT ?2")?
+        .query_map(params![from, CALLS_AT_ONCE as i64], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for call in &calls {
+        connection
+            .prepare_cached("UPDATE account_calls SET owner = ?1, workspace = NULL WHERE id = ?2")?
+            .execute([to, call])?;
+        for table in ["call_analyses", "call_keywords"] {
+            connection
+                .prepare_cached(&format!("UPDATE {table} SET owner = ?1 WHERE call = ?2"))?
+                .execute([to, call])?;
+        }
+    }
+    Ok(calls.len())
 }
 
 fn find(connection: &Connection, user: &str) -> rusqlite::Result<Option<Account>> {

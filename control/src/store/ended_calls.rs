@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Store, StoreError, jobs};
 use crate::domain::crm::sync;
 use crate::domain::deliveries::{self, OutboundWebhook, send};
-use crate::domain::ended_calls::{self, EVENT};
+use crate::domain::ended_calls::EVENT;
 use crate::domain::jobs::{Lane, NewJob};
 use crate::domain::time::UnixMs;
 
@@ -18,16 +18,6 @@ impl Store {
         let call = call.to_owned();
         self.change(move |connection| fan_out(connection, &call, now)).await
     }
-}
-
-/// A call of an owner has ended: what follows is a job, so that it costs the end of a call next to nothing. Once for each call.
-pub(super) fn enqueue(connection: &Connection, call: &str) -> rusqlite::Result<()> {
-    let ended = connection
-        .prepare_cached("SELECT owner, ended_ms FROM account_calls WHERE id = ?1 AND ended_ms IS NOT NULL")?
-        .query_row([call], |row| Ok((row.get::<_, String>(0)?, UnixMs(row.get(1)?))))
-        .optional()?;
-    let Some((owner, at)) = ended else { return Ok(()) };
-    jobs::enqueue(connection, &ended_calls::job(call, &owner, at)).map(drop)
 }
 
 fn fan_out(connection: &Connection, call: &str, now: UnixMs) -> rusqlite::Result<()> {

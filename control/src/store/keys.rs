@@ -23,6 +23,7 @@ impl Store {
                 lost = connection.execute("DELETE FROM calendar_connections", [])?;
                 lost += connection.execute("DELETE FROM crm_connections", [])?;
                 connection.execute("DELETE FROM oauth_states", [])?;
+                connection.execute("DELETE FROM user_settings", [])?;
             }
             connection.execute(
                 "INSERT OR REPLACE INTO key_checks (name, sealed) VALUES (?1, ?2)",

@@ -5,20 +5,27 @@
 
 mod account_calls;
 mod accounts;
+mod analyses;
 mod appointments;
+mod assistants;
+mod booked;
 mod calls;
+mod concurrency;
 mod connections;
 mod contacts;
 mod conversations;
 mod crm;
 mod deliveries;
 mod ended_calls;
+mod figures;
 mod jobs;
 mod keys;
 mod ledger;
 mod lines;
 mod migrations;
+mod reported_calls;
 mod simulations;
+mod user_settings;
 mod users;
 mod voiceclone;
 mod workspaces;

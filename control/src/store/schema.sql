@@ -356,12 +356,15 @@ CREATE TABLE account_calls (
     ended_reason TEXT NOT NULL,     -- customer-ended-call, …; empty while it runs
     summary TEXT,
     recording TEXT,                 -- of a reported call a URL, of another a file under the data folder
+    is_reported INTEGER NOT NULL DEFAULT 0,               -- 1: the report of its end came, or is not waited for any more
     UNIQUE (owner, reported_id)
 ) STRICT;
 
 CREATE INDEX account_calls_by_time ON account_calls (owner, started_ms, ended_ms);
 
 CREATE INDEX account_calls_running ON account_calls (owner, started_ms) WHERE ended_ms IS NULL;
+
+CREATE INDEX account_calls_unreported ON account_calls (started_ms) WHERE call IS NULL AND is_reported = 0;
 
 CREATE INDEX account_calls_by_workspace ON account_calls (workspace) WHERE workspace IS NOT NULL;
 
@@ -514,6 +517,14 @@ BEGIN
     DELETE FROM account_intents WHERE calls = 0 AND owner = OLD.owner AND intent = OLD.intent;
 END;
 
+CREATE TRIGGER call_analyses_moved AFTER UPDATE OF owner ON call_analyses
+BEGIN
+    UPDATE account_intents SET calls = calls - 1 WHERE owner = OLD.owner AND intent = OLD.intent;
+    DELETE FROM account_intents WHERE calls = 0 AND owner = OLD.owner AND intent = OLD.intent;
+    INSERT INTO account_intents (owner, intent, calls) VALUES (NEW.owner, NEW.intent, 1)
+    ON CONFLICT (owner, intent) DO UPDATE SET calls = calls + 1;
+END;
+
 CREATE TRIGGER call_keywords_added AFTER INSERT ON call_keywords
 BEGIN
     INSERT INTO account_keywords (owner, keyword, calls, positive, negative, sentiment_sum, last_ms)
@@ -531,6 +542,21 @@ BEGIN
         last_ms = coalesce((SELECT max(at_ms) FROM call_keywords WHERE owner = OLD.owner AND keyword = OLD.keyword), 0)
     WHERE owner = OLD.owner AND keyword = OLD.keyword;
     DELETE FROM account_keywords WHERE calls = 0 AND owner = OLD.owner AND keyword = OLD.keyword;
+END;
+
+CREATE TRIGGER call_keywords_moved AFTER UPDATE OF owner ON call_keywords
+BEGIN
+    UPDATE account_keywords
+    SET calls = calls - 1, positive = positive - (OLD.sentiment >= 0.05), negative = negative - (OLD.sentiment <= -0.05),
+        sentiment_sum = sentiment_sum - OLD.sentiment,
+        last_ms = coalesce((SELECT max(at_ms) FROM call_keywords WHERE owner = OLD.owner AND keyword = OLD.keyword), 0)
+    WHERE owner = OLD.owner AND keyword = OLD.keyword;
+    DELETE FROM account_keywords WHERE calls = 0 AND owner = OLD.owner AND keyword = OLD.keyword;
+    INSERT INTO account_keywords (owner, keyword, calls, positive, negative, sentiment_sum, last_ms)
+    VALUES (NEW.owner, NEW.keyword, 1, NEW.sentiment >= 0.05, NEW.sentiment <= -0.05, NEW.sentiment, NEW.at_ms)
+    ON CONFLICT (owner, keyword) DO UPDATE
+    SET calls = calls + 1, positive = positive + excluded.positive, negative = negative + excluded.negative,
+        sentiment_sum = sentiment_sum + excluded.sentiment_sum, last_ms = max(last_ms, excluded.last_ms);
 END;
 
 -- One appointment that an agent made on a user's call, whatever calendar it is in.

@@ -103,6 +103,15 @@ impl Fields {
         }
     }
 
+    /// The fields of a field that is an object.
+    pub fn part(&self, name: &str) -> Result<Option<Self>, ApiError> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        match value.as_object() {
+            Some(fields) => Ok(Some(Self(fields.clone()))),
+            None => Err(wrong(name, "object", "an object")),
+        }
+    }
+
     /// The value of a field that is an object.
     pub fn object(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| value.is_object())

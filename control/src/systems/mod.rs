@@ -5,6 +5,7 @@ mod body;
 pub mod callbot;
 pub mod dashboard;
 pub mod error;
+mod file;
 pub mod form;
 pub mod frontdesk;
 pub mod json;

@@ -82,6 +82,9 @@ pub enum AccountError {
     /// No account has this address and this password.
     #[error("Invalid email or password")]
     Wrong,
+    /// The two are not two that can be joined.
+    #[error("These accounts cannot be joined: one of them is joined already")]
+    Joined,
     /// There is no secret to sign tokens with.
     #[error("This server has no secret to sign tokens with (OFFHOOK_JWT_SECRET)")]
     NoSecret,
@@ -162,6 +165,15 @@ impl Accounts {
     /// Takes a token back: it is not good any more, whatever becomes of this process.
     pub async fn log_out(&self, session: &Session, now: UnixMs) -> Result<(), StoreError> {
         self.store.revoke(session, now).await
+    }
+
+    /// Joins an account with the user who signs in with Google whose token was shown as well: what is theirs is the account's
+    /// from here on.
+    pub async fn join(&self, account: &Account, google_user: &str) -> Result<(), AccountError> {
+        match self.store.join(&account.id, google_user).await? {
+            true => Ok(()),
+            false => Err(AccountError::Joined),
+        }
     }
 
     /// Whether an account sees all.

@@ -103,3 +103,61 @@ async fn in_production_an_admins_address_takes_a_token_of_the_operators() {
     assert!(!accounts.is_admin(&unvouched), "an address that was typed in proves nothing");
     assert!(accounts.is_admin(&Account { verified_email: Some("Admin@example.com".into()), ..unvouched }));
 }
+
+#[tokio::test]
+async fn what_is_a_google_users_is_the_accounts_once_both_are_joined_and_only_then() {
+    use crate::domain::call::Announcement;
+    use crate::domain::lines::{Assistant, NewLine, Page, VoiceProvider};
+    use crate::domain::phone::E164;
+    use crate::domain::users::GoogleIdentity;
+    let fixture = fixture(Environment::Production);
+    let (accounts, store) = (&fixture.accounts, &fixture.accounts.store);
+    let identity = GoogleIdentity { sub: "g".into(), email: "admin@example.com".into(), name: None };
+    let google = store.sign_in(identity.clone(), NOW).await.unwrap();
+    let new = NewLine {
+        owner: google.id.clone(),
+        name: "Acme".into(),
+        number: E164::parse("+15551234567").unwrap(),
+        calendar: "primary".into(),
+        assistant: Assistant {
+            prompt: String::new(),
+            greeting: String::new(),
+            llm_model: "openai/gpt-4o-mini".into(),
+            stt_model: "nova-2-phonecall".into(),
+            tts_provider: VoiceProvider::Cartesia,
+            tts_voice: String::new(),
+            tools: Vec::new(),
+        },
+        balance_s: 0,
+        active: true,
+    };
+    let line = store.add_line(new, NOW).await.unwrap();
+    let announcement = Announcement {
+        call: offhook_engine::CallId::new("0a").unwrap(),
+        carrier: "twilio",
+        carrier_call_id: "CA1".into(),
+        from: "+15005550009".into(),
+        to: String::new(),
+        direction: "inbound".into(),
+        scenario: "s".into(),
+        on_line: Some(Box::new(crate::domain::call::OnLine { line: line.id.clone(), caller: None })),
+        owner_email: None,
+        at: NOW,
+    };
+    store.announce(announcement).await.unwrap();
+    // The same address, typed in, is nobody's but who typed it.
+    let typed = Registration { vouched: true, ..registration("admin@example.com", "correct horse") };
+    let pat = accounts.register(typed, NOW).await.unwrap().account;
+    let runs = async |user: &str| store.running_calls(user, Page::default()).await.unwrap().len();
+    assert_eq!((runs(&pat.id).await, runs(&google.id).await), (0, 1));
+    accounts.join(&pat, &google.id).await.unwrap();
+    assert_eq!(runs(&pat.id).await, 1);
+    assert_eq!(store.line(&pat.id, &line.id).await.unwrap().owner, pat.id);
+    assert_eq!(store.assistants(&pat.id, Page::default()).await.unwrap()[0].name, "Acme");
+    assert_eq!(store.sign_in(identity, NOW).await.unwrap().id, pat.id, "Google leads to the account");
+    for (account, google) in [(&pat, &google.id), (&pat, &pat.id)] {
+        assert!(matches!(accounts.join(account, google).await, Err(AccountError::Joined)));
+    }
+    let bea = accounts.register(registration("bea@example.com", "correct horse"), NOW).await.unwrap().account;
+    assert!(matches!(accounts.join(&bea, &pat.id).await, Err(AccountError::Joined)), "nobody is taken over");
+}

@@ -15,6 +15,7 @@
 pub mod google;
 pub mod hours;
 pub mod local;
+pub mod tells_owner;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};

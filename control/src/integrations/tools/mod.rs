@@ -4,7 +4,7 @@
 //! the model, which can say so to the caller or try otherwise.
 
 mod desk;
-mod schema;
+pub(crate) mod schema;
 
 use bytes::Bytes;
 use http_body_util::Full;

@@ -43,7 +43,7 @@ pub(super) fn can_be_checked(schema: &Value, at: &str) -> Result<(), String> {
 }
 
 /// Whether `value` is as `schema` demands, which [`can_be_checked`]. The error is for the model.
-pub(super) fn fits(value: &Value, schema: &Value, at: &str) -> Result<(), String> {
+pub(crate) fn fits(value: &Value, schema: &Value, at: &str) -> Result<(), String> {
     if let Some(wanted) = schema["type"].as_str()
         && !is_of_type(value, wanted)
     {

@@ -15,6 +15,7 @@ use super::auth::{Caller, token_in};
 use super::error::not_let_in;
 use crate::domain::accounts::{Account, Registration, SignedIn};
 use crate::domain::time::UnixMs;
+use crate::domain::users;
 use crate::server::App;
 use crate::server::arrival::Arrival;
 use crate::server::middleware::too_many;
@@ -77,7 +78,7 @@ struct LetInUser {
 
 /// An account.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(examples(json!({
+#[schema(as = DashboardUser, examples(json!({
     "id": "0198c1d2-e3f4-7a5b-8c6d-7e8f90a1b2c3", "email": "user@example.com", "name": "John Doe", "created_at": 1234567890,
 })))]
 pub(super) struct User {
@@ -90,6 +91,12 @@ pub(super) struct User {
 
 impl From<Account> for User {
     fn from(Account { id, email, name, created, .. }: Account) -> Self {
+        Self { id, email, name, created_at: created.0.div_euclid(1_000) }
+    }
+}
+
+impl From<users::User> for User {
+    fn from(users::User { id, email, name, created }: users::User) -> Self {
         Self { id, email, name, created_at: created.0.div_euclid(1_000) }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn told(error: Error) -> ApiError {
 /// Why somebody is not let in.
 pub(super) fn not_let_in(error: AccountError) -> ApiError {
     let status = match &error {
-        AccountError::Invalid { .. } | AccountError::Taken => StatusCode::BAD_REQUEST,
+        AccountError::Invalid { .. } | AccountError::Taken | AccountError::Joined => StatusCode::BAD_REQUEST,
         AccountError::Reserved => StatusCode::FORBIDDEN,
         AccountError::Wrong => StatusCode::UNAUTHORIZED,
         AccountError::NoSecret => StatusCode::SERVICE_UNAVAILABLE,

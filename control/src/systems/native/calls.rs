@@ -5,13 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{Request, Response, StatusCode};
 use offhook_engine::CallId;
 use offhook_engine::call::{By, EndReason, Speaker};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tower_http::services::ServeFile;
 use utoipa::ToSchema;
 use utoipa::openapi::ObjectBuilder;
 
@@ -21,6 +19,7 @@ use crate::domain::timeline;
 use crate::server::App;
 use crate::server::openapi::words;
 use crate::systems::error::ApiError;
+use crate::systems::file::serve;
 
 /// How many calls a page has, unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (50, 500);
@@ -410,28 +409,6 @@ pub(super) async fn hang_up(
         return Ok(StatusCode::ACCEPTED);
     }
     Err(ApiError::new(StatusCode::CONFLICT, "The call is not running"))
-}
-
-/// Gives a file, or the range of it that is asked for.
-async fn serve(
-    app: &App,
-    file: &str,
-    mime: &'static str,
-    request: Request<Body>,
-) -> Result<Response<Body>, ApiError> {
-    let path = app.settings.data_dir.join(file);
-    let served = ServeFile::new(&path).try_call(request).await;
-    let response = served.map_err(|error| {
-        tracing::error!(path = %path.display(), %error, "a file cannot be read");
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read")
-    })?;
-    if response.status() == StatusCode::NOT_FOUND {
-        return Err(ApiError::not_found("The file is no longer there"));
-    }
-    let mut response = response.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
 }
 
 impl From<CallRecord> for Call {
