@@ -59,11 +59,11 @@ impl Store {
     /// with Google leads to it. False if the two cannot be joined: one of them is joined already, or there is none.
     pub async fn join(&self, account: &str, google: &str) -> Result<bool, StoreError> {
         let (account, google) = (account.to_owned(), google.to_owned());
-        let can_be_joined = {
+        let possible = {
             let (account, google) = (account.clone(), google.clone());
             self.read(move |connection| can_be_joined(connection, &account, &google)).await?
         };
-        if !can_be_joined {
+        if !possible {
             return Ok(false);
         }
         // Piece by piece: the calls that run are written down in between. What was moved stays so if this breaks off, and who
