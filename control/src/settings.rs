@@ -5,6 +5,7 @@
 
 mod agent;
 mod appointments;
+mod crm;
 mod dashboard;
 mod frontdesk;
 mod layers;
@@ -28,6 +29,7 @@ pub use agent::{
     OPENAI_MODEL, OpenAiSettings, ToolMethod, ToolSettings,
 };
 pub use appointments::AppointmentSettings;
+pub use crm::{CrmClientSettings, CrmSettings};
 pub use dashboard::DashboardSettings;
 pub use frontdesk::{FrontDeskSettings, GoogleClient, Prices};
 pub use layers::SystemPlace;
@@ -126,6 +128,8 @@ pub struct Settings {
     pub frontdesk: FrontDeskSettings,
     /// What the dashboard needs beside the calls.
     pub dashboard: DashboardSettings,
+    /// What goes out when a call has ended.
+    pub crm: CrmSettings,
     /// The 3CX system whose calls are answered: the file's `[threecx]` table. Default none.
     pub threecx: Option<ThreeCxSettings>,
     /// VoiceClone's webhooks: the file's `[voiceclone]` table.
@@ -199,6 +203,7 @@ impl Settings {
             forget_secrets: false,
             frontdesk: FrontDeskSettings::default(),
             dashboard: DashboardSettings::default(),
+            crm: CrmSettings::default(),
             threecx: None,
             voiceclone: VoiceCloneSettings { allow_bare_signature: true, ..VoiceCloneSettings::default() },
             call: CallSettings::default(),
@@ -286,6 +291,7 @@ impl Settings {
             forget_secrets: layers.read::<Switch>("forget_secrets", None)?.is_some_and(|s| s.0),
             frontdesk: frontdesk::read(&layers)?,
             dashboard: dashboard::read(&layers)?,
+            crm: crm::read(&layers)?,
             threecx: threecx::read(&layers)?,
             voiceclone: voiceclone::read(&layers, runs_in)?,
             call: file.call.clone().unwrap_or_default(),

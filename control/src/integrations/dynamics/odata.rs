@@ -20,6 +20,9 @@ mod tests {
 
     #[test]
     fn a_quote_does_not_end_a_literal() {
-        assert_eq!(is_any(&["a", "b"], &["1", "x' or 1 eq 1"]), "a eq '1' or a eq 'x'' or 1 eq 1' or b eq '1' or b eq 'x'' or 1 eq 1'");
+        assert_eq!(
+            is_any(&["a", "b"], &["1", "x' or 1 eq 1"]),
+            "a eq '1' or a eq 'x'' or 1 eq 1' or b eq '1' or b eq 'x'' or 1 eq 1'"
+        );
     }
 }
