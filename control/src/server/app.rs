@@ -190,7 +190,13 @@ impl App {
         let user_settings = Arc::new(UserSettings::new(store.clone(), keys.clone()));
         let user_model = UserModel::new(http.clone(), &settings.openai);
         let zone = settings.appointments.as_ref().map_or(TimeZone::UTC, |wanted| wanted.rules.zone.clone());
-        let analyses = CallAnalyses::new(store.clone(), user_settings.clone(), user_model.clone(), zone);
+        let analyses = CallAnalyses::new(
+            store.clone(),
+            user_settings.clone(),
+            user_model.clone(),
+            (http.clone(), settings.twilio_base_url.clone()),
+            zone,
+        );
         let mut works = works(&settings, address, &store, &keys, &crms, sender);
         works.push(Arc::new(analyses));
         let jobs = Arc::new(Worker::new(store.clone(), works, clock()));
