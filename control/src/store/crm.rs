@@ -186,17 +186,20 @@ impl Store {
     ) -> Result<Vec<Sync>, StoreError> {
         let owner = owner.to_owned();
         self.read(move |database| {
+            // What is done is read along its index, however much there is.
+            let (which, order) = match pending {
+                true => ("", "crm_syncs.ended_ms DESC NULLS FIRST"),
+                false => ("AND crm_syncs.ended_ms IS NOT NULL", "crm_syncs.ended_ms DESC"),
+            };
+            let page = params![owner, crm.as_str(), page.limit.map_or(-1, i64::from), page.offset];
             database
-                .prepare_cached(
+                .prepare_cached(&format!(
                     "SELECT crm_syncs.*, coalesce(account_calls.reported_id, crm_syncs.call) AS call_name
                      FROM crm_syncs LEFT JOIN account_calls ON account_calls.id = crm_syncs.call
-                     WHERE crm_syncs.owner = ?1 AND crm = ?2 AND (crm_syncs.ended_ms IS NOT NULL OR ?3)
-                     ORDER BY crm_syncs.ended_ms DESC NULLS FIRST, crm_syncs.id DESC LIMIT ?4 OFFSET ?5",
-                )?
-                .query_map(
-                    params![owner, crm.as_str(), pending, page.limit.map_or(-1, i64::from), page.offset],
-                    sync_from_row,
-                )?
+                     WHERE crm_syncs.owner = ?1 AND crm = ?2 {which}
+                     ORDER BY {order}, crm_syncs.id DESC LIMIT ?3 OFFSET ?4"
+                ))?
+                .query_map(page, sync_from_row)?
                 .collect()
         })
         .await

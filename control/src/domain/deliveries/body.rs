@@ -1,12 +1,9 @@
-//! What a webhook is told, and by what it knows that it is us.
+//! What a webhook is told.
 
-use ring::hmac;
 use serde_json::{Value, json};
 
 use crate::domain::account_calls::{EndedCall, WITHHELD};
 use crate::domain::ended_calls::EVENT;
-use crate::domain::time::UnixMs;
-use crate::hex;
 
 /// The body of `call.ended`, with all of its keys. What is not known is an empty text. `base`: the dashboard's, for links.
 pub(super) fn of(call: &EndedCall, base: &str) -> Value {
@@ -26,21 +23,13 @@ pub(super) fn of(call: &EndedCall, base: &str) -> Value {
     })
 }
 
-/// The signature of a body that is sent at `now`: `t=1700000000,v1=…`, HMAC-SHA-256 over `<t>.<body>` by the whole secret.
-pub(super) fn signature(secret: &str, body: &[u8], now: UnixMs) -> String {
-    let time = now.0.div_euclid(1_000);
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
-    context.update(format!("{time}.").as_bytes());
-    context.update(body);
-    format!("t={time},v1={}", hex::encode(context.sign().as_ref()))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Map;
 
     use super::*;
     use crate::domain::account_calls::Recording;
+    use crate::domain::time::UnixMs;
 
     #[test]
     fn all_twelve_keys_are_there_in_their_order_and_none_is_null() {
@@ -88,15 +77,5 @@ mod tests {
         call.recording = Some(Recording::of_call("0198"));
         let url = of(&call, "https://x.example/dashboard")["recording_url"].clone();
         assert_eq!(url, "https://x.example/dashboard/v1/calls/0198/recording");
-    }
-
-    #[test]
-    fn a_signature_is_as_stripes_is() {
-        // The worked example of Stripe's scheme, which this one is.
-        let body = br#"{"id":"evt_test_1","object":"event","type":"checkout.session.completed"}"#;
-        assert_eq!(
-            signature("whsec_test_secret", body, UnixMs(1_700_000_000_999)),
-            "t=1700000000,v1=ca796b857b81e24d595a4c37abf88d2fafb533a32ede6ce4cfc9b0e892a35b08"
-        );
     }
 }

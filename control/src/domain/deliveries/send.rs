@@ -1,4 +1,4 @@
-//! Delivers an event: up to five times, each signed anew, and notes what the other side answered.
+//! Delivers an event: up to five times, each signed anew as Stripe signs its webhooks, and notes what the other side answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::{DeliveryTry, OutboundWebhook, Payload, body, open};
 use crate::domain::ended_calls::EVENT;
 use crate::domain::jobs::{Clock, Job, Outcome, Policy, Work};
 use crate::domain::keys::Keys;
+use crate::integrations::stripe;
 use crate::integrations::webhook::{SendError, Sending, WebhookSender};
 use crate::store::{Store, StoreError};
 
@@ -70,7 +71,7 @@ impl SendWebhook {
         body: String,
     ) -> Result<Outcome, StoreError> {
         let at = (self.clock)();
-        let signature = body::signature(secret, body.as_bytes(), at);
+        let signature = stripe::sign(secret, at.0.div_euclid(1_000), body.as_bytes());
         let sending =
             Sending { url: &webhook.url, event: EVENT, delivery: &payload.delivery, signature: &signature };
         let sent = self.sender.post(sending, body.into()).await;
