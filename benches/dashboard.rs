@@ -140,6 +140,7 @@ async fn fill(store: &Arc<Store>, args: &Args) -> Result<String, Error> {
         done?;
         bar.inc(1);
     }
+    drop(reports);
     bar.finish_and_clear();
     look_at(store, &owner, args.calls).await?;
     while store.count_hours(UnixMs(NOW)).await? {}

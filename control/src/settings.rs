@@ -5,6 +5,7 @@
 
 mod agent;
 mod appointments;
+mod crm;
 mod dashboard;
 mod echome;
 mod frontdesk;
@@ -29,6 +30,7 @@ pub use agent::{
     OPENAI_MODEL, OpenAiSettings, ToolMethod, ToolSettings,
 };
 pub use appointments::AppointmentSettings;
+pub use crm::{CrmClientSettings, CrmSettings};
 pub use dashboard::DashboardSettings;
 pub use echome::EchoMeSettings;
 pub use frontdesk::{FrontDeskSettings, GoogleClient, Prices};
@@ -130,6 +132,8 @@ pub struct Settings {
     pub echome: EchoMeSettings,
     /// What the dashboard needs beside the calls.
     pub dashboard: DashboardSettings,
+    /// What goes out when a call has ended.
+    pub crm: CrmSettings,
     /// The 3CX system whose calls are answered: the file's `[threecx]` table. Default none.
     pub threecx: Option<ThreeCxSettings>,
     /// VoiceClone's webhooks: the file's `[voiceclone]` table.
@@ -204,6 +208,7 @@ impl Settings {
             frontdesk: FrontDeskSettings::default(),
             dashboard: DashboardSettings::default(),
             echome: EchoMeSettings::default(),
+            crm: CrmSettings::default(),
             threecx: None,
             voiceclone: VoiceCloneSettings { allow_bare_signature: true, ..VoiceCloneSettings::default() },
             call: CallSettings::default(),
@@ -292,6 +297,7 @@ impl Settings {
             frontdesk: frontdesk::read(&layers)?,
             dashboard: dashboard::read(&layers)?,
             echome: echome::read(&layers)?,
+            crm: crm::read(&layers)?,
             threecx: threecx::read(&layers)?,
             voiceclone: voiceclone::read(&layers, runs_in)?,
             call: file.call.clone().unwrap_or_default(),

@@ -35,6 +35,8 @@ pub struct Doubles {
     pub control: String,
     /// Twilio's API, whose account has three numbers.
     pub twilio: String,
+    /// What a server has to know of the CRMs.
+    pub crms: Vec<(String, String)>,
 }
 
 /// Doubles for the whole process.
@@ -52,6 +54,7 @@ pub fn doubles() -> &'static Doubles {
                     openai: fakes.base_url(Vendor::OpenAi),
                     control: format!("{}/_control", fakes.url()),
                     twilio: twilio.base_url(),
+                    crms: crate::crm::variables(&fakes),
                 };
                 tell.send(doubles).expect("somebody waits for it");
                 fakes.served().await;

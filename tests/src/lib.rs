@@ -5,6 +5,7 @@
 //! | `server.rs` | `offhook serve` as a child process with a data folder of its own, and its API |
 //! | `raw.rs` | a media stream message by message, for what the well-behaved caller of `offhook::caller` cannot do |
 //! | `audio.rs` | clips, what the voice makes of a text, and what is found in a recording |
+//! | `crm.rs` | CRMs: doubles of them, and a browser in which they are connected |
 //! | `dashboard.rs` | the dashboard as its users have it: people with passwords, reported calls |
 //! | `desk.rs` | FrontDesk as its users have it: people who sign in, clients, callers |
 //! | `conversation.rs` | the shortest conversation, and a call that goes through it undisturbed |
@@ -20,6 +21,7 @@
 pub mod audio;
 pub mod contract;
 pub mod conversation;
+pub mod crm;
 pub mod dashboard;
 pub mod desk;
 pub mod fuzz;

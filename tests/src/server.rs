@@ -32,7 +32,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(25);
 
 /// Variables that a server reads begin so: a test sets its own.
-const SETTINGS: [&str; 11] = [
+const SETTINGS: [&str; 14] = [
     "OFFHOOK_",
     "TWILIO_",
     "OTEL_",
@@ -44,6 +44,9 @@ const SETTINGS: [&str; 11] = [
     "STRIPE_",
     "THREECX_",
     "WEBHOOK_",
+    "SALESFORCE_",
+    "HUBSPOT_",
+    "DYNAMICS_",
 ];
 
 /// How many of the last lines of a server's log are shown when a test fails.

@@ -4,6 +4,8 @@
 //! A client keeps nothing: who asks holds the tokens, and asks again when one was refused. A request that failed may have been
 //! done all the same, unless the error says that it was not; so everything that creates can be looked for.
 
+mod exchange;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use super::oauth::{Attempt, OAuthError, Tokens};
 use crate::domain::phone::E164;
 use crate::domain::time::UnixMs;
 use crate::settings::Secret;
+pub(super) use exchange::{Refusal, Request, malformed, parsed, query};
 
 /// A CRM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -218,6 +221,11 @@ pub trait CrmClient: Send + Sync {
 
     /// The e-mail address of who consented, if it can be known.
     fn account<'a>(&'a self, access: CrmAccess<'a>) -> BoxFuture<'a, Result<Option<String>, CrmError>>;
+
+    /// How long [`CrmClient::find`] may not know of a person who was created.
+    fn search_lag(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Finds a person by their number, however it was written there.
     fn find<'a>(

@@ -131,18 +131,20 @@ where
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_send_buffer_size(send_buffer);
-    // Named here: another crate that brings a second provider must not decide which of them is taken.
-    let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-        .map_err(|error| HttpError::Tls(error.to_string()))?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
     Ok(Client::builder(TokioExecutor::new())
         .pool_idle_timeout(idle)
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .pool_timer(TokioTimer::new())
-        .build(connector))
+        .build(over_tls(http)?))
+}
+
+/// HTTP/1.1 over what `http` connects, with TLS where a URL says so.
+pub(super) fn over_tls<R>(http: HttpConnector<R>) -> Result<HttpsConnector<HttpConnector<R>>, HttpError> {
+    // Named here: another crate that brings a second provider must not decide which of them is taken.
+    let connector = HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+        .map_err(|error| HttpError::Tls(error.to_string()))?;
+    Ok(connector.https_or_http().enable_http1().wrap_connector(http))
 }
 
 /// With the name of who asks, unless it has one.

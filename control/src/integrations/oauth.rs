@@ -19,7 +19,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 
-use super::http::{HttpClient, Limits};
+use super::http::{Answer, HttpClient, Limits};
 use super::refusal::{Told, of_http, of_status};
 use super::vendor::VendorError;
 use crate::settings::Secret;
@@ -91,39 +91,70 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// Posts a form, and reads the JSON that comes. `secret` is struck out of what is told of a failure.
+/// Posts a form, and reads the JSON object that comes. `secret` is struck out of what is told of a failure.
 pub(super) async fn ask(
     http: &HttpClient,
     url: String,
     fields: &[(&str, &str)],
     secret: &Secret,
 ) -> Result<Value, OAuthError> {
+    match serde_json::from_slice(&post(http, url, fields, secret).await?) {
+        Ok(said @ Value::Object(_)) => Ok(said),
+        _ => Err(malformed("an answer that is no JSON object").into()),
+    }
+}
+
+/// Posts a form; the body of its success.
+async fn post(
+    http: &HttpClient,
+    url: String,
+    fields: &[(&str, &str)],
+    secret: &Secret,
+) -> Result<Bytes, OAuthError> {
     let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let request = Request::post(url)
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Full::new(Bytes::from(form)))
         .expect("a checked base and a fixed path are a URL");
     let answer = http.send(request, LIMITS).await.map_err(|error| of_http(&error))?;
-    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.status.is_success() {
-        return match said {
-            Value::Object(_) => Ok(said),
-            _ => Err(malformed("an answer that is no JSON object").into()),
-        };
+        return Ok(answer.body);
     }
-    let code = said["error"].as_str().unwrap_or_default();
-    let message = said["error_description"].as_str().unwrap_or_default();
+    Err(refused(&answer, secret))
+}
+
+/// What the refusal of a token endpoint means.
+fn refused(answer: &Answer, secret: &Secret) -> OAuthError {
+    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    // HubSpot has words of its own, under names of its own.
+    let code = said["error"].as_str().or(said["status"].as_str()).unwrap_or_default();
+    let message = said["error_description"].as_str().or(said["message"].as_str()).unwrap_or_default();
     let why = match code {
         "invalid_client" | "unauthorized_client" => Failure::Unauthorised,
         _ => of_status(answer.status),
     };
     let error = Told { status: Some(answer.status), code, message, request: None }.error(why, Some(secret));
-    Err(match code {
-        "invalid_grant" | "invalid_token" if answer.status.is_client_error() => {
+    match code {
+        "invalid_grant"
+        | "invalid_token"
+        | "interaction_required"
+        | "consent_required"
+        | "BAD_AUTH_CODE"
+        | "BAD_REFRESH_TOKEN"
+            if answer.status.is_client_error() =>
+        {
             OAuthError::Consent(error.detail)
         }
         _ => error.into(),
-    })
+    }
+}
+
+/// Takes a consent back, by its refresh token or an access token. Ok too if it was not good any more.
+pub(super) async fn revoke(http: &HttpClient, url: String, token: &Secret) -> Result<(), OAuthError> {
+    match post(http, url, &[("token", token.reveal())], token).await {
+        Ok(_) | Err(OAuthError::Consent(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads the answer of the token endpoint.

@@ -76,7 +76,7 @@ pub fn verify(secret: &str, header: Option<&str>, body: &[u8], now: UnixMs) -> R
     Ok(())
 }
 
-/// The signature of a body, as Stripe makes it: for tests and tools.
+/// The signature of a body, as Stripe makes it, and as this server's own webhooks have it.
 pub fn sign(secret: &str, seconds: i64, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let mut signed = format!("{seconds}.").into_bytes();

@@ -27,8 +27,13 @@ use crate::domain::billing::Billing;
 use crate::domain::cache::Cache;
 use crate::domain::call_analysis::CallAnalyses;
 use crate::domain::calls::{Busy, Calls};
+use crate::domain::crm::Crms;
+use crate::domain::crm::sync::CrmSync;
+use crate::domain::deliveries::Webhooks;
+use crate::domain::deliveries::send::SendWebhook;
+use crate::domain::ended_calls::EndedCalls;
 use crate::domain::inbound_webhooks::InboundWebhooks;
-use crate::domain::jobs::Worker;
+use crate::domain::jobs::{Clock, Work, Worker};
 use crate::domain::keys::Keys;
 use crate::domain::line_desks::{LineDesk, LineDesks};
 use crate::domain::lines::Line;
@@ -48,6 +53,7 @@ use crate::integrations::google::{Hosts, OAuth};
 use crate::integrations::http::HttpClient;
 use crate::integrations::otlp::Exporter;
 use crate::integrations::twilio::TwilioProbe;
+use crate::integrations::webhook::WebhookSender;
 use crate::settings::{Environment, GoogleClient, Secret, Settings};
 use crate::store::Store;
 use crate::systems::callbot::log_stream::LogStreams;
@@ -87,6 +93,10 @@ pub struct App {
     pub line_desks: LineDesks,
     /// People who sign in by password.
     pub accounts: Accounts,
+    /// CRMs that users connect.
+    pub crms: Arc<Crms>,
+    /// Addresses that users want to be told at.
+    pub webhooks: Webhooks,
     /// Where calls are reported to from outside.
     pub inbound_webhooks: InboundWebhooks,
     /// What users set for themselves.
@@ -191,6 +201,9 @@ impl App {
             appointments::number_of(&store),
         );
         let accounts = Accounts::new(&settings, store.clone(), keys.signer(dashboard::NAME));
+        let crms = Arc::new(Crms::new(&settings.crm, store.clone(), keys.clone()).map_err(StartError)?);
+        let sender = WebhookSender::new(settings.crm.allow_private_destinations).map_err(told)?;
+        let webhooks = Webhooks::new(store.clone(), keys.clone(), sender.clone());
         let in_development = settings.environment == Environment::Development;
         let inbound_webhooks = InboundWebhooks::new(store.clone(), keys.clone(), in_development);
         let user_settings = Arc::new(UserSettings::new(store.clone(), keys.clone()));
@@ -209,12 +222,17 @@ impl App {
         );
         let user_model = UserModel::new(http.clone(), &settings.openai);
         let zone = settings.appointments.as_ref().map_or(TimeZone::UTC, |wanted| wanted.rules.zone.clone());
-        let analyses = CallAnalyses::new(store.clone(), user_settings.clone(), user_model.clone(), zone);
-        let jobs = Arc::new(Worker::new(
+        let analyses = CallAnalyses::new(
             store.clone(),
-            vec![Arc::new(analyses), Arc::new(cloning)],
-            Arc::new(UnixMs::now),
-        ));
+            user_settings.clone(),
+            user_model.clone(),
+            (http.clone(), settings.twilio_base_url.clone()),
+            zone,
+        );
+        let mut works = works(&settings, address, &store, &keys, &crms, sender);
+        works.push(Arc::new(analyses));
+        works.push(Arc::new(cloning));
+        let jobs = Arc::new(Worker::new(store.clone(), works, clock()));
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
             settings,
@@ -233,6 +251,8 @@ impl App {
             authorizations,
             line_desks,
             accounts,
+            crms,
+            webhooks,
             inbound_webhooks,
             api_keys,
             user_jobs,
@@ -371,9 +391,35 @@ fn check_keys(store: &Store, keys: &Keys, forget: bool) -> Result<(), StartError
     let runtime = tokio::runtime::Handle::try_current().map_err(told)?;
     let lost = runtime.block_on(store.check_keys(keys, forget)).map_err(told)?.map_err(StartError)?;
     if lost > 0 {
-        tracing::warn!(lost, "calendar connections were removed: their key is lost");
+        tracing::warn!(lost, "connections with calendars and CRMs were removed: their key is lost");
     }
     Ok(())
+}
+
+/// What is done beside the calls. `address`: where the server listens.
+fn works(
+    settings: &Settings,
+    address: SocketAddr,
+    store: &Arc<Store>,
+    keys: &Arc<Keys>,
+    crms: &Arc<Crms>,
+    sender: WebhookSender,
+) -> Vec<Arc<dyn Work>> {
+    let retry = settings.crm.retry;
+    let below = |origin: String| format!("{origin}{}", dashboard::SYSTEM.bases[0]);
+    // Others can follow a link only to where the operator says that others reach this server.
+    let public = settings.public_url.as_ref().map(|url| below(url.to_string()));
+    let base = public.clone().unwrap_or_else(|| below(format!("http://{address}")));
+    vec![
+        Arc::new(EndedCalls::new(store.clone(), clock(), retry)),
+        Arc::new(CrmSync::new(crms.clone(), store.clone(), clock(), retry, public)),
+        Arc::new(SendWebhook::new(store.clone(), keys.clone(), sender, clock(), retry, base)),
+    ]
+}
+
+/// The machine's.
+fn clock() -> Clock {
+    Arc::new(UnixMs::now)
 }
 
 /// A probe for each outside service that is configured.

@@ -24,6 +24,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{App, logs};
 use crate::domain::failover::ServiceTally;
+use crate::domain::jobs::Tally;
 use crate::systems::error::ApiError;
 use process::Process;
 
@@ -87,6 +88,8 @@ struct Scrape {
     spans: Option<(u64, u64)>,
     /// Ears, voices and models that calls ask in turn.
     services: Vec<ServiceTally>,
+    /// What was done beside the calls.
+    jobs: Vec<(&'static str, Tally)>,
     /// Tokens that a model wrote and that nobody heard, where one answers.
     tokens: Option<(u64, u64)>,
     process: Process,
@@ -109,6 +112,7 @@ impl Scrape {
                 .as_ref()
                 .map(|tracing| (tracing.exporter.exported(), tracing.exporter.dropped())),
             services: app.answering.tallies(),
+            jobs: app.jobs.tallies(),
             tokens: app.answering.tokens().map(|tokens| (tokens.written(), tokens.wasted())),
             process: Process::now(),
         }
@@ -175,6 +179,7 @@ impl Collector for Scrape {
             )?;
         }
         self.services(&mut page)?;
+        self.jobs(&mut page)?;
         self.process(&mut page)
     }
 }
@@ -215,6 +220,29 @@ impl Scrape {
                 .encode_gauge(&i64::from(tally.kept_out.is_some()))?;
         }
         Ok(())
+    }
+
+    /// What was done beside the calls.
+    fn jobs(&self, page: &mut Page<'_>) -> fmt::Result {
+        let of = |read: fn(&Tally) -> u64| self.jobs.iter().map(move |(kind, tally)| (*kind, read(tally)));
+        page.counters(
+            "offhook_jobs_done",
+            "Work beside the calls that is done.",
+            "kind",
+            of(|jobs| jobs.done),
+        )?;
+        page.counters(
+            "offhook_job_failures",
+            "Tries of such work that failed, and are followed by another.",
+            "kind",
+            of(|jobs| jobs.failed),
+        )?;
+        page.counters(
+            "offhook_jobs_given_up",
+            "Such work that was given up; its reason stands in the log, and with what it was about.",
+            "kind",
+            of(|jobs| jobs.given_up),
+        )
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -202,12 +202,13 @@ impl Server {
         if let Some(threecx) = self.threecx {
             threecx.finish().await;
         }
+        // After the calls: what follows from their ends is written down, and done at the next start if it is not done by now.
+        let (stop, working) = self.working;
+        stop.send_replace(true);
+        let _ = working.await;
         if let (Some(tracing), Some(exporting)) = (&self.app.tracing, self.exporting) {
             tracing.exporter.finish(exporting).await;
         }
-        let (stop, working) = self.working;
-        let _ = stop.send(true);
-        let _ = working.await;
         self.app.log_streams.stop().await;
         for listener in self.listeners {
             listener.finish().await;

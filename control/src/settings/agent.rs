@@ -73,6 +73,21 @@ impl BaseUrl {
         self.of(path).replacen("http", "ws", 1)
     }
 
+    /// True if it is reached by TLS at the usual port, has no path, and its host is below one of `domains`.
+    pub fn is_https_below(&self, domains: &[&str]) -> bool {
+        let host = self.0.strip_prefix("https://").unwrap_or_default().to_ascii_lowercase();
+        let is_below = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+        !host.contains(['/', ':']) && domains.iter().any(|domain| is_below(domain))
+    }
+
+    /// True if both are at one origin.
+    pub fn is_same_origin(&self, other: &Self) -> bool {
+        fn origin(url: &BaseUrl) -> Vec<&str> {
+            url.0.splitn(4, '/').take(3).collect()
+        }
+        origin(self) == origin(other)
+    }
+
     /// True if whoever is on the way there can read along.
     pub fn is_exposed(&self) -> bool {
         let Some(rest) = self.0.strip_prefix("http://") else { return false };

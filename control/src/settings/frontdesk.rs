@@ -50,7 +50,7 @@ impl FromStr for Origins {
 }
 
 /// A page, with its path.
-struct Page(String);
+pub(super) struct Page(pub(super) String);
 
 impl FromStr for Page {
     type Err = String;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::agent::BaseUrl;
 use super::layers::Layers;
 use super::values::{Millis, Secret};
-use super::{Settings, SettingsError, Speech};
+use super::{Settings, SettingsError, Speech, crm};
 
 /// Ears that a call can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,7 +272,9 @@ impl Default for SpeechVendors {
 
 pub(super) fn read(layers: &Layers<'_>) -> Result<SpeechVendors, SettingsError> {
     let all = [&DEEPGRAM, &ELEVENLABS, &CARTESIA, &GOOGLE, &OPENAI];
-    layers.vendors(&all.map(|vendor| (vendor.name, vendor.options)))?;
+    let known: Vec<_> =
+        all.map(|vendor| (vendor.name, vendor.options)).into_iter().chain(crm::TABLES).collect();
+    layers.vendors(&known)?;
     let default = SpeechVendors::default();
     let millis = |name: &str, default: Duration| {
         let read = layers.read::<Millis>(name, None)?;

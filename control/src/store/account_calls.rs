@@ -9,6 +9,7 @@ use super::{Store, StoreError, calls, jobs};
 use crate::domain::account_calls::{EndedCall, Recording, ended_reason};
 use crate::domain::call::Announcement;
 use crate::domain::call_analysis;
+use crate::domain::ended_calls;
 use crate::domain::phone::E164;
 use crate::domain::time::UnixMs;
 
@@ -90,7 +91,8 @@ pub(super) fn call_has_ended(connection: &Connection, id: &str, at: UnixMs) -> r
         .query_row([id], |row| row.get(0))
         .optional()?;
     let Some(owner) = owner else { return Ok(()) };
-    jobs::enqueue(connection, &call_analysis::job(&owner, id, at)).map(drop)
+    jobs::enqueue(connection, &call_analysis::job(&owner, id, at))?;
+    jobs::enqueue(connection, &ended_calls::job(&owner, id, at)).map(drop)
 }
 
 fn ended_call(connection: &Connection, id: &str) -> rusqlite::Result<Option<EndedCall>> {

@@ -87,7 +87,7 @@ impl Store {
                      WHERE owner = ?2 AND telegram_id IN (SELECT telegram_id FROM customers WHERE owner = ?1)",
                 )?
                 .execute([&account, &google])?;
-            for table in ["assistants", "lines", "booked_appointments", "customers"] {
+            for table in ["assistants", "lines", "booked_appointments", "customers", "personas", "user_jobs"] {
                 connection
                     .prepare_cached(&format!("UPDATE {table} SET owner = ?1 WHERE owner = ?2"))?
                     .execute([&account, &google])?;

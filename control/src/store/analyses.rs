@@ -61,6 +61,20 @@ impl Store {
         .await
     }
 
+    /// Writes down who called, where nobody knew.
+    pub async fn name_customer(&self, call: &str, name: String) -> Result<(), StoreError> {
+        let call = call.to_owned();
+        self.change(move |connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE account_calls SET customer_name = ?2 WHERE id = ?1 AND customer_name IS NULL",
+                )?
+                .execute([&call, &name])
+                .map(drop)
+        })
+        .await
+    }
+
     /// Who says what a call was about; none if nobody did.
     pub async fn analysis_source(&self, call: &str) -> Result<Option<Source>, StoreError> {
         let call = call.to_owned();

@@ -25,8 +25,11 @@ impl Store {
         self.read(move |connection| {
             let transaction = connection.unchecked_transaction()?;
             let current = running(&transaction, &owner)?;
-            let Some((first, last)) = hours(&transaction, &owner)? else { return Ok(Concurrency::default()) };
-            let peak = hour_peaks(&transaction, &owner, first, last, now)?.into_iter().max().unwrap_or(0);
+            let Some((first, last)) = hours(&transaction, &owner, now)? else {
+                return Ok(Concurrency::default());
+            };
+            let all = bucket_peaks(&transaction, &owner, (first, last), last - first + 1, now)?;
+            let peak = all.into_iter().max().unwrap_or(0);
             Ok(Concurrency { current, peak: peak.max(current) })
         })
         .await
@@ -43,7 +46,7 @@ impl Store {
         let owner = owner.to_owned();
         self.read(move |connection| {
             let transaction = connection.unchecked_transaction()?;
-            let Some((first, last)) = hours(&transaction, &owner)? else { return Ok(Vec::new()) };
+            let Some((first, last)) = hours(&transaction, &owner, now)? else { return Ok(Vec::new()) };
             series(&transaction, &owner, (first, last), granularity, limit.into(), now)
         })
         .await
@@ -108,8 +111,8 @@ fn running(connection: &Connection, owner: &str) -> rusqlite::Result<u32> {
         .query_row([owner], |row| row.get(0))
 }
 
-/// The first and the last hour in which calls of a user's may have run.
-fn hours(connection: &Connection, owner: &str) -> rusqlite::Result<Option<(i64, i64)>> {
+/// The first and the last hour in which calls of a user's may have run: this one, while some do.
+fn hours(connection: &Connection, owner: &str, now: UnixMs) -> rusqlite::Result<Option<(i64, i64)>> {
     let end = |order: &str| {
         connection
             .prepare_cached(&format!(
@@ -119,46 +122,53 @@ fn hours(connection: &Connection, owner: &str) -> rusqlite::Result<Option<(i64, 
             ))?
             .query_row([owner], |row| row.get::<_, Option<i64>>(0))
     };
-    Ok(end("ASC")?.zip(end("DESC")?))
+    let runs = oldest_running(connection, owner)?.map(|_| now.0.div_euclid(HOUR_MS));
+    Ok(end("ASC")?.zip(end("DESC")?.max(runs)))
 }
 
-/// The peak of each hour from `first` to `last`, and on to this one while calls run.
-fn hour_peaks(
+/// The peaks of buckets of `hours_each` hours, from the hour `first` to the hour `last`.
+fn bucket_peaks(
     connection: &Connection,
     owner: &str,
-    first: i64,
-    last: i64,
+    (first, last): (i64, i64),
+    hours_each: i64,
     now: UnixMs,
 ) -> rusqlite::Result<Vec<u32>> {
-    let this_hour = now.0.div_euclid(HOUR_MS);
-    let oldest: Option<i64> = connection
-        .prepare_cached("SELECT min(started_ms) FROM account_calls WHERE owner = ?1 AND ended_ms IS NULL")?
-        .query_row([owner], |row| row.get(0))?;
-    let last = if oldest.is_some() { last.max(this_hour) } else { last };
-    let mut peaks = vec![0; usize::try_from(last - first + 1).unwrap_or(0)];
-    let mut uncounted = Vec::new();
+    let bucket = |hour: i64| usize::try_from((hour - first) / hours_each).unwrap_or(0);
+    let mut peaks = vec![0; bucket(last) + 1];
     let mut rows = connection.prepare_cached(
-        "SELECT hour, peak, counted < changes FROM account_hours WHERE owner = ?1 AND hour BETWEEN ?2 AND ?3",
+        "SELECT (hour - ?2) / ?4, max(peak) FROM account_hours
+         WHERE owner = ?1 AND hour BETWEEN ?2 AND ?3 AND counted = changes GROUP BY 1",
     )?;
-    let mut rows = rows.query(params![owner, first, last])?;
+    let mut rows = rows.query(params![owner, first, last, hours_each])?;
     while let Some(row) = rows.next()? {
-        let hour: i64 = row.get(0)?;
-        peaks[(hour - first) as usize] = row.get(1)?;
-        if row.get(2)? {
-            uncounted.push(hour);
-        }
+        peaks[row.get::<_, i64>(0)? as usize] = row.get(1)?;
     }
+    let mut uncounted: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT hour FROM account_hours INDEXED BY account_hours_uncounted
+             WHERE counted < changes AND owner = ?1 AND hour BETWEEN ?2 AND ?3",
+        )?
+        .query_map(params![owner, first, last], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     // A call that runs has told of its first hour alone.
-    if let Some(oldest) = oldest {
-        let since = oldest.div_euclid(HOUR_MS).max(this_hour - RUNNING_MS_MAX / HOUR_MS);
+    if let Some(oldest) = oldest_running(connection, owner)? {
+        let since = oldest.div_euclid(HOUR_MS).max(now.0.div_euclid(HOUR_MS) - RUNNING_MS_MAX / HOUR_MS);
         uncounted.extend(since.max(first)..=last);
     }
     uncounted.sort_unstable();
     uncounted.dedup();
     for (hour, peak) in counted_anew(connection, owner, &uncounted, now)? {
-        peaks[(hour - first) as usize] = peak;
+        let known = &mut peaks[bucket(hour)];
+        *known = peak.max(*known);
     }
     Ok(peaks)
+}
+
+fn oldest_running(connection: &Connection, owner: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT min(started_ms) FROM account_calls WHERE owner = ?1 AND ended_ms IS NULL")?
+        .query_row([owner], |row| row.get(0))
 }
 
 /// The peaks of these hours, which are in order.
@@ -234,12 +244,9 @@ fn series(
         ));
     }
     let hours_each = bucket / HOUR_MS;
-    let running = running(connection, owner)? > 0;
-    let last = if running { last.max(now.0.div_euclid(HOUR_MS)) } else { last };
     let newest = last.div_euclid(hours_each);
     let oldest = first.div_euclid(hours_each).max(newest + 1 - limit);
     let begins = oldest * hours_each;
-    let hours = hour_peaks(connection, owner, begins, last, now)?;
-    let counts = hours.chunks(hours_each as usize).map(|hours| hours.iter().copied().max().unwrap_or(0));
-    Ok(points(begins * HOUR_MS, counts.collect()))
+    let counts = bucket_peaks(connection, owner, (begins, last), hours_each, now)?;
+    Ok(points(begins * HOUR_MS, counts))
 }

@@ -7,7 +7,7 @@ use crate::domain::keys::{CHECK, CHECK_TEXT, Keys};
 
 impl Store {
     /// Checks the keys against the check value, which is written if there is none yet. With `forget`, a key that does not fit
-    /// costs what was sealed with the other one, and the number of calendar connections that were lost is told. The inner error
+    /// costs what was sealed with the other one, and the number of connections that were lost is told. The inner error
     /// says what to do.
     pub async fn check_keys(&self, keys: &Keys, forget: bool) -> Result<Result<usize, String>, StoreError> {
         let known = self.read(check_value).await?;
@@ -21,6 +21,7 @@ impl Store {
             let mut lost = 0;
             if forgets {
                 lost = connection.execute("DELETE FROM calendar_connections", [])?;
+                lost += connection.execute("DELETE FROM crm_connections", [])?;
                 connection.execute("DELETE FROM oauth_states", [])?;
                 connection.execute("DELETE FROM user_settings", [])?;
             }

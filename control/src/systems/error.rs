@@ -176,6 +176,11 @@ pub fn render(
     if error.status == StatusCode::UNAUTHORIZED {
         rendered.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    // Some limits are a route's own, and not among those that the server counts for all.
+    let wait = error.details["retry_after_seconds"].as_u64().filter(|_| error.status == 429);
+    if let Some(seconds) = wait {
+        rendered.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from(seconds));
+    }
     rendered
 }
 

@@ -18,10 +18,14 @@ use serde_json::json;
 use super::account_calls::EndedCall;
 use super::booked::{BookedAppointment, Source, quality};
 use super::jobs::{Job, Lane, NewJob, Outcome, Policy, Work};
+use super::phone::E164;
 use super::time::UnixMs;
 use super::user_model::{ModelError, UserModel};
 use super::user_settings::{UserSetting, UserSettings};
 use crate::hex;
+use crate::integrations::http::HttpClient;
+use crate::integrations::twilio::numbers::{self, TwilioAccount};
+use crate::settings::PublicUrl;
 use crate::store::{Store, StoreError};
 
 /// What kind of job it is.
@@ -98,23 +102,51 @@ pub struct CallAnalyses {
     store: Arc<Store>,
     settings: Arc<UserSettings>,
     model: UserModel,
+    twilio: (HttpClient, PublicUrl),
     /// By whose clock appointments are taken to be.
     zone: TimeZone,
 }
 
 impl CallAnalyses {
-    /// `zone`: by whose clock appointments are taken to be.
-    pub fn new(store: Arc<Store>, settings: Arc<UserSettings>, model: UserModel, zone: TimeZone) -> Self {
-        Self { store, settings, model, zone }
+    /// `twilio`: where its API is asked. `zone`: by whose clock appointments are taken to be.
+    pub fn new(
+        store: Arc<Store>,
+        settings: Arc<UserSettings>,
+        model: UserModel,
+        twilio: (HttpClient, PublicUrl),
+        zone: TimeZone,
+    ) -> Self {
+        Self { store, settings, model, twilio, zone }
+    }
+
+    /// Asks Twilio whose number it was, with the user's own account. What it does not know stays unknown.
+    async fn look_up_name(&self, call: &EndedCall) -> Result<(), StoreError> {
+        let (None, Some(number)) = (&call.customer_name, &call.customer_phone) else { return Ok(()) };
+        let mut set = self.settings.of(&call.owner).await?;
+        let own = set.remove(&UserSetting::TwilioAccountSid).zip(set.remove(&UserSetting::TwilioAuthToken));
+        let (Some((sid, token)), Some(number)) = (own, E164::parse(number)) else { return Ok(()) };
+        let account = TwilioAccount { sid: sid.reveal().to_owned(), token };
+        let (client, base) = &self.twilio;
+        match numbers::caller_name(client, base, &account, number.as_str()).await {
+            Ok(Some(name)) => self.store.name_customer(&call.id, name).await,
+            Ok(None) => Ok(()),
+            Err(error) => {
+                tracing::warn!(call_id = call.id, %error, "whose number it was could not be looked up");
+                Ok(())
+            }
+        }
     }
 
     async fn analyse(&self, call: &str, tries: u32) -> Result<Option<ModelError>, StoreError> {
         let Some(call) = self.store.ended_call(call).await? else { return Ok(None) };
+        let addons = self.store.addons(&call.owner).await?;
+        if addons.twilio_enhanced_caller_id {
+            self.look_up_name(&call).await?;
+        }
         let said = Said::of(&call);
         if said.is_empty() {
             return Ok(None);
         }
-        let addons = self.store.addons(&call.owner).await?;
         let key = match addons.openai_analysis {
             true => self.settings.one(&call.owner, UserSetting::OpenAiApiKey).await?,
             false => None,

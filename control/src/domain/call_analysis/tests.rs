@@ -21,6 +21,10 @@ struct Fixture {
 
 /// A user with a call that ended, and a model at this server.
 async fn fixture(url: &str) -> Fixture {
+    with_twilio(url, "http://127.0.0.1:9").await
+}
+
+async fn with_twilio(url: &str, twilio: &str) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(dir.path(), UnixMs(0)).unwrap());
     let keys = Arc::new(Keys::load(&Settings::local(dir.path().into())).unwrap());
@@ -48,7 +52,8 @@ async fn fixture(url: &str) -> Fixture {
     let model = UserModel::new(HttpClient::new().unwrap(), &model);
     let settings = Arc::new(UserSettings::new(store.clone(), keys));
     let zone = TimeZone::get("Europe/Amsterdam").unwrap();
-    let analyses = CallAnalyses::new(store.clone(), settings.clone(), model, zone);
+    let twilio = (HttpClient::new().unwrap(), twilio.parse().unwrap());
+    let analyses = CallAnalyses::new(store.clone(), settings.clone(), model, twilio, zone);
     Fixture { store, analyses, settings, owner: pat.id, call, _dir: dir }
 }
 
@@ -142,6 +147,26 @@ async fn a_model_that_fails_is_asked_again_later_and_not_for_ever() {
     assert!(of.intents().await.is_empty());
     assert_eq!(of.run(MODEL_TRIES).await, Outcome::Done);
     assert_eq!(of.store.analysis_source(&of.call).await.unwrap(), Some(Source::Local));
+}
+
+#[tokio::test]
+async fn whose_number_it_was_is_asked_where_that_is_switched_on_and_nobody_knows() {
+    let api = offhook_fixtures::twilio::TwilioApi::start("AC1", "t").await;
+    let of = with_twilio("http://127.0.0.1:9", &api.base_url()).await;
+    let account = SettingChanges::from([
+        (UserSetting::TwilioAccountSid, Some("AC1".into())),
+        (UserSetting::TwilioAuthToken, Some("t".into())),
+    ]);
+    of.settings.change(&of.owner, account, UnixMs(3)).await.unwrap();
+    let name = async || of.store.ended_call(&of.call).await.unwrap().unwrap().customer_name;
+    assert_eq!(of.run(1).await, Outcome::Done);
+    assert_eq!((name().await, api.asked().len()), (None, 0), "it is switched off");
+    of.store.switch_addon(&of.owner, Addon::TwilioEnhancedCallerId, true, UnixMs(3)).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(of.run(1).await, Outcome::Done);
+    }
+    assert_eq!(name().await.as_deref(), Some("CALLER 0009"));
+    assert_eq!(api.asked().len(), 1, "who is known is not asked for");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::time::UnixMs;
 pub use policy::{Next, Policy};
-pub use worker::{Clock, Worker};
+pub use worker::{Clock, Tally, Worker};
 
 /// A row in which jobs wait.
 #[derive(Clone, Debug, PartialEq, Eq)]

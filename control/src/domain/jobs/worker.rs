@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -27,10 +28,28 @@ const LAST_MOMENTS: Duration = Duration::from_secs(3);
 /// What time it is.
 pub type Clock = Arc<dyn Fn() -> UnixMs + Send + Sync>;
 
+/// What came of a kind's jobs since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Jobs that are done.
+    pub done: u64,
+    /// Tries that failed, and were to be followed by another.
+    pub failed: u64,
+    /// Jobs that were given up.
+    pub given_up: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    done: AtomicU64,
+    failed: AtomicU64,
+    given_up: AtomicU64,
+}
+
 /// Does jobs.
 pub struct Worker {
     store: Arc<Store>,
-    works: BTreeMap<&'static str, Arc<dyn Work>>,
+    works: BTreeMap<&'static str, (Arc<dyn Work>, Counts)>,
     clock: Clock,
 }
 
@@ -43,8 +62,19 @@ impl std::fmt::Debug for Worker {
 impl Worker {
     /// A worker for these kinds of work. Jobs of other kinds wait.
     pub fn new(store: Arc<Store>, works: Vec<Arc<dyn Work>>, clock: Clock) -> Self {
-        let works = works.into_iter().map(|work| (work.kind(), work)).collect();
+        let works = works.into_iter().map(|work| (work.kind(), (work, Counts::default()))).collect();
         Self { store, works, clock }
+    }
+
+    /// What came of each kind's jobs so far, in the order of their names.
+    pub fn tallies(&self) -> Vec<(&'static str, Tally)> {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let tally = |counts: &Counts| Tally {
+            done: read(&counts.done),
+            failed: read(&counts.failed),
+            given_up: read(&counts.given_up),
+        };
+        self.works.iter().map(|(kind, (_, counts))| (*kind, tally(counts))).collect()
     }
 
     /// Works until `stop` is true or its sender is gone. Jobs that run then have some moments; those that do not end in them
@@ -107,7 +137,7 @@ impl Worker {
     }
 
     async fn work_on(&self, job: Job) {
-        let Some(work) = self.works.get(job.kind.as_str()) else { return };
+        let Some((work, counts)) = self.works.get(job.kind.as_str()) else { return };
         let policy = work.policy();
         let outcome = if policy.is_used_up(job.tries) {
             Outcome::Dead { reason: "the server died in each of its tries".into() }
@@ -131,12 +161,17 @@ impl Worker {
         };
         let Job { kind, key, tries, .. } = &job;
         match &verdict {
-            Verdict::Done => tracing::debug!(kind, key, tries, "a job is done"),
+            Verdict::Done => {
+                counts.done.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(kind, key, tries, "a job is done");
+            }
             Verdict::Again { reason, .. } => {
+                counts.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(kind, key, tries, reason, "a job failed and is tried again");
                 work.failed(&job, reason).await;
             }
             Verdict::Dead { reason } => {
+                counts.given_up.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(kind, key, tries, reason, "a job is given up");
                 work.gave_up(&job, reason).await;
             }

@@ -103,7 +103,7 @@ impl Refusal<'_> {
 }
 
 /// How long the other side asks to be left alone; none if it does not say so in seconds.
-pub(in crate::integrations) fn seconds(answer: &Answer) -> Option<Duration> {
+fn seconds(answer: &Answer) -> Option<Duration> {
     header(&answer.headers, RETRY_AFTER.as_str())?.trim().parse().ok().map(Duration::from_secs)
 }
 

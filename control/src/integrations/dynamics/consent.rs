@@ -36,7 +36,8 @@ impl Consent {
     /// Tokens are sent there, and it is named to who gives them: it must be an instance of Dynamics, or where the operator says
     /// that all of it is.
     pub(super) fn instance_url(&self, text: &str) -> Result<String, String> {
-        const HELP: &str = "must be the https URL of a Dynamics 365 instance, such as https://orgname.crm.dynamics.com";
+        const HELP: &str =
+            "must be the https URL of a Dynamics 365 instance, such as https://orgname.crm.dynamics.com";
         let url: BaseUrl = text.trim().parse().map_err(|_| HELP.to_owned())?;
         let is_configured = !self.is_vendors && url.is_same_origin(&self.base);
         if url.is_https_below(&DOMAINS) || is_configured { Ok(url.to_string()) } else { Err(HELP.into()) }

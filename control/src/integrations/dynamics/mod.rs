@@ -125,13 +125,8 @@ impl Dynamics {
         row: &Value,
     ) -> Result<String, CrmError> {
         let url = format!("{}/api/data/v{}/{table}", self.consent.api(access.instance_url), self.version);
-        let request = Request {
-            method: Method::POST,
-            url,
-            token: access.token,
-            headers: &HEADERS,
-            body: Some(row),
-        };
+        let request =
+            Request { method: Method::POST, url, token: access.token, headers: &HEADERS, body: Some(row) };
         let answer = request.send(&self.http).await?;
         match answer.status {
             StatusCode::NO_CONTENT => named(&answer),

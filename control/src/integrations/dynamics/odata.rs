@@ -11,7 +11,7 @@ pub(super) fn is_any<T: AsRef<str>>(columns: &[&str], texts: &[T]) -> String {
         let is = |text: &T| format!("{column} eq {}", quoted(text.as_ref()));
         texts.iter().map(is).collect::<Vec<_>>()
     };
-    columns.iter().flat_map(|column| of(&column)).collect::<Vec<_>>().join(" or ")
+    columns.iter().flat_map(of).collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]
@@ -20,6 +20,9 @@ mod tests {
 
     #[test]
     fn a_quote_does_not_end_a_literal() {
-        assert_eq!(is_any(&["a", "b"], &["1", "x' or 1 eq 1"]), "a eq '1' or a eq 'x'' or 1 eq 1' or b eq '1' or b eq 'x'' or 1 eq 1'");
+        assert_eq!(
+            is_any(&["a", "b"], &["1", "x' or 1 eq 1"]),
+            "a eq '1' or a eq 'x'' or 1 eq 1' or b eq '1' or b eq 'x'' or 1 eq 1'"
+        );
     }
 }

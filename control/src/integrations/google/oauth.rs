@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Hosts;
 use crate::integrations::http::HttpClient;
-use crate::integrations::oauth::{Attempt, OAuthError, Tokens, ask, challenge, tokens_of};
+use crate::integrations::oauth::{self, Attempt, OAuthError, Tokens, ask, challenge, tokens_of};
 use crate::integrations::vendor::VendorError;
 use crate::settings::Secret;
 pub use identity::{IdTokenError, Identity};
@@ -115,10 +115,7 @@ impl OAuth {
 
     /// Takes a consent back, by its refresh token or an access token. Ok too if it was not good any more.
     pub async fn revoke(&self, token: &Secret) -> Result<(), OAuthError> {
-        match ask(&self.http, self.hosts.revoke(), &[("token", token.reveal())], token).await {
-            Ok(_) | Err(OAuthError::Consent(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+        oauth::revoke(&self.http, self.hosts.revoke(), token).await
     }
 
     /// Who consented: checks signature, issuer, addressee, times, and that it answers the attempt with this `nonce`.

@@ -7,6 +7,8 @@
 
 mod consent;
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::Method;
@@ -31,18 +33,26 @@ const BATCH: usize = 100;
 /// The longest text of a call, in bytes: HubSpot takes 65,536 characters, and markup comes to it.
 const TEXT_MAX: usize = 48 * 1024;
 
+/// How long its search may not know of what was created, where nothing else is set: it says seconds, and means some of them.
+const SEARCH_LAG: Duration = Duration::from_secs(30);
+
 /// The client.
 #[derive(Debug)]
 pub struct HubSpot {
     http: HttpClient,
     consent: Consent,
+    search_lag: Duration,
 }
 
 impl HubSpot {
     /// A client with connections of its own. The error says that there can be none.
     pub fn new(settings: &CrmClientSettings) -> Result<Self, String> {
         let http = HttpClient::new().map_err(|error| error.to_string())?;
-        Ok(Self { consent: Consent::new(http.clone(), settings), http })
+        let lag = settings.option("search_lag_ms").map(|text| text.parse().map(Duration::from_millis));
+        let search_lag = lag
+            .unwrap_or(Ok(SEARCH_LAG))
+            .map_err(|_| "OFFHOOK_HUBSPOT_SEARCH_LAG_MS: write a number of milliseconds".to_owned())?;
+        Ok(Self { consent: Consent::new(http.clone(), settings), http, search_lag })
     }
 
     async fn ask(
@@ -81,10 +91,8 @@ impl HubSpot {
         // What HubSpot makes of a number that it could read, whatever it looks like.
         let digits = format!("*{}", number.national_digits());
         let group = |property: &str| json!({"filters": [{"propertyName": property, "operator": "CONTAINS_TOKEN", "value": digits}]});
-        let groups = [
-            group("hs_searchable_calculated_phone_number"),
-            group("hs_searchable_calculated_mobile_number"),
-        ];
+        let groups =
+            [group("hs_searchable_calculated_phone_number"), group("hs_searchable_calculated_mobile_number")];
         match self.search(access, json!(groups)).await {
             // An account that has no such property has nobody to be found by it.
             Err(CrmError::Refused(_)) => Ok(None),
@@ -102,8 +110,8 @@ impl HubSpot {
         let path = format!("/crm/v4/objects/contacts/{contact}/associations/calls?limit={PAGE}");
         let said = self.ask(access, Method::GET, &path, None).await?;
         let results = said["results"].as_array().ok_or_else(|| malformed("an answer without results"))?;
-        let mut calls: Vec<u64> =
-            results.iter().filter_map(|one| one["toObjectId"].as_u64().or(one["toObjectId"].as_str()?.parse().ok())).collect();
+        let number = |id: &Value| id.as_u64().or_else(|| id.as_str()?.parse().ok());
+        let mut calls: Vec<u64> = results.iter().filter_map(|one| number(&one["toObjectId"])).collect();
         // The latest have the highest numbers, and this one is among the latest.
         calls.sort_unstable_by(|one, other| other.cmp(one));
         calls.truncate(BATCH);
@@ -160,6 +168,10 @@ impl CrmClient for HubSpot {
             Ok(self.ask(access, Method::GET, &path, None).await?["user"].as_str().map(str::to_owned))
         }
         .boxed()
+    }
+
+    fn search_lag(&self) -> Duration {
+        self.search_lag
     }
 
     fn find<'a>(

@@ -125,12 +125,7 @@ impl Salesforce {
         Ok(None)
     }
 
-    async fn created(
-        &self,
-        access: CrmAccess<'_>,
-        object: &str,
-        fields: &Value,
-    ) -> Result<String, CrmError> {
+    async fn created(&self, access: CrmAccess<'_>, object: &str, fields: &Value) -> Result<String, CrmError> {
         let said = self.ask(access, Method::POST, &format!("/sobjects/{object}/"), Some(fields)).await?;
         id_of(&said["id"])
     }
@@ -270,12 +265,10 @@ fn refused(answer: &Answer) -> CrmError {
         "REQUEST_LIMIT_EXCEEDED" => refusal.is_busy(answer, Some(LIMIT_PAUSE)),
         "UNABLE_TO_LOCK_ROW" | "SERVER_UNAVAILABLE" => refusal.is_busy(answer, None),
         // What a record is to belong to, and is not there.
-        "INVALID_CROSS_REFERENCE_KEY" | "ENTITY_IS_DELETED" => {
-            match refusal.of(answer) {
-                CrmError::Refused(detail) => CrmError::Gone(detail),
-                error => error,
-            }
-        }
+        "INVALID_CROSS_REFERENCE_KEY" | "ENTITY_IS_DELETED" => match refusal.of(answer) {
+            CrmError::Refused(detail) => CrmError::Gone(detail),
+            error => error,
+        },
         _ => refusal.of(answer),
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{basic, percent_encoded};
 use crate::integrations::http::{HttpClient, Limits};
-use crate::settings::{PublicUrl, Secret};
+use crate::settings::{PublicUrl, Secret, TWILIO_API};
 
 /// Numbers on one page.
 const PAGE: u32 = 100;
@@ -39,6 +39,9 @@ pub struct PhoneNumber {
     /// Whether it takes messages.
     pub sms: bool,
 }
+
+/// Where names of numbers are looked up, where the rest is at Twilio itself.
+const LOOKUPS: &str = "https://lookups.twilio.com";
 
 /// Why there are no numbers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +72,24 @@ pub async fn list(
     let all = tokio::time::timeout(TIME_MAX, pages(client, base, account));
     let slow = || NumbersError::Unavailable(format!("it took more than {} s", TIME_MAX.as_secs()));
     all.await.unwrap_or_else(|_| Err(slow()))
+}
+
+/// Whose number this is, as far as Twilio knows: the carriers of the United States tell. `number` is E.164.
+///
+/// `GET /v2/PhoneNumbers/{number}?Fields=caller_name` at a host of its own: <https://www.twilio.com/docs/lookup/v2-api/caller-name>,
+/// by the official SDK 9.13, read 2026-11.
+pub async fn caller_name(
+    client: &HttpClient,
+    base: &PublicUrl,
+    account: &TwilioAccount,
+    number: &str,
+) -> Result<Option<String>, NumbersError> {
+    let host = if base.authority == TWILIO_API { LOOKUPS.to_owned() } else { base.to_string() };
+    let url = format!("{host}/v2/PhoneNumbers/{}?Fields=caller_name", percent_encoded(number));
+    let answer = ask(client, &url, account).await?;
+    let name = answer["caller_name"]["caller_name"].as_str().unwrap_or_default();
+    let name: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
+    Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
 }
 
 async fn pages(
@@ -162,6 +183,18 @@ mod tests {
         );
         assert_eq!((numbers[249].name.as_str(), numbers[249].sms), ("Number 249", false));
         assert_eq!(api.asked().len(), 1 + 3);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_by_the_number() {
+        let api = TwilioApi::start(ACCOUNT, "t").await;
+        let base = api.base_url().parse().unwrap();
+        let account = TwilioAccount { sid: ACCOUNT.into(), token: Secret::new("t") };
+        let name = async |number: &str| {
+            caller_name(&HttpClient::new().unwrap(), &base, &account, number).await.unwrap()
+        };
+        assert_eq!(name("+15005550009").await.as_deref(), Some("CALLER 0009"));
+        assert_eq!(name("+31201234567").await, None, "elsewhere names are not told");
     }
 
     #[tokio::test]

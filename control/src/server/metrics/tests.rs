@@ -204,6 +204,7 @@ async fn a_page_is_open_metrics_and_tells_of_the_server_even_after_the_engine_st
     assert_eq!(one(&samples, "offhook_http_requests_total", Some(("status", "4xx"))), 2.0);
     assert_eq!(one(&samples, "offhook_calls_active", None), 0.0);
     assert_eq!(one(&samples, "offhook_build_info", None), 1.0);
+    assert_eq!(one(&samples, "offhook_jobs_done_total", Some(("kind", "crm-sync"))), 0.0);
 
     server.shutdown().await;
     let samples = parse(&Scrape::of(&app).text().unwrap());

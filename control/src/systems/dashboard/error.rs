@@ -9,6 +9,9 @@ use crate::domain::accounts::AccountError;
 use crate::domain::error::Error;
 use crate::systems::error::ApiError;
 
+/// How long somebody waits who comes while too many sign in: by then those have had their turn.
+const WAIT_S: u32 = 3;
+
 /// What every error looks like.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Error, examples(json!({ "error": "Error message description" })))]
@@ -54,6 +57,10 @@ pub(super) fn not_let_in(error: AccountError) -> ApiError {
     };
     match error {
         AccountError::Store(error) => error.into(),
+        AccountError::TooMany(_) => ApiError {
+            details: json!({ "retry_after_seconds": WAIT_S }),
+            ..ApiError::new(status, error.to_string())
+        },
         error => ApiError::new(status, error.to_string()),
     }
 }

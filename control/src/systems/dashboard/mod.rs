@@ -8,8 +8,10 @@ mod appointments;
 mod assistants;
 mod auth;
 mod calls;
+mod crm;
 mod error;
 mod joining;
+mod outbound_webhooks;
 mod paging;
 mod phone_numbers;
 mod settings;
@@ -63,6 +65,8 @@ static ABOUT: About = About {
         ("workspaces", "Places that people share."),
         ("assistants", "What answers, and on which numbers."),
         ("webhooks", "Where calls are reported to from outside."),
+        ("outbound webhooks", "Addresses that are told when calls end."),
+        ("crm", "Salesforce, HubSpot and Dynamics 365, which calls are put into."),
         ("calls", "Calls that are over, calls that run, and how many at once."),
         ("analytics", "What calls come to."),
         ("admin", "All users."),
@@ -97,6 +101,9 @@ fn open(_: &Arc<App>) -> Routes {
         .routes(routes!(account::register))
         .routes(routes!(account::log_in))
         .routes(routes!(webhooks::receive))
+        .routes(routes!(crm::salesforce::callback))
+        .routes(routes!(crm::hubspot::callback))
+        .routes(routes!(crm::dynamics::callback))
 }
 
 fn guarded(_: &Arc<App>) -> Routes {
@@ -110,6 +117,24 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(phone_numbers::list))
         .routes(routes!(assistants::list, assistants::create))
         .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(crm::salesforce::initiate))
+        .routes(routes!(crm::salesforce::status))
+        .routes(routes!(crm::salesforce::disconnect))
+        .routes(routes!(crm::salesforce::logs))
+        .routes(routes!(crm::hubspot::initiate))
+        .routes(routes!(crm::hubspot::status))
+        .routes(routes!(crm::hubspot::disconnect))
+        .routes(routes!(crm::hubspot::logs))
+        .routes(routes!(crm::dynamics::initiate))
+        .routes(routes!(crm::dynamics::status))
+        .routes(routes!(crm::dynamics::disconnect))
+        .routes(routes!(crm::dynamics::logs))
+        .routes(routes!(crm::syncs::list))
+        .routes(routes!(crm::syncs::retry))
+        .routes(routes!(outbound_webhooks::list, outbound_webhooks::create))
+        .routes(routes!(outbound_webhooks::change, outbound_webhooks::remove))
+        .routes(routes!(outbound_webhooks::secret, outbound_webhooks::renew_secret))
+        .routes(routes!(outbound_webhooks::deliveries))
         .routes(routes!(calls::ended))
         .routes(routes!(calls::active))
         .routes(routes!(calls::concurrent))

@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 use futures_util::future::BoxFuture;
 use serde_json::json;
@@ -116,6 +116,7 @@ async fn a_job_is_tried_again_when_its_wait_is_over_and_given_up_after_its_tries
     assert_eq!(*bench.work.begun.lock().unwrap(), ["a", "a", "a", "b"]);
     assert_eq!(*bench.work.failed.lock().unwrap(), [("a".into(), 1), ("a".into(), 2)]);
     assert_eq!(*bench.work.given_up.lock().unwrap(), [("a".to_owned(), "busy".to_owned())]);
+    assert_eq!(bench.worker.tallies(), [("scripted", Tally { done: 1, failed: 2, given_up: 1 })]);
 }
 
 #[tokio::test]
