@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::dashboard::{bad_pages, get, json_bodies, no_check, token};
+use super::dashboard::{bad_pages, json_bodies, send, token, until_there};
 use super::system::{Case, Later, Site, complaint};
 use crate::crm::INSTANCE;
-use crate::dashboard::doubles;
+use crate::dashboard::{doubles, report};
 use crate::desk::consent;
 use crate::http::Ask;
 use crate::server::Answer;
@@ -15,7 +15,7 @@ use crate::server::Answer;
 /// Where browsers are sent on to.
 const PAGE: &str = "https://app.example.com/crm";
 
-/// A destination that is public: nobody is asked there, since nothing ends during the walk.
+/// A destination that is public: nobody is asked there, since nothing happens during the walk that it wants to be told of.
 const DESTINATION: &str = "https://93.184.216.34/webhook";
 
 /// What a server needs for them.
@@ -97,12 +97,11 @@ pub(super) fn case(name: &str) -> Option<Case> {
             },
             check: |site, _| {
                 Box::pin(async {
-                    let list =
-                        json!({ "name": "n", "destination_url": DESTINATION, "events": ["call.ended", "x"] });
+                    let list = json!({ "name": "n", "destination_url": DESTINATION, "events": ["call.started", "x"] });
                     let ask = Ask::json("", list.to_string());
                     let made = site.ask_for("dashboard.post.api_outbound_webhooks", ask).await;
                     let events = made.json()["webhook"]["events"].clone();
-                    complaint(events == "call.ended,x", || format!("the other spelling: {}", made.text()))
+                    complaint(events == "call.started,x", || format!("the other spelling: {}", made.text()))
                 })
             },
             ..Case::GET
@@ -121,7 +120,7 @@ pub(super) fn case(name: &str) -> Option<Case> {
 }
 
 fn new_webhook() -> Ask {
-    let body = json!({ "name": "External Webhook", "destinationUrl": DESTINATION, "events": "call.ended" });
+    let body = json!({ "name": "External Webhook", "destinationUrl": DESTINATION, "events": "call.started" });
     Ask::json("", body.to_string())
 }
 
@@ -241,7 +240,22 @@ fn crm_case<C: Crm>(what: &str) -> Option<Case> {
             },
             ..Case::GET
         },
-        "sync_logs" => Case { bad: || bad_pages(&format!("/api/{}/sync-logs", C::NAME)), ..get(no_check) },
+        "sync_logs" => Case {
+            good: |site| {
+                Box::pin(async {
+                    token(site).await;
+                    connect::<C>(site).await;
+                    let call = format!("for-{}-at-{}", C::NAME, site.host);
+                    let over =
+                        report(&call, "Customer Support", "customer-ended-call", "Asked about pricing.");
+                    send(site, &over).await;
+                    until_there(site, &format!("/api/{}/sync-logs", C::NAME)).await;
+                    Ask::get("")
+                })
+            },
+            bad: || bad_pages(&format!("/api/{}/sync-logs", C::NAME)),
+            ..Case::GET
+        },
         _ => return None,
     })
 }
