@@ -9,6 +9,7 @@ pub mod authorizations;
 pub mod billing;
 pub mod call;
 pub mod calls;
+pub mod catalogue;
 pub mod concurrency;
 pub mod connections;
 pub mod conversations;

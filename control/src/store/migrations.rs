@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0005_voiceclone.sql"),
     include_str!("migrations/0006_accounts.sql"),
     include_str!("migrations/0007_deliveries.sql"),
+    include_str!("migrations/0009_catalogue.sql"),
 ];
 
 /// Why a database could not be brought to this version.

@@ -7,6 +7,8 @@ mod account_calls;
 mod accounts;
 mod appointments;
 mod calls;
+mod catalogue;
+mod chunks;
 mod concurrency;
 mod connections;
 mod contacts;
@@ -17,6 +19,7 @@ mod keys;
 mod ledger;
 mod lines;
 mod migrations;
+mod products;
 mod reported_calls;
 mod simulations;
 mod users;
@@ -36,6 +39,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::domain::call::{Announcement, ReportOutcome, StatusReport};
 use crate::domain::time::UnixMs;
 
+pub use chunks::{NewChunks, Scope};
+pub use products::ToChunk;
 pub use writer::{Change, Commits, Write};
 use writer::{Request, Written};
 
