@@ -5,6 +5,7 @@
 
 mod account;
 pub mod chat;
+pub mod embeddings;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod realtime;
