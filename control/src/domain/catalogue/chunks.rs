@@ -123,7 +123,7 @@ fn place_to_cut(window: &str, half: usize) -> (usize, bool) {
     if let Some(at) = window.rfind(char::is_whitespace).filter(|at| *at >= half) {
         return (at, true);
     }
-    let grapheme = window.grapheme_indices(true).map(|(at, _)| at).filter(|at| *at >= half).last();
+    let grapheme = window.grapheme_indices(true).map(|(at, _)| at).rfind(|at| *at >= half);
     (grapheme.unwrap_or(window.len()), false)
 }
 

@@ -8,6 +8,7 @@
 
 mod page;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lopdf::{DecompressError, Document, LoadOptions};
+use lopdf::{DecompressError, Document, LoadOptions, Object, ObjectId, Stream};
 
 use page::PageReader;
 
@@ -27,6 +28,13 @@ pub(super) const TIME_MAX: Duration = Duration::from_secs(120);
 const TEXT_BYTES_MAX: usize = 20 * 1024 * 1024;
 /// How large a part of the file may become when it is unpacked.
 const UNPACKED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The same, of a file that is encrypted for its owner alone: there, what all parts come to is not counted.
+const DECRYPTED_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How large all lists of objects together may become when they are unpacked. In memory, an object takes many times that.
+const OBJECTS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What stands in a file that takes a password.
+const ENCRYPT: &[u8] = b"/Encrypt";
 
 /// Why a PDF is not read.
 #[derive(Debug, thiserror::Error)]
@@ -98,9 +106,24 @@ impl Limits<'_> {
     }
 }
 
+thread_local! {
+    /// How much the lists of objects of the document that this thread opens may still become.
+    static OBJECTS_BYTES_LEFT: Cell<usize> = const { Cell::new(0) };
+}
+
 fn open(path: &Path) -> Result<Document, PdfError> {
-    let options = LoadOptions::with_max_decompressed_size(UNPACKED_BYTES_MAX);
-    let document = Document::load_with_options(path, options).map_err(of_reader)?;
+    let bytes = std::fs::read(path)?;
+    let is_encrypted = bytes.windows(ENCRYPT.len()).any(|window| window == ENCRYPT);
+    let most = if is_encrypted { DECRYPTED_BYTES_MAX } else { UNPACKED_BYTES_MAX };
+    let options = LoadOptions { filter: Some(kept), ..LoadOptions::with_max_decompressed_size(most) };
+    OBJECTS_BYTES_LEFT.set(OBJECTS_BYTES_MAX);
+    let document = Document::load_mem_with_options(&bytes, options).map_err(of_reader)?;
+    if OBJECTS_BYTES_LEFT.get() == 0 {
+        let most = OBJECTS_BYTES_MAX;
+        return Err(PdfError::TooMuch(format!(
+            "its objects are more than {most} bytes when they are unpacked"
+        )));
+    }
     if document.trailer.has(b"Encrypt") && !document.was_encrypted() {
         return Err(PdfError::Encrypted);
     }
@@ -109,6 +132,33 @@ fn open(path: &Path) -> Result<Document, PdfError> {
         pages if pages > PAGES_MAX => Err(PdfError::TooMuch(format!("it has more than {PAGES_MAX} pages"))),
         _ => Ok(document),
     }
+}
+
+/// Whether an object is kept that was read. The reader asks that of each, and of a list of objects before it unpacks it; what it
+/// is given back it keeps of the objects in lists alone, and streams are never in those.
+fn kept(id: ObjectId, object: &mut Object) -> Option<(ObjectId, Object)> {
+    let Object::Stream(stream) = object else { return Some((id, object.clone())) };
+    let is = |key: &[u8], value: &[u8]| {
+        stream.dict.get(key).and_then(Object::as_name).is_ok_and(|name| name == value)
+    };
+    // Images say nothing, and are the most of many files.
+    if is(b"Subtype", b"Image") || is(b"Type", b"ObjStm") && !has_room(stream) {
+        return None;
+    }
+    Some((id, Object::Null))
+}
+
+/// Whether a list of objects may be unpacked, by what the ones before it came to.
+fn has_room(list: &Stream) -> bool {
+    let left = OBJECTS_BYTES_LEFT.get();
+    let left = match list.decompress_to_writer(&mut io::sink(), left) {
+        Ok(bytes) => left.saturating_sub(bytes),
+        Err(lopdf::Error::Decompress(DecompressError::MemoryLimitExceeded { .. })) => 0,
+        // The reader finds the same, and has nothing of it.
+        Err(_) => left,
+    };
+    OBJECTS_BYTES_LEFT.set(left);
+    left > 0
 }
 
 fn of_reader(error: lopdf::Error) -> PdfError {

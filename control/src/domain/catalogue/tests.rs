@@ -74,6 +74,36 @@ async fn products_are_searched_by_all_words_the_last_perhaps_not_whole() {
 }
 
 #[tokio::test]
+async fn any_text_may_be_searched_for() {
+    let bench = Bench::new().await;
+    bench.import("products.csv", PRODUCTS).await;
+    let odd = [
+        "\u{345}",
+        "a\u{300}",
+        "²",
+        "½ ①",
+        "\0x",
+        "NEAR",
+        "OR",
+        "content:x",
+        "{scope}",
+        "^a",
+        "a*",
+        "'",
+        "\"",
+        "字",
+        "-",
+    ];
+    for text in odd {
+        bench.names(Some(text)).await;
+        bench.search(text).await;
+    }
+    let all = odd.join(" ");
+    bench.search(&all.repeat(1_000)).await;
+    assert_eq!(bench.search(&format!("{all} fountain")).await[0].product_name, "Fountain Pen");
+}
+
+#[tokio::test]
 async fn a_document_is_one_product_with_many_chunks() {
     let bench = Bench::new().await;
     let pdf = bench.import("notebooks.pdf", NOTEBOOKS).await;

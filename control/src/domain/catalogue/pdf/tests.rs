@@ -6,6 +6,7 @@ const NOTEBOOKS: &[u8] = include_bytes!("../../../../../fixtures/catalogue/noteb
 const SCAN: &[u8] = include_bytes!("../../../../../fixtures/catalogue/scan.pdf");
 const ENCRYPTED: &[u8] = include_bytes!("../../../../../fixtures/catalogue/encrypted.pdf");
 const PRINTABLE: &[u8] = include_bytes!("../../../../../fixtures/catalogue/printable.pdf");
+const BOMBS: &[u8] = include_bytes!("../../../../../fixtures/catalogue/bombs.pdf");
 const BOMB: &[u8] = include_bytes!("../../../../../fixtures/catalogue/bomb.pdf");
 
 /// Its pages and its text.
@@ -42,6 +43,12 @@ fn what_takes_a_password_is_refused_before_it_is_read() {
 fn a_page_that_explodes_is_refused() {
     let error = text(BOMB).unwrap_err();
     assert!(matches!(error, PdfError::TooMuch(_)), "{error}");
+}
+
+#[test]
+fn a_file_whose_parts_explode_together_is_refused() {
+    let error = text(BOMBS).unwrap_err();
+    assert!(error.to_string().contains("its objects are more than"), "{error}");
 }
 
 #[test]
