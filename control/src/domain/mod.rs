@@ -15,6 +15,7 @@ pub mod cache;
 pub mod call;
 pub mod call_analysis;
 pub mod calls;
+pub mod catalogue;
 pub mod concurrency;
 pub mod connections;
 pub mod conversations;

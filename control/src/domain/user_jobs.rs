@@ -15,10 +15,6 @@ use crate::store::{Store, StoreError};
 pub enum UserJobKind {
     /// A voice is made of a video.
     VoiceClone,
-    /// What somebody said is looked at.
-    PersonaAnalysis,
-    /// A file becomes products.
-    ProductIngest,
 }
 
 impl UserJobKind {
@@ -26,24 +22,18 @@ impl UserJobKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::VoiceClone => "voice_clone",
-            Self::PersonaAnalysis => "persona_analysis",
-            Self::ProductIngest => "product_ingest",
         }
     }
 
     /// The one of this name.
     pub fn from_text(text: &str) -> Option<Self> {
-        [Self::VoiceClone, Self::PersonaAnalysis, Self::ProductIngest]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+        [Self::VoiceClone].into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// What the ids of its jobs begin with.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::VoiceClone => "job_voice_",
-            Self::PersonaAnalysis => "job_persona_",
-            Self::ProductIngest => "job_products_",
         }
     }
 
@@ -51,8 +41,6 @@ impl UserJobKind {
     pub const fn stages(self) -> &'static [&'static str] {
         match self {
             Self::VoiceClone => &["downloading_video", "extracting_audio", "cloning_voice"],
-            Self::PersonaAnalysis => &["transcribing", "analysing"],
-            Self::ProductIngest => &["parsing", "chunking", "embedding"],
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::domain::billing::Billing;
 use crate::domain::cache::Cache;
 use crate::domain::call_analysis::CallAnalyses;
 use crate::domain::calls::{Busy, Calls};
+use crate::domain::catalogue::{Catalogues, Embedder};
 use crate::domain::crm::Crms;
 use crate::domain::crm::sync::CrmSync;
 use crate::domain::deliveries::Webhooks;
@@ -51,6 +52,7 @@ use crate::domain::user_settings::UserSettings;
 use crate::integrations::elevenlabs::ElevenLabsProbe;
 use crate::integrations::google::{Hosts, OAuth};
 use crate::integrations::http::HttpClient;
+use crate::integrations::openai::embeddings::Embeddings;
 use crate::integrations::otlp::Exporter;
 use crate::integrations::twilio::TwilioProbe;
 use crate::integrations::webhook::WebhookSender;
@@ -107,6 +109,8 @@ pub struct App {
     pub user_jobs: Arc<UserJobs>,
     /// Voices that speak for personas.
     pub persona_voices: Arc<PersonaVoices>,
+    /// Products, and what is said of them.
+    pub catalogues: Catalogues,
     /// Sound that was made for users.
     pub media: Arc<Media>,
     /// The model that is asked in users' names.
@@ -211,6 +215,9 @@ impl App {
         let user_jobs = Arc::new(UserJobs::new(store.clone()));
         let persona_voices = Arc::new(Answering::persona_voices(&settings, &http).map_err(StartError)?);
         let media = Arc::new(Media::new(&settings.data_dir, keys.signer("echome-media")));
+        let embedder = Embeddings::from_settings(&settings).map_err(StartError)?;
+        let embedder = embedder.map(|embedder| Arc::new(embedder) as Arc<dyn Embedder>);
+        let catalogues = Catalogues::new(store.clone(), &settings.data_dir, embedder);
         let cloning = Cloning::new(
             store.clone(),
             user_jobs.clone(),
@@ -232,6 +239,7 @@ impl App {
         let mut works = works(&settings, address, &store, &keys, &crms, sender);
         works.push(Arc::new(analyses));
         works.push(Arc::new(cloning));
+        works.push(catalogues.work());
         let jobs = Arc::new(Worker::new(store.clone(), works, clock()));
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
         Ok(Self {
@@ -258,6 +266,7 @@ impl App {
             user_jobs,
             persona_voices,
             media,
+            catalogues,
             user_settings,
             user_model,
             cache: Cache::default(),

@@ -236,6 +236,9 @@ fn listen_on(address: SocketAddr, setting: &str) -> Result<TcpListener, StartErr
 }
 
 async fn sweep(app: Arc<App>) {
+    if let Err(error) = app.catalogues.sweep().await {
+        tracing::error!(%error, "what is left of uploads of a dead process stays");
+    }
     let mut every = tokio::time::interval(SWEEP_EVERY);
     let mut voices = tokio::time::interval(VOICES_EVERY);
     loop {

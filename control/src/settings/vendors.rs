@@ -166,6 +166,8 @@ const OPENAI: Vendor = Vendor {
         "language",
         "realtime_model",
         "realtime_voice",
+        "embedding_model",
+        "embedding_dimensions",
     ],
 };
 

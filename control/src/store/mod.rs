@@ -10,6 +10,8 @@ mod appointments;
 mod assistants;
 mod booked;
 mod calls;
+mod catalogue;
+mod chunks;
 mod concurrency;
 mod connections;
 mod contacts;
@@ -25,6 +27,7 @@ mod ledger;
 mod lines;
 mod migrations;
 mod personas;
+mod products;
 mod reported_calls;
 mod simulations;
 mod telegram;
@@ -47,6 +50,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::domain::call::{Announcement, ReportOutcome, StatusReport};
 use crate::domain::time::UnixMs;
 
+pub use chunks::{NewChunks, Scope};
+pub use products::ToChunk;
 pub use writer::{Change, Commits, Write};
 use writer::{Request, Written};
 

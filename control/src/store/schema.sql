@@ -721,9 +721,9 @@ CREATE TABLE telegram_bots (
 
 -- Work that a user waits for and can look at and call off. Done by the queue: its job there has this one's id as its key.
 CREATE TABLE user_jobs (
-    id TEXT PRIMARY KEY NOT NULL,   -- job_voice_, job_persona_ or job_products_, and 32 hexadecimal digits
+    id TEXT PRIMARY KEY NOT NULL,   -- job_voice_ and 32 hexadecimal digits
     owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    kind TEXT NOT NULL,             -- voice_clone, persona_analysis, product_ingest
+    kind TEXT NOT NULL,             -- voice_clone
     status TEXT NOT NULL,           -- pending, processing, completed, failed, cancelled
     progress INTEGER NOT NULL DEFAULT 0 CHECK (progress BETWEEN 0 AND 100),
     stages TEXT NOT NULL,           -- JSON list, in order: name, status, started_ms, duration_ms
@@ -756,3 +756,93 @@ CREATE TABLE personas (
 ) STRICT;
 
 CREATE INDEX personas_by_owner ON personas (owner, id);
+
+-- One file of products that somebody uploaded, and how far its import is. Written when the file is accepted; after that by the
+-- import, in the transaction of what it writes.
+CREATE TABLE catalogues (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,         -- catalog_ and a UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,              -- as its owner calls it
+    job TEXT NOT NULL UNIQUE,        -- what its import is called: job_products_ and a UUIDv7
+    file_name TEXT NOT NULL,         -- as its owner called it, without folders; never a path of ours
+    kind TEXT NOT NULL,              -- csv, pdf, text
+    file_bytes INTEGER NOT NULL,
+    state TEXT NOT NULL,             -- pending, processing, completed, failed, cancelled
+    stage TEXT NOT NULL,             -- parsing, chunking, embedding: what is done next
+    progress INTEGER NOT NULL,       -- 0 to 100
+    reason TEXT,                     -- why it failed, for its owner
+    searchable INTEGER NOT NULL,     -- 1: its products are shown and found
+    products INTEGER NOT NULL,       -- how many there are
+    chunks INTEGER NOT NULL,         -- how many there are
+    chunked_row INTEGER NOT NULL,    -- products up to this row are in chunks
+    embedded_chunk INTEGER NOT NULL, -- chunks up to this one have vectors
+    embeddings TEXT NOT NULL,        -- off, pending, completed, failed
+    embedding_model TEXT,            -- whose vectors it has; NULL if it has none
+    embedding_dimensions INTEGER,    -- of each of them
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    ended_ms INTEGER                 -- NULL while it is pending or processing
+) STRICT;
+
+CREATE INDEX catalogues_by_owner ON catalogues (owner, number);
+
+-- One product: a row of a table, or a whole document. Written by the import.
+CREATE TABLE products (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,     -- prod_ and a UUIDv7
+    catalogue INTEGER NOT NULL REFERENCES catalogues (number) ON DELETE CASCADE,
+    row INTEGER NOT NULL,        -- from 1, in the order of the file
+    name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    price REAL,                  -- NULL for a document
+    currency TEXT NOT NULL,      -- ISO 4217
+    sku TEXT,
+    category TEXT,
+    in_stock INTEGER NOT NULL,   -- 1: it can be had
+    metadata TEXT NOT NULL,      -- JSON object: what else the file says
+    chunks INTEGER NOT NULL,     -- how many there are
+    removed INTEGER NOT NULL,    -- 1: its owner deleted it, and its chunks are being removed
+    created_ms INTEGER NOT NULL,
+    UNIQUE (catalogue, row)
+) STRICT;
+
+CREATE INDEX products_removed ON products (number) WHERE removed = 1;
+
+-- A piece of what is said of a product, as it is searched and cited. Written by the import.
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice: vectors in memory are named by it
+    product INTEGER NOT NULL REFERENCES products (number) ON DELETE CASCADE,
+    position INTEGER NOT NULL,   -- in the product, from 0
+    catalogue INTEGER NOT NULL REFERENCES catalogues (number) ON DELETE CASCADE,
+    scope TEXT NOT NULL,         -- two words for the index: one of the owner, one of the catalogue
+    content TEXT NOT NULL,
+    UNIQUE (product, position)
+) STRICT;
+
+CREATE INDEX chunks_by_catalogue ON chunks (catalogue, id);
+
+-- The words of chunks. Kept by the triggers below; the texts themselves are in chunks.
+CREATE VIRTUAL TABLE chunk_words USING fts5 (
+    scope, content,
+    content = 'chunks', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
+);
+
+CREATE TRIGGER chunk_words_added AFTER INSERT ON chunks BEGIN
+    INSERT INTO chunk_words (rowid, scope, content) VALUES (new.id, new.scope, new.content);
+END;
+
+CREATE TRIGGER chunk_words_removed AFTER DELETE ON chunks BEGIN
+    INSERT INTO chunk_words (chunk_words, rowid, scope, content) VALUES ('delete', old.id, old.scope, old.content);
+END;
+
+CREATE TRIGGER chunk_words_changed AFTER UPDATE OF id, scope, content ON chunks BEGIN
+    INSERT INTO chunk_words (chunk_words, rowid, scope, content) VALUES ('delete', old.id, old.scope, old.content);
+    INSERT INTO chunk_words (rowid, scope, content) VALUES (new.id, new.scope, new.content);
+END;
+
+-- The embedding of a chunk. Written by the import.
+CREATE TABLE chunk_vectors (
+    chunk INTEGER PRIMARY KEY NOT NULL REFERENCES chunks (id) ON DELETE CASCADE,
+    vector BLOB NOT NULL         -- little-endian 32-bit floats, of length 1 together
+) STRICT;

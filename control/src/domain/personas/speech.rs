@@ -13,8 +13,8 @@ use crate::integrations::video::RATE_HZ;
 const FRAME: usize = RATE_HZ as usize * 30 / 1_000;
 /// A pause that is no longer is a part of what is said: 300 ms.
 const PAUSE_FRAMES: usize = 10;
-/// A stretch that is shorter says nothing of a voice: 1 s.
-const STRETCH_FRAMES: usize = 34;
+/// A stretch that is shorter says little of a voice: 600 ms.
+const STRETCH_FRAMES: usize = 20;
 /// A stretch is taken apart after so long: 12 s. What is chosen is spread over the recording then.
 const STRETCH_FRAMES_MAX: usize = 400;
 /// Frames before and behind a stretch that tell of its noise: 300 ms.
@@ -140,8 +140,8 @@ mod tests {
         // The last bit of a sample tells which of them it is of.
         let clear: Vec<i16> = clear.iter().map(|sample| sample & !1).collect();
         let noisy: Vec<i16> = noisy.iter().map(|sample| sample | 1).collect();
-        // Sixty times clear, sixty times noisy: a good six minutes.
-        let both: Vec<i16> = (0..60).flat_map(|_| [&noisy[..], &pause, &clear].concat()).collect();
+        // More clear speech than is taken, and as much that is noisy.
+        let both: Vec<i16> = (0..120).flat_map(|_| [&noisy[..], &pause, &clear].concat()).collect();
         let chosen = clearest(&both).unwrap();
         let most = SPEECH_MAX.as_secs() as usize * 16_000;
         assert!(chosen.len() <= most && chosen.len() > most * 8 / 10, "{}", chosen.len());

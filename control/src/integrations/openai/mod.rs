@@ -6,6 +6,7 @@
 mod account;
 pub mod chat;
 pub mod complete;
+pub mod embeddings;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod realtime;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::error::told;
 use super::ids::shown;
 use super::persona::KIND;
+use crate::domain::catalogue::{Catalogue, State as ImportState};
+use crate::domain::error::Error;
 use crate::domain::time::UnixMs;
 use crate::domain::user_jobs::UserJob;
 use crate::server::App;
@@ -66,7 +68,12 @@ pub(super) async fn one(
     caller: Caller,
     Path(job_id): Path<String>,
 ) -> Result<Json<Shown>, ApiError> {
-    let job = app.user_jobs.one(caller.id(), &job_id).await.map_err(told)?;
+    let job = match app.user_jobs.one(caller.id(), &job_id).await {
+        Err(Error::NotFound(_)) => {
+            return Ok(Json(of_import(app.catalogues.import(caller.id(), &job_id).await.map_err(told)?)));
+        }
+        job => job.map_err(told)?,
+    };
     Ok(Json(Shown {
         kind: job.kind.as_str(),
         status: job.status.as_str(),
@@ -97,9 +104,39 @@ pub(super) async fn cancel(
     caller: Caller,
     Path(job_id): Path<String>,
 ) -> Result<Json<Cancelled>, ApiError> {
-    let job = app.user_jobs.cancel(caller.id(), &job_id, UnixMs::now()).await.map_err(told)?;
+    let now = UnixMs::now();
+    let job = match app.user_jobs.cancel(caller.id(), &job_id, now).await {
+        Err(Error::NotFound(_)) => {
+            let import = app.catalogues.cancel(caller.id(), &job_id, now).await.map_err(told)?;
+            let cancelled_at = import.ended.unwrap_or(now).to_seconds_text();
+            let status = ImportState::Cancelled.as_str();
+            return Ok(Json(Cancelled { success: true, job_id, status, cancelled_at }));
+        }
+        job => job.map_err(told)?,
+    };
     let cancelled_at = job.ended.unwrap_or(job.updated).to_seconds_text();
     Ok(Json(Cancelled { success: true, job_id: job.id, status: job.status.as_str(), cancelled_at }))
+}
+
+/// The import of a file, as a job.
+fn of_import(import: Catalogue) -> Shown {
+    Shown {
+        kind: "product_ingest",
+        status: import.state.as_str(),
+        progress: import.progress,
+        created_at: import.created.to_seconds_text(),
+        updated_at: import.updated.to_seconds_text(),
+        metadata: json!({
+            "catalog_id": import.id,
+            "catalog_name": import.name,
+            "file_name": import.file_name,
+            "stage": import.stage.as_str(),
+            "products": import.products,
+            "chunks": import.chunks,
+            "error": import.reason,
+        }),
+        job_id: import.job,
+    }
 }
 
 /// What a job is about, with ids as they are shown.

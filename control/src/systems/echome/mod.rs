@@ -9,11 +9,13 @@ mod jobs;
 mod media;
 mod paging;
 mod persona;
+mod products;
 mod sign_in;
 mod voice;
 
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use utoipa::PartialSchema;
@@ -55,6 +57,7 @@ static ABOUT: About = About {
         ("authentication", "Sign in with Google, and out."),
         ("voices", "Voices that are made of videos."),
         ("personas", "Whose voice and manner agents take on."),
+        ("products", "What personas know, out of files."),
         ("jobs", "Work that takes a while."),
         ("clients", "People whom personas talk with."),
         ("settings", "Keys of services."),
@@ -105,6 +108,13 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(voice::preview))
         .routes(routes!(voice::delete))
         .routes(routes!(persona::one, persona::change))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(products::upload))
+                .layer(DefaultBodyLimit::max(products::FORM_BYTES_MAX)),
+        )
+        .routes(routes!(products::list))
+        .routes(routes!(products::one, products::delete))
         .routes(routes!(jobs::one))
         .routes(routes!(jobs::cancel))
 }
