@@ -371,3 +371,68 @@ async fn a_job_goes_on_after_the_server_was_killed() {
     assert_eq!(fakes.made_voices().len(), 1, "once");
     assert_eq!(left(&server), Vec::<String>::new());
 }
+
+/// A form with a file.
+fn form(name: &str, kind: &str, content: &[u8]) -> (String, Vec<u8>) {
+    let head = format!(
+        "--xx\r\nContent-Disposition: form-data; name=\"catalog_name\"\r\n\r\nSpring\r\n--xx\r\n\
+         Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n"
+    );
+    ("multipart/form-data; boundary=xx".into(), [head.as_bytes(), content, b"\r\n--xx--\r\n"].concat())
+}
+
+async fn upload(owner: &Owner<'_>, name: &str, kind: &str, content: &[u8]) -> offhook_tests::Answer {
+    let (content_type, body) = form(name, kind, content);
+    let ask = Ask::new(Method::POST, format!("{BASE}/api/products/upload"))
+        .with("content-type", content_type)
+        .with("authorization", owner.bearer.clone());
+    Client::new().ask(owner.server.address(), Ask { body: body.into(), ..ask }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_products_is_read_found_and_deleted_and_one_that_cannot_be_read_leaves_nothing() {
+    let server = server(&[]).await;
+    let owner = Owner::of(&server).await;
+    let csv = "name,description,price,currency,sku,in_stock,color\n\
+               Notebook A5,\"Recycled paper, 120 pages\",12.99,USD,NB-A5,true,Green\n\
+               Waterproof Pen,Writes in the rain,3.50,USD,PEN-W,false,Black\n";
+    let started = upload(&owner, "../../catalog.csv", "text/csv", csv.as_bytes()).await;
+    assert_eq!(started.status, 202, "{}", started.text());
+    let started = started.json();
+    assert_eq!((&started["file_name"], &started["file_size_bytes"]), (&json!("catalog.csv"), &json!(csv.len())));
+    let job = started["job_id"].as_str().unwrap();
+    let mut seen = Value::Null;
+    for _ in 0..300 {
+        seen = owner.get(&format!("/api/jobs/{job}")).await;
+        if seen["status"] == "completed" || seen["status"] == "failed" {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((&seen["status"], &seen["type"], &seen["progress"]), (&json!("completed"), &json!("product_ingest"), &json!(100)), "{seen:#}");
+    let listed = owner.get("/api/products?search=rain").await;
+    let pagination = json!({ "page": 1, "limit": 50, "total_products": 1, "total_pages": 1 });
+    assert_eq!((&listed["products"][0]["name"], &listed["pagination"]), (&json!("Waterproof Pen"), &pagination));
+    assert_eq!((&listed["products"][0]["price"], &listed["products"][0]["metadata"]["color"]), (&json!(3.5), &json!("Black")));
+    let path = format!("/api/products/{}", listed["products"][0]["id"].as_str().unwrap());
+    let one = owner.get(&path).await;
+    assert!(one["chunks"][0]["content"].as_str().unwrap().contains("rain"), "{one:#}");
+    let deleted = owner.ask(Method::DELETE, &path, &Value::Null).await;
+    assert_eq!((deleted.status, &deleted.json()["deleted_chunks"]), (200, &json!(one["chunks"].as_array().unwrap().len())));
+    assert_eq!(owner.ask(Method::GET, &path, &Value::Null).await.status, 404);
+
+    let too_large = vec![b'a'; 52_428_801];
+    for (name, kind, content, status) in [
+        ("a.csv", "text/csv", &b"colour,size\nred,L\n"[..], 422),
+        ("a.csv", "text/csv", b"%PDF-1.7\n%\xe2\xe3", 400),
+        ("a.exe", "application/octet-stream", b"MZ\x90\x00\x03\x00\x00\x00", 400),
+        ("a.pdf", "application/pdf", b"%PDF-1.7\nnothing", 422),
+        ("a.txt", "text/plain", &too_large[..], 413),
+    ] {
+        let refused = upload(&owner, name, kind, content).await;
+        assert_eq!(refused.status, status, "{name}: {}", refused.text());
+        assert_eq!(refused.json().as_object().unwrap().len(), 5, "{}", refused.text());
+    }
+    let files = std::fs::read_dir(server.data().path().join("catalogues")).unwrap().count();
+    assert_eq!(files, 0, "nothing is left behind");
+}
