@@ -11,7 +11,7 @@ pub(super) fn is_any<T: AsRef<str>>(columns: &[&str], texts: &[T]) -> String {
         let is = |text: &T| format!("{column} eq {}", quoted(text.as_ref()));
         texts.iter().map(is).collect::<Vec<_>>()
     };
-    columns.iter().flat_map(|column| of(&column)).collect::<Vec<_>>().join(" or ")
+    columns.iter().flat_map(of).collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]
