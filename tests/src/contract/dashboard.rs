@@ -518,7 +518,7 @@ async fn webhook(site: &Site<'_>) -> String {
 }
 
 /// Reports something of a call.
-async fn send(site: &Site<'_>, message: &Value) {
+pub(super) async fn send(site: &Site<'_>, message: &Value) {
     let path = webhook(site).await;
     let answer = site.ask_for(RECEIVER, Ask::json(path, message.to_string())).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -543,7 +543,7 @@ fn analysed<'a>(site: &'a Site<'a>, path: &'static str) -> Later<'a, Ask> {
 }
 
 /// Waits until a list has something.
-async fn until_there(site: &Site<'_>, path: &str) {
+pub(super) async fn until_there(site: &Site<'_>, path: &str) {
     let give_up = Instant::now() + PATIENCE;
     loop {
         let token = token(site).await;
