@@ -35,6 +35,9 @@ struct Args {
     /// Over how many days they are spread
     #[arg(long, default_value_t = 365)]
     days: u64,
+    /// Of how many of them it is known what they were about; default: of all
+    #[arg(long)]
+    looked_at: Option<u64>,
     /// How often each figure is asked for
     #[arg(long, default_value_t = 100)]
     times: usize,
@@ -80,12 +83,10 @@ async fn measure(args: &Args) -> Result<(), Error> {
     let folder = args.data_dir.as_deref().unwrap_or(passing.path());
     let store = Arc::new(Store::open(folder, UnixMs(NOW))?);
     let began = Instant::now();
-    let owner = match store.password_of("pat@example.com").await? {
-        Some((owner, _)) => owner,
-        None => fill(&store, args).await?,
-    };
+    let owner = fill(&store, args).await?;
     let filled = began.elapsed();
     let calls = store.call_summary(&owner).await?.calls;
+    let looked_at: u64 = store.calls_by_intent(&owner).await?.iter().map(|count| count.calls).sum();
     let rows = figures(&store, &owner, args.times).await?;
     let plain = without_counts(folder, &owner)?;
     let mut table =
@@ -103,7 +104,7 @@ async fn measure(args: &Args) -> Result<(), Error> {
     writeln!(out, "{}", markdown(&table))?;
     writeln!(
         out,
-        "{calls} calls of one user over {} days, each with three keywords; a database of {size} MB; {} times each, one after the \
+        "{calls} calls of one user over {} days, {looked_at} of them with three keywords each; a database of {size} MB; {} times each, one after the \
          other; {cores} cores; filled in {:.0} s, call by call as they are reported.",
         args.days,
         args.times,
@@ -113,23 +114,19 @@ async fn measure(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reports so many calls of one user, and what they were about.
+/// Reports so many calls of one user, and what they were about. Goes on where an earlier run of the same folder ended.
 async fn fill(store: &Arc<Store>, args: &Args) -> Result<String, Error> {
-    let account = store.add_account("pat@example.com", "Pat", "no hash".into(), false, UnixMs(NOW)).await?;
-    let owner = account.ok_or("the store is not empty")?.id;
-    let webhook = InboundWebhook {
-        id: "w".into(),
-        owner: owner.clone(),
-        name: "w".into(),
-        token: "wh_0".into(),
-        sealed: Vec::new(),
-        created: UnixMs(NOW),
+    let owner = match store.password_of("pat@example.com").await? {
+        Some((owner, _)) => owner,
+        None => begin(store).await?,
     };
-    store.add_inbound_webhook(webhook).await?;
-    let bar = ProgressBar::new(args.calls);
+    // What was under way when it ended is reported again, which changes nothing.
+    let there = store.call_summary(&owner).await?.calls;
+    let first = if there >= args.calls { args.calls } else { there.saturating_sub(2 * AT_ONCE as u64) };
+    let bar = ProgressBar::new(args.calls).with_position(first);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} calls, {eta} left")?);
     let apart_ms = args.days as i64 * DAY_MS / args.calls.max(1) as i64;
-    let reports = stream::iter(0..args.calls).map(|n| {
+    let reports = stream::iter(first..args.calls).map(|n| {
         let (store, owner) = (store.clone(), owner.clone());
         async move {
             store.report_call(&owner, "w", report(n, NOW - (n as i64 + 1) * apart_ms), UnixMs(NOW)).await
@@ -142,18 +139,35 @@ async fn fill(store: &Arc<Store>, args: &Args) -> Result<String, Error> {
     }
     drop(reports);
     bar.finish_and_clear();
-    look_at(store, &owner, args.calls).await?;
+    look_at(store, &owner, args.looked_at.unwrap_or(args.calls)).await?;
     while store.count_hours(UnixMs(NOW)).await? {}
     Ok(owner)
 }
 
-/// What all of them were about: what the analyses would have written.
+async fn begin(store: &Store) -> Result<String, Error> {
+    let account = store.add_account("pat@example.com", "Pat", "no hash".into(), false, UnixMs(NOW)).await?;
+    let owner = account.ok_or("the store is not empty")?.id;
+    let webhook = InboundWebhook {
+        id: "w".into(),
+        owner: owner.clone(),
+        name: "w".into(),
+        token: "wh_0".into(),
+        sealed: Vec::new(),
+        created: UnixMs(NOW),
+    };
+    store.add_inbound_webhook(webhook).await?;
+    Ok(owner)
+}
+
+/// What the newest of them were about: what the analyses would have written.
 async fn look_at(store: &Arc<Store>, owner: &str, calls: u64) -> Result<(), Error> {
-    let bar = ProgressBar::new(calls);
+    let known: u64 = store.calls_by_intent(owner).await?.iter().map(|count| count.calls).sum();
+    let bar = ProgressBar::new(calls).with_position(known);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} looked at, {eta} left")?);
-    let mut offset = 0;
-    loop {
-        let page = store.ended_calls(owner, Page { limit: Some(100_000), offset }).await?;
+    let mut offset = u32::try_from(known)?;
+    while u64::from(offset) < calls {
+        let limit = (calls - u64::from(offset)).min(100_000);
+        let page = store.ended_calls(owner, Page { limit: Some(limit as u32), offset }).await?;
         if page.is_empty() {
             break;
         }
