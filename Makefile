@@ -1,6 +1,6 @@
 # Two commands, each of which installs what it lacks: `make run` and `make test`.
 
-.PHONY: run test bench load isolation instructions fuzz soak simulate deps
+.PHONY: run test bench load isolation catalogue instructions fuzz soak simulate deps
 
 # Build, then serve with one call placed by itself.
 run: deps
@@ -25,6 +25,11 @@ load: deps
 isolation: deps
 	cargo build --release --bin offhook
 	cargo run --release -p offhook-benches --bin isolation
+
+# How long a question to a catalogue takes: make catalogue CHUNKS=100000.
+CHUNKS = 100000
+catalogue: deps
+	cargo run --release -p offhook-benches --bin catalogue -- --chunks $(CHUNKS)
 
 # What each step costs in instructions, which repeat on a busy machine. Needs valgrind.
 instructions: deps
