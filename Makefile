@@ -1,6 +1,6 @@
 # Two commands, each of which installs what it lacks: `make run` and `make test`.
 
-.PHONY: run test bench load isolation control-plane instructions fuzz soak simulate deps
+.PHONY: run test bench load isolation control-plane catalogue instructions fuzz soak simulate deps
 
 # Build, then serve with one call placed by itself.
 run: deps
@@ -30,6 +30,11 @@ isolation: deps
 control-plane: deps
 	cargo build --release --bin offhook
 	cargo run --release -p offhook-benches --bin control_plane
+
+# How long a question to a catalogue takes: make catalogue CHUNKS=100000.
+CHUNKS = 100000
+catalogue: deps
+	cargo run --release -p offhook-benches --bin catalogue -- --chunks $(CHUNKS)
 
 # What each step costs in instructions, which repeat on a busy machine. Needs valgrind.
 instructions: deps

@@ -399,7 +399,10 @@ async fn a_file_of_products_is_read_found_and_deleted_and_one_that_cannot_be_rea
     let started = upload(&owner, "../../catalog.csv", "text/csv", csv.as_bytes()).await;
     assert_eq!(started.status, 202, "{}", started.text());
     let started = started.json();
-    assert_eq!((&started["file_name"], &started["file_size_bytes"]), (&json!("catalog.csv"), &json!(csv.len())));
+    assert_eq!(
+        (&started["file_name"], &started["file_size_bytes"]),
+        (&json!("catalog.csv"), &json!(csv.len()))
+    );
     let job = started["job_id"].as_str().unwrap();
     let mut seen = Value::Null;
     for _ in 0..300 {
@@ -409,16 +412,29 @@ async fn a_file_of_products_is_read_found_and_deleted_and_one_that_cannot_be_rea
         }
         sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!((&seen["status"], &seen["type"], &seen["progress"]), (&json!("completed"), &json!("product_ingest"), &json!(100)), "{seen:#}");
+    assert_eq!(
+        (&seen["status"], &seen["type"], &seen["progress"]),
+        (&json!("completed"), &json!("product_ingest"), &json!(100)),
+        "{seen:#}"
+    );
     let listed = owner.get("/api/products?search=rain").await;
     let pagination = json!({ "page": 1, "limit": 50, "total_products": 1, "total_pages": 1 });
-    assert_eq!((&listed["products"][0]["name"], &listed["pagination"]), (&json!("Waterproof Pen"), &pagination));
-    assert_eq!((&listed["products"][0]["price"], &listed["products"][0]["metadata"]["color"]), (&json!(3.5), &json!("Black")));
+    assert_eq!(
+        (&listed["products"][0]["name"], &listed["pagination"]),
+        (&json!("Waterproof Pen"), &pagination)
+    );
+    assert_eq!(
+        (&listed["products"][0]["price"], &listed["products"][0]["metadata"]["color"]),
+        (&json!(3.5), &json!("Black"))
+    );
     let path = format!("/api/products/{}", listed["products"][0]["id"].as_str().unwrap());
     let one = owner.get(&path).await;
     assert!(one["chunks"][0]["content"].as_str().unwrap().contains("rain"), "{one:#}");
     let deleted = owner.ask(Method::DELETE, &path, &Value::Null).await;
-    assert_eq!((deleted.status, &deleted.json()["deleted_chunks"]), (200, &json!(one["chunks"].as_array().unwrap().len())));
+    assert_eq!(
+        (deleted.status, &deleted.json()["deleted_chunks"]),
+        (200, &json!(one["chunks"].as_array().unwrap().len()))
+    );
     assert_eq!(owner.ask(Method::GET, &path, &Value::Null).await.status, 404);
 
     let too_large = vec![b'a'; 52_428_801];

@@ -120,9 +120,23 @@ fn in_steps(number: f32, step: f32) -> i8 {
     if step > 0.0 { (number / step).round() as i8 } else { 0 }
 }
 
-/// Written so that the compiler makes vector instructions of it: 8,192 numbers of one byte at most sum up in 32 bits.
+/// Numbers that are multiplied at once. Sums of their own for each make it twice as fast as one sum for all: that is what the
+/// compiler makes vector instructions of.
+const LANES: usize = 16;
+
+/// The sum of the products. 4,096 numbers of one byte come to 66 million at most.
 fn product(a: &[i8], b: &[i8]) -> i32 {
-    a.iter().zip(b).map(|(a, b)| i32::from(i16::from(*a) * i16::from(*b))).sum()
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    // No product of two bytes is larger than 16 bits, but for -128 times itself, which is never there.
+    let times = |a: i8, b: i8| i32::from(i16::from(a) * i16::from(b));
+    let mut sums = [0_i32; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += times(*a, *b);
+        }
+    }
+    let rest: i32 = a_rest.iter().zip(b_rest).map(|(a, b)| times(*a, *b)).sum();
+    sums.iter().sum::<i32>() + rest
 }
 
 /// Vectors of the owners who asked last.
@@ -241,6 +255,17 @@ mod tests {
         }
         assert_eq!(agreed, 200, "the ten nearest are among the forty that look nearest");
         assert_eq!(vectors.nearest(&vector(77, 64), None, 3)[0], 77, "nothing is nearer than itself");
+    }
+
+    #[test]
+    fn products_are_summed_whatever_their_number() {
+        for count in [0, 1, 15, 16, 17, 64, 511] {
+            let numbers =
+                |seed: i32| -> Vec<i8> { (0..count).map(|n| ((n * 37 + seed) % 255 - 127) as i8).collect() };
+            let (a, b) = (numbers(3), numbers(90));
+            let one_by_one: i32 = a.iter().zip(&b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
+            assert_eq!(product(&a, &b), one_by_one, "{count}");
+        }
     }
 
     #[test]
