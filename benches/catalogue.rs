@@ -72,7 +72,8 @@ fn main() -> ExitCode {
 async fn measure(args: &Args) -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     let store = Arc::new(Store::open(folder.path(), UnixMs::now())?);
-    let identity = GoogleIdentity { sub: "bench".into(), email: "bench@example.com".into(), name: None };
+    let identity =
+        GoogleIdentity { sub: "bench".into(), email: "bench@example.com".into(), name: None, picture: None };
     let owner = store.sign_in(identity, UnixMs::now()).await?.id;
     let catalogues =
         Catalogues::new(store.clone(), folder.path(), Some(Arc::new(Directions::new(args.dimensions))));

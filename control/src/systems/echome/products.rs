@@ -283,7 +283,8 @@ fn shown(product: Product) -> Map<String, Value> {
         "id": id,
         "name": row.name,
         "description": row.description,
-        "price": row.price,
+        // A text has none.
+        "price": row.price.unwrap_or(0.0),
         "currency": row.currency,
         "sku": row.sku,
         "category": row.category,
