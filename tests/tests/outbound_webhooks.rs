@@ -197,7 +197,7 @@ async fn destinations_inside_are_refused_and_webhooks_are_their_owners_alone() {
         let error = answer.json()["error"].as_str().unwrap_or_default().to_owned();
         assert!(answer.status == 400 && error.contains("destinationUrl"), "{url}: {} {error}", answer.status);
     }
-    let id = webhook(&owner, "https://93.184.216.34/hook").await;
+    let id = webhook(&owner, "https://hooks.example.invalid/hook").await;
     let paths = ["", "/secret", "/deliveries"].map(|rest| format!("/v1/outbound-webhooks/{id}{rest}"));
     for (method, path) in [
         (Method::PATCH, &paths[0]),

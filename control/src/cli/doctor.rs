@@ -1,5 +1,7 @@
 //! `offhook doctor`: checks what a server needs, and says what is missing and what to do about it.
 
+mod outgoing;
+
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -121,6 +123,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
     findings.extend(settings.appointments.as_ref().map(|_| calendar(settings)));
     findings.extend(vendors(settings));
     findings.extend(threecx(settings));
+    findings.extend(outgoing::outgoing(settings));
     findings.extend([limits(settings), traces(settings), open_files()]);
     findings
 }

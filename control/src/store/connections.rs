@@ -10,11 +10,23 @@ use crate::domain::time::UnixMs;
 /// How many authorizations may be on their way at once, so that nobody can fill the disk with them.
 const STATES_MAX: i64 = 10_000;
 
+/// How many of one user's; the latest stay, so that nobody can keep others from theirs.
+const STATES_OF_ONE: i64 = 10;
+
 impl Store {
     /// Writes an authorization down that begins. Those that are too old go.
     pub async fn begin(&self, begun: Begun, now: UnixMs) -> Result<(), Error> {
         self.change(move |database| {
             database.execute("DELETE FROM oauth_states WHERE expires_ms <= ?1", [now.0])?;
+            if let Some(owner) = &begun.whose.owner {
+                database
+                    .prepare_cached(
+                        "DELETE FROM oauth_states WHERE owner = ?1 AND digest NOT IN (
+                             SELECT digest FROM oauth_states WHERE owner = ?1 ORDER BY expires_ms DESC LIMIT ?2
+                         )",
+                    )?
+                    .execute(params![owner, STATES_OF_ONE - 1])?;
+            }
             let there: i64 = database.query_row("SELECT count(*) FROM oauth_states", [], |row| row.get(0))?;
             if there >= STATES_MAX {
                 return Ok(Err(Error::Unavailable(

@@ -1,6 +1,7 @@
 //! The dashboard's CRMs and outbound webhooks.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
@@ -15,8 +16,8 @@ use crate::server::Answer;
 /// Where browsers are sent on to.
 const PAGE: &str = "https://app.example.com/crm";
 
-/// A destination that is public: nobody is asked there, since nothing happens during the walk that it wants to be told of.
-const DESTINATION: &str = "https://93.184.216.34/webhook";
+/// A destination that nobody is at, by RFC 2606.
+const DESTINATION: &str = "https://hooks.example.invalid/webhook";
 
 /// What a server needs for them.
 pub(super) fn variables() -> Vec<(&'static str, &'static str)> {
@@ -29,6 +30,7 @@ trait Crm {
     const NAME: &'static str;
     const TITLE: &'static str;
     const CALLBACK: &'static str;
+    const LOGS: &'static str;
 }
 
 struct Salesforce;
@@ -39,18 +41,21 @@ impl Crm for Salesforce {
     const NAME: &'static str = "salesforce";
     const TITLE: &'static str = "Salesforce";
     const CALLBACK: &'static str = "dashboard.get.api_salesforce_oauth_callback";
+    const LOGS: &'static str = "/api/salesforce/sync-logs";
 }
 
 impl Crm for HubSpot {
     const NAME: &'static str = "hubspot";
     const TITLE: &'static str = "HubSpot";
     const CALLBACK: &'static str = "dashboard.get.api_hubspot_oauth_callback";
+    const LOGS: &'static str = "/api/hubspot/sync-logs";
 }
 
 impl Crm for Dynamics {
     const NAME: &'static str = "dynamics";
     const TITLE: &'static str = "Dynamics 365";
     const CALLBACK: &'static str = "dashboard.get.api_dynamics_oauth_callback";
+    const LOGS: &'static str = "/api/dynamics/sync-logs";
 }
 
 /// How their endpoints are asked. `name`: of the endpoint, without the system.
@@ -91,17 +96,18 @@ pub(super) fn case(name: &str) -> Option<Case> {
                     with("http://[::1]/webhook"),
                     with("http://169.254.169.254/latest/meta-data"),
                     with("http://10.0.0.1/webhook"),
-                    with("http://user:password@93.184.216.34/"),
-                    with(&format!("https://93.184.216.34/{}", "x".repeat(3_000))),
+                    with("http://user:password@hooks.example.invalid/"),
+                    with(&format!("{DESTINATION}/{}", "x".repeat(3_000))),
                 ])
             },
             check: |site, _| {
                 Box::pin(async {
-                    let list = json!({ "name": "n", "destination_url": DESTINATION, "events": ["call.started", "x"] });
+                    let list =
+                        json!({ "name": "n", "destination_url": DESTINATION, "events": ["call.ended", "x"] });
                     let ask = Ask::json("", list.to_string());
                     let made = site.ask_for("dashboard.post.api_outbound_webhooks", ask).await;
                     let events = made.json()["webhook"]["events"].clone();
-                    complaint(events == "call.started,x", || format!("the other spelling: {}", made.text()))
+                    complaint(events == "call.ended,x", || format!("the other spelling: {}", made.text()))
                 })
             },
             ..Case::GET
@@ -120,7 +126,7 @@ pub(super) fn case(name: &str) -> Option<Case> {
 }
 
 fn new_webhook() -> Ask {
-    let body = json!({ "name": "External Webhook", "destinationUrl": DESTINATION, "events": "call.started" });
+    let body = json!({ "name": "External Webhook", "destinationUrl": DESTINATION, "events": "call.ended" });
     Ask::json("", body.to_string())
 }
 
@@ -245,15 +251,24 @@ fn crm_case<C: Crm>(what: &str) -> Option<Case> {
                 Box::pin(async {
                     token(site).await;
                     connect::<C>(site).await;
-                    let call = format!("for-{}-at-{}", C::NAME, site.host);
-                    let over =
+                    static CALLS: AtomicU32 = AtomicU32::new(1);
+                    let call = format!("sync-{}", CALLS.fetch_add(1, Ordering::Relaxed));
+                    let ended =
                         report(&call, "Customer Support", "customer-ended-call", "Asked about pricing.");
-                    send(site, &over).await;
-                    until_there(site, &format!("/api/{}/sync-logs", C::NAME)).await;
+                    send(site, &ended).await;
+                    until_there(site, C::LOGS).await;
                     Ask::get("")
                 })
             },
-            bad: || bad_pages(&format!("/api/{}/sync-logs", C::NAME)),
+            bad: || bad_pages(C::LOGS),
+            check: |_, answer| {
+                Box::pin(async {
+                    let rows = answer.json();
+                    let right =
+                        rows.as_array().is_some_and(|rows| rows.iter().any(|row| row["status"] == "success"));
+                    complaint(right, || format!("no call was put there: {rows}"))
+                })
+            },
             ..Case::GET
         },
         _ => return None,

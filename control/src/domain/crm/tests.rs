@@ -65,6 +65,20 @@ async fn a_state_is_good_once_for_its_crm_and_its_user_and_for_ten_minutes() {
 }
 
 #[tokio::test]
+async fn who_begins_again_and_again_keeps_the_latest_alone() {
+    let desk = Desk::start().await;
+    let (first_code, first) = desk.consent(Crm::HubSpot).await;
+    let mut last = (String::new(), String::new());
+    for _ in 0..10 {
+        desk.pass(Duration::from_millis(5));
+        last = desk.consent(Crm::HubSpot).await;
+    }
+    let refused = desk.crms.connect(Crm::HubSpot, &first_code, &first, None, desk.now()).await;
+    assert!(matches!(refused, Err(Error::Invalid { field: "state", .. })), "{refused:?}");
+    desk.crms.connect(Crm::HubSpot, &last.0, &last.1, None, desk.now()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_consent_without_a_refresh_token_is_none() {
     let desk = Desk::start().await;
     for crm in [Crm::Salesforce, Crm::Dynamics] {
