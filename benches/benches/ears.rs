@@ -16,6 +16,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use offhook::integrations::deepgram::{Deepgram, Flux, FluxOptions, Options};
 use offhook::integrations::google::{Credentials, GoogleEars, GoogleEarsOptions};
+use offhook::integrations::openai::transcription::{self, Transcription};
 use offhook::integrations::vendor::{Caller, Ears, Heard};
 use offhook::settings::Secret;
 use offhook_codecs::{g711, pcm};
@@ -50,10 +51,15 @@ struct Calls {
     calls: Vec<(mpsc::Sender<Caller>, mpsc::UnboundedReceiver<Heard>)>,
     speech: Vec<u8>,
     utterance: u32,
+    /// Words that the double hears in an utterance.
+    words: usize,
 }
 
+/// The doubles of streaming recognisers count aloud, a number each half second.
+const COUNTED: usize = 2 * SECONDS;
+
 impl Calls {
-    fn begin(ears: impl Ears + 'static) -> Self {
+    fn begin(ears: impl Ears + 'static, words: usize) -> Self {
         let ears: Arc<dyn Ears> = Arc::new(ears);
         let runtime = runtime();
         let call = |_| {
@@ -69,14 +75,14 @@ impl Calls {
         let calls = (0..CALLS).map(call).collect();
         let tone = |n: usize| (n as f32 * 400.0 * std::f32::consts::TAU / 8_000.0).sin() * 6_000.0;
         let speech = (0..SECONDS * 50 * FRAME).map(|n| g711::linear_to_ulaw(tone(n) as i16)).collect();
-        Self { runtime, calls, speech, utterance: 0 }
+        Self { runtime, calls, speech, utterance: 0, words }
     }
 
     /// An utterance on each call, from its beginning to its last words.
     fn round(&mut self) {
         self.utterance += 1;
         let utterance = UtteranceId(self.utterance);
-        let (calls, speech) = (&mut self.calls, &self.speech);
+        let (calls, speech, words) = (&mut self.calls, &self.speech, self.words);
         self.runtime.block_on(async {
             let mut tick = interval(FRAME_TIME);
             tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -98,8 +104,7 @@ impl Calls {
                     let heard = heard.recv().await.expect("it listens");
                     assert_eq!(heard.utterance, utterance);
                     if heard.is_final {
-                        // The double counts aloud, a number each half second.
-                        assert_eq!(heard.text.split(' ').count(), 2 * SECONDS, "{}", heard.text);
+                        assert_eq!(heard.text.split(' ').count(), words, "{}", heard.text);
                         break;
                     }
                 }
@@ -143,10 +148,20 @@ fn ears(c: &mut Criterion) {
     let flux = Flux::new(FluxOptions { silence_max: wait, ..FluxOptions::new(deepgram(), key()) });
     let google = GoogleEarsOptions::new(grpc, Credentials::Key(key()));
     let google = GoogleEars::new(GoogleEarsOptions { finalize_wait: wait, ..google });
+    let openai = Transcription::new(transcription::Options {
+        base: base_of(Vendor::OpenAi),
+        key: Some(key()),
+        model: "gpt-4o-mini-transcribe".into(),
+        language: None,
+        prompt: None,
+        answer_within: wait,
+    });
     let vendors = [
-        ("Deepgram", Calls::begin(nova.expect("the key is one"))),
-        ("Flux", Calls::begin(flux.expect("the key is one"))),
-        ("Google", Calls::begin(google.expect("the key is one"))),
+        ("Deepgram", Calls::begin(nova.expect("the key is one"), COUNTED)),
+        ("Flux", Calls::begin(flux.expect("the key is one"), COUNTED)),
+        ("Google", Calls::begin(google.expect("the key is one"), COUNTED)),
+        // The double says hello to everything.
+        ("OpenAI, transcription", Calls::begin(openai.expect("the key is one"), 1)),
     ];
     let mut group = group(c, "ears");
     for (name, mut calls) in vendors {

@@ -51,7 +51,7 @@ async fn sign_in(server: &Server) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_good_in_the_cookie_and_as_a_bearer_until_it_is_ended() {
-    let server = server(&[]).await;
+    let server = server(&[("OFFHOOK_RATE_LIMITS", "on")]).await;
     let token = sign_in(&server).await;
     let (bearer, cookie) = (format!("Bearer {token}"), format!("a=b; next-auth.session-token={token}"));
     for headers in [[("authorization", bearer.as_str())], [("cookie", cookie.as_str())]] {

@@ -59,10 +59,11 @@ pub(super) fn clearest(samples: &[i16]) -> Result<Vec<i16>, TooLittle> {
         .map(|(from, to)| {
             let spoken = (from..to).filter(|&at| voiced[at]);
             let (sum, count) = spoken.fold((0.0, 0), |(sum, count), at| (sum + levels[at], count + 1));
-            // What is heard between the words and around them is the noise that is in them too.
-            let mut around = levels[from.saturating_sub(AROUND)..(to + AROUND).min(levels.len())].to_vec();
-            around.sort_by(f32::total_cmp);
-            Stretch { from, to, clear_db: sum / count.max(1) as f32 - around[around.len() / 10] }
+            Stretch {
+                from,
+                to,
+                clear_db: sum / count.max(1) as f32 - noise_around(&levels, &voiced, from, to),
+            }
         })
         .collect();
     stretches.sort_by(|a, b| b.clear_db.total_cmp(&a.clear_db));
@@ -83,6 +84,19 @@ pub(super) fn clearest(samples: &[i16]) -> Result<Vec<i16>, TooLittle> {
         .flat_map(|stretch| &samples[stretch.from * FRAME..stretch.to * FRAME])
         .copied()
         .collect())
+}
+
+/// The noise before or behind a stretch, whichever is louder: it is in the speech too. Where there is nothing but speech, the
+/// quietest of the stretch.
+fn noise_around(levels: &[f32], voiced: &[bool], from: usize, to: usize) -> f32 {
+    let quiet = |frames: std::ops::Range<usize>| {
+        let quiet: Vec<f32> = frames.filter(|&at| !voiced[at]).map(|at| levels[at]).collect();
+        (!quiet.is_empty()).then(|| quiet.iter().sum::<f32>() / quiet.len() as f32)
+    };
+    let before = quiet(from.saturating_sub(AROUND)..from);
+    let behind = quiet(to..(to + AROUND).min(levels.len()));
+    let least = || levels[from..to].iter().copied().fold(f32::MAX, f32::min);
+    before.into_iter().chain(behind).reduce(f32::max).unwrap_or_else(least)
 }
 
 /// From where to where somebody speaks, in frames.
@@ -140,8 +154,8 @@ mod tests {
         // The last bit of a sample tells which of them it is of.
         let clear: Vec<i16> = clear.iter().map(|sample| sample & !1).collect();
         let noisy: Vec<i16> = noisy.iter().map(|sample| sample | 1).collect();
-        // More clear speech than is taken, and as much that is noisy.
-        let both: Vec<i16> = (0..120).flat_map(|_| [&noisy[..], &pause, &clear].concat()).collect();
+        // More clear speech than is taken, and as much that is noisy behind it.
+        let both: Vec<i16> = [&clear, &noisy].iter().flat_map(|said| said.repeat(60)).collect();
         let chosen = clearest(&both).unwrap();
         let most = SPEECH_MAX.as_secs() as usize * 16_000;
         assert!(chosen.len() <= most && chosen.len() > most * 8 / 10, "{}", chosen.len());
