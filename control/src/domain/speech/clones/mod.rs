@@ -58,7 +58,7 @@ const EXPIRED_MAX: usize = 100;
 
 /// Who makes voices.
 enum Maker {
-    ElevenLabs(VoiceMaker),
+    ElevenLabs(Box<VoiceMaker>),
     StandIn,
 }
 
@@ -115,7 +115,7 @@ impl Clones {
         let account = account().transpose()?;
         let maker = match (settings.voiceclone.consent, &account) {
             (CloneConsent::None, _) => return Ok(None),
-            (CloneConsent::Given, Some(account)) => Maker::ElevenLabs(account.clone()),
+            (CloneConsent::Given, Some(account)) => Maker::ElevenLabs(Box::new(account.clone())),
             // Nobody wants to hear a stand-in instead of a vendor's voice.
             _ if default.is_local() => Maker::StandIn,
             _ => return Ok(None),
