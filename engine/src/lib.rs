@@ -6,6 +6,7 @@ pub mod journal;
 pub mod leg;
 pub mod measure;
 pub mod media;
+pub mod memory;
 pub mod priority;
 pub mod sim;
 pub mod speech;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use offhook_engine::memory::share_arenas;
 use offhook_engine::priority::yield_to_media;
 
 use crate::server::{Server, logs};
@@ -44,6 +45,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn serve(flags: &Flags) -> Result<(), String> {
+    share_arenas();
     let settings =
         Settings::load(flags, &|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
     let _logs = logs::start(settings.log, &settings.log_file(), true)?;
