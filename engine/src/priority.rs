@@ -1,22 +1,44 @@
 //! Who runs first where there are fewer cores than threads with something to do.
 //!
 //! Media threads sleep and wake all the time and must not wait for whoever runs just then. A program may not raise its
-//! threads' priority without a privilege, but it may lower it: so all other threads do.
+//! threads' priority without a privilege, but it may lower it: so all other threads do, each by what may wait for it.
 
-/// How much lower than the process's first thread: a third of a media thread's share where both want all of it, so that
-/// nothing starves.
-#[cfg(target_os = "linux")]
-const NICER: i32 = 5;
+/// Whom a thread works for that is not a media thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// A caller who waits for an answer.
+    Speech,
+    /// Whoever waits for an answer of the control plane.
+    Control,
+    /// Nobody who waits: journals, recordings, logs.
+    Records,
+}
 
-/// Has the calling thread, and those that it starts, give way to media threads. Linux alone has a priority for each thread;
-/// elsewhere this does nothing.
-pub fn yield_to_media() {
+impl Rank {
+    /// How much nicer than the process's first thread. A step takes a fifth of a thread's share where two want all of a core:
+    /// beside a media thread that does, these get 39, 25 and 17 %, so that nothing starves.
+    #[cfg(target_os = "linux")]
+    const fn nicer(self) -> i32 {
+        match self {
+            Self::Speech => 2,
+            Self::Control => 5,
+            Self::Records => 7,
+        }
+    }
+}
+
+/// Has the calling thread, and those that it starts, give way to media threads and to those of a higher rank. Linux alone
+/// has a priority for each thread; elsewhere this does nothing.
+///
+/// A thread that has given way cannot take that back, and so must not start a media thread.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "there is nothing to set"))]
+pub fn give_way(rank: Rank) {
     // What is refused leaves things as they were, which works too.
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{getpid, getpriority_process, setpriority_process};
-        let _ =
-            getpriority_process(Some(getpid())).and_then(|first| setpriority_process(None, first + NICER));
+        let _ = getpriority_process(Some(getpid()))
+            .and_then(|first| setpriority_process(None, first + rank.nicer()));
     }
 }
 
@@ -29,11 +51,17 @@ mod tests {
         let own = || rustix::process::getpriority_process(None).unwrap();
         let before = own();
         let other = std::thread::spawn(move || {
-            yield_to_media();
-            yield_to_media();
+            give_way(Rank::Control);
+            give_way(Rank::Control);
             own()
         });
-        assert_eq!(other.join().unwrap(), (before + NICER).min(19));
+        assert_eq!(other.join().unwrap(), (before + Rank::Control.nicer()).min(19));
         assert_eq!(own(), before);
+    }
+
+    #[test]
+    fn who_has_a_caller_waiting_comes_before_who_has_nobody() {
+        let ranks = [Rank::Speech, Rank::Control, Rank::Records];
+        assert!(ranks.map(Rank::nicer).is_sorted_by(|one, next| one < next));
     }
 }

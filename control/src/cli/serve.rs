@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use offhook_engine::memory::share_arenas;
-use offhook_engine::priority::yield_to_media;
+use offhook_engine::priority::{Rank, give_way};
 
 use crate::server::{Server, logs};
 use crate::settings::{Flags, Settings};
@@ -51,7 +51,7 @@ fn serve(flags: &Flags) -> Result<(), String> {
     let _logs = logs::start(settings.log, &settings.log_file(), true)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("control")
-        .on_thread_start(yield_to_media)
+        .on_thread_start(|| give_way(Rank::Control))
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;

@@ -22,8 +22,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::domain::billing::TICK;
 use crate::domain::time::UnixMs;
@@ -78,7 +79,7 @@ pub struct Server {
 pub struct StartError(pub String);
 
 impl Server {
-    /// Opens the store, starts the engine and listens.
+    /// Opens the store, starts the engine and listens. Media threads get the priority of the thread that polls this.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         settings.check().map_err(told)?;
         // A call is a socket and two files; the customary limit of 1,024 files is for other programs.
@@ -87,9 +88,7 @@ impl Server {
         }
         let listener = listen_on(settings.listen, "--listen")?;
         let address = listener.local_addr().map_err(told)?;
-        // Loading speech and opening the store reads files.
-        let app =
-            tokio::task::spawn_blocking(move || App::start(settings, address)).await.map_err(told)??;
+        let app = on_a_thread(move || App::start(settings, address)).await?;
         let app = Arc::new(app);
         warn_of_openness(&app.settings);
         let sites = Sites::new(&app, &SYSTEMS);
@@ -219,6 +218,21 @@ impl Server {
 
 /// Connections that may wait to be accepted: a burst of calls must not wait for a second packet. The system may allow fewer.
 const BACKLOG: u32 = 4_096;
+
+/// Does what takes a while, as loading speech and opening the store, on a thread of its own. The runtime's threads have given
+/// way to media threads, and what they start inherits that; this one begins as whoever polls.
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    let runtime = Handle::current();
+    let (done, result) = oneshot::channel();
+    let run = move || {
+        let _runtime = runtime.enter();
+        let _ = done.send(work());
+    };
+    std::thread::Builder::new().name("start".to_owned()).spawn(run).map_err(told)?;
+    result.await.map_err(|_| StartError("the server's start ended in a fault".to_owned()))?
+}
 
 fn listen_on(address: SocketAddr, setting: &str) -> Result<TcpListener, StartError> {
     let listen = || {

@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
-use offhook_engine::priority::yield_to_media;
+use offhook_engine::priority::{Rank, give_way};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -140,7 +140,7 @@ impl Store {
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
-                yield_to_media();
+                give_way(Rank::Control);
                 writer.run();
             })
             .map_err(|e| StoreError::Open { path: path.clone(), what: format!("no thread for it: {e}") })?;

@@ -19,7 +19,7 @@ use super::recording::{Recording, Scratch};
 use crate::call::{CallSettings, CallTime, EndReason};
 use crate::engine::{CallId, CallSink, EngineError, Finished};
 use crate::measure::{CallTotals, Counts, bump};
-use crate::priority::yield_to_media;
+use crate::priority::{Rank, give_way};
 
 /// How many messages may wait for the writer: 48 MB of chunks, eight seconds of a disk that hangs under 500 calls.
 /// Full: chunks stay with their media threads; see [`Appender`] for what follows.
@@ -105,7 +105,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("journal-writer".to_owned())
             .spawn(move || {
-                yield_to_media();
+                give_way(Rank::Records);
                 desk.run(&inbox);
             })
             .map_err(EngineError::Thread)?;

@@ -13,7 +13,7 @@ use super::render::Renderer;
 use super::session::{Round, Session};
 use crate::engine::EngineError;
 use crate::measure::{Counts, bump};
-use crate::priority::yield_to_media;
+use crate::priority::{Rank, give_way};
 
 /// Errands on their way to a thread. Full: whoever hands a call over waits; a media thread never does.
 const ERRANDS: usize = 256;
@@ -102,7 +102,7 @@ impl Worker {
         let join = std::thread::Builder::new()
             .name(format!("speech-{number}"))
             .spawn(move || {
-                yield_to_media();
+                give_way(Rank::Speech);
                 run(&inbox, &rang, &counts);
             })
             .map_err(EngineError::Thread)?;

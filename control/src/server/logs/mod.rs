@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use offhook_engine::priority::yield_to_media;
+use offhook_engine::priority::{Rank, give_way};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -116,7 +116,7 @@ pub fn start(level: LogLevel, file: &Path, on_stderr: bool) -> Result<Logs, Stri
         .spawn({
             let dropped = dropped.clone();
             move || {
-                yield_to_media();
+                give_way(Rank::Records);
                 take_up(&events, &dropped, ring(), sinks);
             }
         })

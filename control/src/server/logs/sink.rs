@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use offhook_engine::priority::yield_to_media;
+use offhook_engine::priority::{Rank, give_way};
 
 use super::count_dropped;
 use super::entry::Line;
@@ -46,7 +46,7 @@ impl Sink {
         let (queue, lines) = bounded(QUEUE_LINES);
         let (finishing, finished) = bounded(0);
         std::thread::Builder::new().name(name.into()).spawn(move || {
-            yield_to_media();
+            give_way(Rank::Records);
             write_all(&lines, output);
             drop(finishing);
         })?;
