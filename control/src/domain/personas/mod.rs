@@ -1,6 +1,7 @@
 //! Personas: somebody whose voice and manner an agent takes on.
 
 pub mod cloning;
+pub mod manner;
 pub mod media;
 mod speech;
 
