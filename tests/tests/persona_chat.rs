@@ -145,6 +145,31 @@ async fn a_question_is_answered_from_the_catalogue_in_the_cloned_voice_and_the_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_answer_is_spoken_in_pieces_that_are_one_sound() {
+    let house = House::new(&[]).await;
+    let (owner, persona) = house.persona().await;
+    let sentence = "We have very many pens. ";
+    let requests = || {
+        let asked = house.fakes.requests();
+        asked.iter().filter(|asked| asked.path.starts_with("/elevenlabs/v1/text-to-speech")).count()
+    };
+    let mut lengths = Vec::new();
+    for (sentences, most) in [(10, 1), (40, 2)] {
+        let before = requests();
+        house.fakes.answer(&json!({ "content": sentence.repeat(sentences) })).unwrap();
+        let body = json!({ "persona_id": persona, "query": "Which pens?", "include_audio": true });
+        let answer = ask(&owner, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(requests() - before, most);
+        let response = answer.json()["response"].clone();
+        let heard = sound(&house.server, response["audio_url"].as_str().unwrap()).await;
+        assert!(is_cloned(&heard, 8_000));
+        lengths.push(heard.len() as f64);
+    }
+    assert!((lengths[1] / lengths[0] - 4.0).abs() < 0.3, "all of it is heard: {lengths:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn questions_in_one_conversation_are_kept_in_the_order_in_which_they_came() {
     let house = House::new(&[]).await;
     let (owner, persona) = house.persona().await;

@@ -19,7 +19,7 @@ use crate::settings::{BaseUrl, Secret};
 const ASK: Limits = Limits { time: Duration::from_secs(10), body_bytes: 256 * 1024 };
 /// What sending a voice may cost.
 const SEND: Limits = Limits { time: Duration::from_secs(60), body_bytes: 256 * 1024 };
-/// The longest message, in characters.
+/// The longest message, in characters ([`length`]).
 pub const TEXT_MAX: usize = 4_096;
 /// What stands below a voice has so many characters at most.
 pub const CAPTION_MAX: usize = 1_024;
@@ -176,12 +176,22 @@ impl Telegram {
     }
 }
 
-/// A text in pieces of at most `most` characters, cut at a space where there is one.
+/// How long a text is as Telegram counts: in UTF-16 units.
+pub fn length(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// A text in pieces of at most `most` characters as Telegram counts them, cut at a space where there is one.
 pub fn pieces(text: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
-        let end = rest.char_indices().nth(most).map_or(rest.len(), |(at, _)| at);
+        let mut units = 0;
+        let beyond = rest.char_indices().find(|(at, c)| {
+            units += c.len_utf16();
+            units > most && *at > 0
+        });
+        let end = beyond.map_or(rest.len(), |(at, _)| at);
         let cut =
             if end == rest.len() { end } else { rest[..end].rfind(' ').filter(|at| *at > 0).unwrap_or(end) };
         pieces.push(rest[..cut].trim_end());
@@ -252,6 +262,7 @@ mod tests {
     fn a_text_is_cut_at_spaces_and_between_characters() {
         assert_eq!(pieces("one two three", 8), ["one two", "three"]);
         assert_eq!(pieces("ééééé", 2), ["éé", "éé", "é"]);
+        assert_eq!(pieces("😀😀😀", 5), ["😀😀", "😀"], "as Telegram counts");
         assert!(pieces("  ", 8).is_empty());
     }
 }

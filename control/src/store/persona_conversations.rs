@@ -202,6 +202,21 @@ pub(super) fn any_goes_on(
         .exists(params![persona, goes_on_since(now, idle).0])
 }
 
+/// Ends what nobody noticed was over, before its persona goes.
+pub(super) fn end_all_of(connection: &Connection, persona: &str, idle: Duration) -> rusqlite::Result<()> {
+    let idle_ms = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
+    let open: Vec<(String, i64)> = connection
+        .prepare_cached(
+            "SELECT id, last_ms FROM persona_conversations WHERE persona = ?1 AND ended_ms IS NULL",
+        )?
+        .query_map([persona], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, last) in open {
+        end(connection, &id, UnixMs(last.saturating_add(idle_ms)), Ending::Idle)?;
+    }
+    Ok(())
+}
+
 fn begin(connection: &Connection, beginning: &Beginning<'_>) -> rusqlite::Result<String> {
     let Beginning { owner, persona, customer, channel, place, at } = beginning;
     let id = Uuid::now_v7().to_string();

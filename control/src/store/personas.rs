@@ -123,6 +123,7 @@ impl Store {
             if persona_conversations::any_goes_on(connection, &id, idle, at)? {
                 return Ok(Err(Error::Conflict("The persona has active conversations".into())));
             }
+            persona_conversations::end_all_of(connection, &id, idle)?;
             connection
                 .prepare_cached(
                     "UPDATE user_jobs SET status = 'cancelled', updated_ms = ?3, ended_ms = ?3

@@ -32,7 +32,7 @@ use crate::domain::api_keys::{ApiKeys, KnownBot};
 use crate::domain::error::Error;
 use crate::domain::jobs::{Job, Lane, NewJob, Outcome, Policy, Work};
 use crate::domain::time::UnixMs;
-use crate::integrations::telegram::{CAPTION_MAX, TEXT_MAX, Telegram, TelegramError, pieces};
+use crate::integrations::telegram::{CAPTION_MAX, TEXT_MAX, Telegram, TelegramError, length, pieces};
 use crate::store::{Store, StoreError};
 pub use update::{Update, Written};
 
@@ -284,7 +284,7 @@ impl Bots {
                 }
             },
         };
-        let fits = text.chars().count() <= CAPTION_MAX;
+        let fits = length(&text) <= CAPTION_MAX;
         let caption = if fits { text.clone() } else { String::new() };
         let mut parts = vec![Part::Voice { file, seconds: progress.seconds, caption }];
         if !fits {

@@ -44,7 +44,7 @@ pub static SYSTEM: System = System {
     guarded,
     guard: auth::guard,
     error_body: error::body,
-    limits: &[Limit { prefix: "/api/", requests: 100 }],
+    limits: &[Limit { prefix: "/api/", requests: 100 }, Limit { prefix: "/webhook/", requests: 100 }],
     counted_as,
     per_address: Some(1_000),
     claims_signature: unsigned,
