@@ -32,11 +32,11 @@ const ENDS: [char; 6] = ['.', '!', '?', '…', '。', '！'];
 
 /// Where the last sentence ends that has something behind it.
 fn sentence_end(text: &str) -> Option<usize> {
-    let ends = text.char_indices().filter(|(at, c)| {
+    let mut ends = text.char_indices().filter(|(at, c)| {
         let behind = text[at + c.len_utf8()..].chars().next();
         ENDS.contains(c) && (behind.is_some_and(char::is_whitespace) || !c.is_ascii())
     });
-    ends.last().map(|(at, c)| at + c.len_utf8())
+    ends.next_back().map(|(at, c)| at + c.len_utf8())
 }
 
 #[cfg(test)]
