@@ -1,15 +1,19 @@
-//! How long a question to a catalogue takes: by words, by embeddings, and by both.
+//! How long a question to a catalogue takes: by words, by embeddings, and by both; and a persona's whole answer from it.
 //!
 //! It uploads tables of made-up products, has the product's own import cut and embed them, and asks for products by some of their
 //! words. Words are as unequally frequent as in a language (Zipf's law). Embeddings are made in this process, by the directions
 //! of their words: what a vendor takes for a question's embedding comes on top of what is printed.
 //!
-//! A question has eight of a product's rarest words and a common one, and must find that product. The last row asks for words that
-//! are in thousands of chunks each, which is the worst for a search by words. The first question of each row warms up, and is not
+//! A question has eight of a product's rarest words and a common one, and must find that product. One row asks for words that are
+//! in thousands of chunks each, which is the worst for a search by words. The first question of each row warms up, and is not
 //! counted.
+//!
+//! An answer is looked for by both, asked of a double of OpenAI on loopback, which answers at once, and written down. So it is the
+//! answer's time apart from the vendor's: what a model takes to think comes on top.
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,19 +22,32 @@ use clap::Parser;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use indicatif::{ProgressBar, ProgressStyle};
+use offhook::domain::api_keys::ApiKeys;
 use offhook::domain::catalogue::{Catalogues, EmbedError, Embedded, Embedder, Found, Question, State, Ways};
 use offhook::domain::jobs::Worker;
+use offhook::domain::keys::Keys;
+use offhook::domain::personas::answers::{Answers, Asked};
+use offhook::domain::personas::conversations::Within;
+use offhook::domain::personas::media::Media;
+use offhook::domain::personas::{Persona, PersonaVoice};
+use offhook::domain::speech::Answering;
 use offhook::domain::time::UnixMs;
+use offhook::domain::user_model::UserModel;
+use offhook::domain::user_settings::UserSettings;
 use offhook::domain::users::GoogleIdentity;
+use offhook::integrations::http::HttpClient;
+use offhook::settings::{Secret, Settings};
 use offhook::store::Store;
 use offhook_benches::table::markdown;
+use offhook_fixtures::vendors::{FakeVendors, Vendor};
+use serde_json::json;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "catalogue",
-    about = "How long a question to a catalogue takes: by words, by embeddings, and by both"
+    about = "How long a question to a catalogue takes: by words, by embeddings, and by both; and a persona's answer"
 )]
 struct Args {
     /// How many chunks there are
@@ -89,7 +106,15 @@ async fn measure(args: &Args) -> Result<(), Error> {
             (words.join(" "), String::new())
         })
         .collect();
-    let bar = bar(4 * questions.len(), "questions")?;
+    let row = |way: &str, mut times: Vec<Duration>| {
+        times.sort_unstable();
+        let at = |part: f64| {
+            let index = ((times.len() - 1) as f64 * part).round() as usize;
+            format!("{:.2} ms", times[index].as_secs_f64() * 1e3)
+        };
+        vec![way.into(), at(0.5), at(0.99), at(1.0), times.len().to_string()]
+    };
+    let bar = bar(5 * questions.len(), "questions")?;
     for (way, ways, questions) in [
         ("words", Ways::Words, &questions),
         ("embeddings", Ways::Meaning, &questions),
@@ -114,13 +139,19 @@ async fn measure(args: &Args) -> Result<(), Error> {
             )
             .into());
         }
-        times.sort_unstable();
-        let at = |part: f64| {
-            let index = ((times.len() - 1) as f64 * part).round() as usize;
-            format!("{:.2} ms", times[index].as_secs_f64() * 1e3)
-        };
-        table.push(vec![way.into(), at(0.5), at(0.99), at(1.0), times.len().to_string()]);
+        table.push(row(way, times));
     }
+    bar.set_message("asks a persona");
+    let house = House::new(folder.path(), &store, &catalogues, &owner).await?;
+    let mut times = Vec::with_capacity(questions.len());
+    for (text, _) in questions.iter().take(1).chain(&questions) {
+        let begun = Instant::now();
+        house.ask(text).await?;
+        times.push(begun.elapsed());
+        bar.inc(1);
+    }
+    times.remove(0);
+    table.push(row("an answer", times));
     bar.finish_and_clear();
     let database = std::fs::metadata(folder.path().join("offhook.db"))?.len();
     let build =
@@ -150,6 +181,59 @@ fn bar(length: usize, what: &str) -> Result<ProgressBar, Error> {
 async fn ask(catalogues: &Catalogues, owner: &str, text: &str, ways: Ways) -> Result<Vec<Found>, Error> {
     let embed_within = Duration::from_secs(5);
     Ok(catalogues.search(Question { owner, text, catalogue: None, limit: 5, ways, embed_within }).await?)
+}
+
+/// A persona that answers with a model that takes no time.
+struct House {
+    answers: Answers,
+    persona: Persona,
+    _fakes: FakeVendors,
+}
+
+impl House {
+    async fn new(
+        folder: &Path,
+        store: &Arc<Store>,
+        catalogues: &Catalogues,
+        owner: &str,
+    ) -> Result<Self, Error> {
+        let fakes = FakeVendors::start().await;
+        let mut settings = Settings::local(folder.to_path_buf());
+        settings.openai.base = fakes.base_url(Vendor::OpenAi).parse()?;
+        settings.openai.key = Some(Secret::new("k"));
+        let http = HttpClient::new()?;
+        let keys = Arc::new(Keys::load(&settings)?);
+        let kept = Arc::new(UserSettings::new(store.clone(), keys));
+        let keys = Arc::new(ApiKeys::new(&settings, store.clone(), kept, http.clone()));
+        let voices = Arc::new(Answering::persona_voices(&settings, &http)?);
+        let now = UnixMs::now();
+        let (persona, job) = store.add_persona(owner, "Bench".into(), "v".into(), "en".into(), now).await?;
+        let voice = PersonaVoice { id: "v".into(), maker: "elevenlabs".into(), sample: String::new() };
+        store.persona_cloned(&persona, voice, &job, json!({}), now).await?;
+        let answers = Answers::new(
+            store.clone(),
+            catalogues.clone(),
+            keys,
+            (voices, Arc::new(Media::new(folder, None))),
+            UserModel::new(http, &settings.openai),
+            &settings.openai,
+            settings.echome.conversation_idle,
+        );
+        Ok(Self { answers, persona: store.persona(owner, &persona).await?, _fakes: fakes })
+    }
+
+    async fn ask(&self, text: &str) -> Result<(), Error> {
+        let asked = Asked {
+            persona: &self.persona,
+            customer: None,
+            within: Within::New,
+            source: None,
+            text,
+            aloud: false,
+        };
+        let answer = self.answers.answer(asked).await?;
+        if answer.citations.is_empty() { Err("an answer from nothing".into()) } else { Ok(()) }
+    }
 }
 
 /// Imports products through the product's own code. Gives questions, each with the name of the product that it asks for.

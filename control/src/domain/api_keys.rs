@@ -86,6 +86,15 @@ pub struct SetKey {
     pub set: UnixMs,
 }
 
+/// A bot that answers for somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownBot {
+    /// For whom: a user's id.
+    pub owner: String,
+    /// Telegram's number for it.
+    pub bot: i64,
+}
+
 /// Why a key is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -205,9 +214,10 @@ impl ApiKeys {
         Ok(token.and_then(|token| Telegram::new(self.http.clone(), self.telegram.clone(), token)))
     }
 
-    /// For whom a message to a bot is, by the secret that Telegram shows with it.
-    pub async fn owner_of_bot(&self, secret: &str) -> Result<Option<String>, StoreError> {
-        self.store.owner_of_telegram_secret(digest_of(secret)).await
+    /// To which bot a message is, by the secret that Telegram shows with it. What is looked for is its digest: how long that takes
+    /// tells nothing of the secret.
+    pub async fn bot_of_secret(&self, secret: &str) -> Result<Option<KnownBot>, StoreError> {
+        self.store.telegram_bot_of_secret(digest_of(secret)).await
     }
 
     async fn connect_bot(
@@ -335,11 +345,12 @@ mod tests {
         let sent = fakes.telegram_sent();
         assert_eq!((&sent[0]["method"], &sent[0]["url"]), (&"setWebhook".into(), &url.into()));
         let secret = sent[0]["secret_token"].as_str().unwrap();
-        assert_eq!(keys.owner_of_bot(secret).await.unwrap().as_deref(), Some(user.as_str()));
-        assert_eq!(keys.owner_of_bot("guess").await.unwrap(), None);
+        let known = KnownBot { owner: user.clone(), bot: 123_456 };
+        assert_eq!(keys.bot_of_secret(secret).await.unwrap(), Some(known));
+        assert_eq!(keys.bot_of_secret("guess").await.unwrap(), None);
         assert!(keys.bot(&user).await.unwrap().is_some());
         assert!(keys.delete(&user, KeyService::Telegram, UnixMs(6)).await.unwrap());
-        assert_eq!(keys.owner_of_bot(secret).await.unwrap(), None);
+        assert_eq!(keys.bot_of_secret(secret).await.unwrap(), None);
         assert_eq!(fakes.telegram_sent()[1]["method"], "deleteWebhook");
     }
 }

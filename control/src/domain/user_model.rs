@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::call_analysis::{Analysis, Found, INTENTS, KEYWORDS_MAX, Mention};
 use crate::integrations::http::HttpClient;
-use crate::integrations::openai::complete::{Question, complete};
+use crate::integrations::openai::complete::{Completion, Dialogue, Question, complete, converse};
 use crate::integrations::tools::schema;
 use crate::integrations::vendor::VendorError;
 use crate::settings::{BaseUrl, OpenAiSettings, Secret};
@@ -44,6 +44,7 @@ pub struct UserModel {
     base: BaseUrl,
     model: String,
     max_tokens_field: String,
+    temperature: Option<f64>,
 }
 
 impl UserModel {
@@ -54,6 +55,7 @@ impl UserModel {
             base: settings.base.clone(),
             model: settings.model.clone(),
             max_tokens_field: settings.max_tokens_field.clone(),
+            temperature: settings.temperature,
         }
     }
 
@@ -95,6 +97,24 @@ impl UserModel {
             }
         }
         Err(ModelError::Failed(VendorError::new(Failure::Malformed, wrong)))
+    }
+
+    /// The next turn of a conversation, of at most `max_tokens`. `messages`: `role` and `content` of each turn so far. `key`: none
+    /// for a server that wants none.
+    pub async fn converse(
+        &self,
+        key: Option<&Secret>,
+        messages: &[Value],
+        max_tokens: u32,
+    ) -> Result<Completion, VendorError> {
+        let dialogue = Dialogue {
+            model: &self.model,
+            messages,
+            max_tokens,
+            max_tokens_field: &self.max_tokens_field,
+            temperature: self.temperature,
+        };
+        converse(&self.http, &self.base, key, &dialogue).await
     }
 
     async fn ask(

@@ -19,10 +19,12 @@ use crate::settings::{BaseUrl, Secret};
 const ASK: Limits = Limits { time: Duration::from_secs(10), body_bytes: 256 * 1024 };
 /// What sending a voice may cost.
 const SEND: Limits = Limits { time: Duration::from_secs(60), body_bytes: 256 * 1024 };
-/// A text is sent in pieces of so many characters.
-const TEXT_MAX: usize = 4_096;
+/// The longest message, in characters ([`length`]).
+pub const TEXT_MAX: usize = 4_096;
 /// What stands below a voice has so many characters at most.
-const CAPTION_MAX: usize = 1_024;
+pub const CAPTION_MAX: usize = 1_024;
+/// The largest file.
+pub const FILE_BYTES_MAX: usize = 50 * 1024 * 1024;
 
 /// Why Telegram did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,12 +110,9 @@ impl Telegram {
         self.ask("deleteWebhook", &json!({})).await.map(drop)
     }
 
-    /// Sends a text, in as many messages as it takes.
+    /// Sends a text of at most [`TEXT_MAX`] characters.
     pub async fn send_text(&self, chat: i64, text: &str) -> Result<(), TelegramError> {
-        for piece in pieces(text, TEXT_MAX) {
-            self.ask("sendMessage", &json!({ "chat_id": chat, "text": piece })).await?;
-        }
-        Ok(())
+        self.ask("sendMessage", &json!({ "chat_id": chat, "text": text })).await.map(drop)
     }
 
     /// Shows that something is being recorded, for some five seconds.
@@ -121,7 +120,7 @@ impl Telegram {
         self.ask("sendChatAction", &json!({ "chat_id": chat, "action": "record_voice" })).await.map(drop)
     }
 
-    /// Sends a voice message: Ogg with Opus. What does not fit below it is sent behind it.
+    /// Sends a voice message: Ogg with Opus, at most [`FILE_BYTES_MAX`]. `caption`: at most [`CAPTION_MAX`] characters, or empty.
     pub async fn send_voice(
         &self,
         chat: i64,
@@ -129,18 +128,16 @@ impl Telegram {
         duration_s: u32,
         caption: &str,
     ) -> Result<(), TelegramError> {
-        let mut caption = pieces(caption, CAPTION_MAX).into_iter();
-        let (content_type, body) = Form::new()
-            .text("chat_id", &chat.to_string())
-            .text("duration", &duration_s.to_string())
-            .text("caption", caption.next().unwrap_or_default())
-            .file("voice", "voice.ogg", "audio/ogg", ogg)
-            .finish();
-        self.post("sendVoice", &content_type, body.into(), SEND).await?;
-        for rest in caption {
-            self.ask("sendMessage", &json!({ "chat_id": chat, "text": rest })).await?;
+        if ogg.len() > FILE_BYTES_MAX {
+            return Err(TelegramError::Refused("the voice is larger than it takes".into()));
         }
-        Ok(())
+        let mut form =
+            Form::new().text("chat_id", &chat.to_string()).text("duration", &duration_s.to_string());
+        if !caption.is_empty() {
+            form = form.text("caption", caption);
+        }
+        let (content_type, body) = form.file("voice", "voice.ogg", "audio/ogg", ogg).finish();
+        self.post("sendVoice", &content_type, body.into(), SEND).await.map(drop)
     }
 
     async fn ask(&self, method: &str, body: &Value) -> Result<Value, TelegramError> {
@@ -179,12 +176,22 @@ impl Telegram {
     }
 }
 
-/// A text in pieces of at most `most` characters, cut at a space where there is one.
-fn pieces(text: &str, most: usize) -> Vec<&str> {
+/// How long a text is as Telegram counts: in UTF-16 units.
+pub fn length(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// A text in pieces of at most `most` characters as Telegram counts them, cut at a space where there is one.
+pub fn pieces(text: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
-        let end = rest.char_indices().nth(most).map_or(rest.len(), |(at, _)| at);
+        let mut units = 0;
+        let beyond = rest.char_indices().find(|(at, c)| {
+            units += c.len_utf16();
+            units > most && *at > 0
+        });
+        let end = beyond.map_or(rest.len(), |(at, _)| at);
         let cut =
             if end == rest.len() { end } else { rest[..end].rfind(' ').filter(|at| *at > 0).unwrap_or(end) };
         pieces.push(rest[..cut].trim_end());
@@ -215,8 +222,10 @@ mod tests {
         assert_eq!(bot.get_me().await.unwrap(), Bot { id: 123_456, username: "fake_bot".into() });
         bot.set_webhook("https://voice.example.com/webhook/telegram", "s3cret").await.unwrap();
         bot.show_recording(CHAT).await.unwrap();
-        let long = "word ".repeat(900);
-        bot.send_voice(CHAT, b"OggS voice", 3, &long).await.unwrap();
+        bot.send_voice(CHAT, b"OggS voice", 3, "hello").await.unwrap();
+        bot.send_text(CHAT, "beside").await.unwrap();
+        let refused = bot.send_voice(CHAT, &vec![0; FILE_BYTES_MAX + 1], 3, "").await;
+        assert!(matches!(refused, Err(TelegramError::Refused(_))), "{refused:?}");
         let sent = fakes.telegram_sent();
         assert_eq!(sent[0]["method"], "setWebhook");
         assert_eq!(sent[0]["secret_token"], "s3cret");
@@ -224,8 +233,8 @@ mod tests {
             (&sent[2]["method"], &sent[2]["voice_bytes"], &sent[2]["chat_id"]),
             (&json!("sendVoice"), &json!(10), &json!(CHAT.to_string()))
         );
-        let texts = sent.iter().filter_map(|sent| sent["caption"].as_str().or(sent["text"].as_str()));
-        assert_eq!(texts.collect::<Vec<_>>().join(" "), long.trim(), "all of it, in pieces");
+        assert_eq!((&sent[2]["caption"], &sent[3]["text"]), (&json!("hello"), &json!("beside")));
+        assert_eq!((sent.len(), fakes.telegram_voices()), (4, vec![b"OggS voice".to_vec()]));
     }
 
     #[tokio::test]
@@ -253,6 +262,7 @@ mod tests {
     fn a_text_is_cut_at_spaces_and_between_characters() {
         assert_eq!(pieces("one two three", 8), ["one two", "three"]);
         assert_eq!(pieces("ééééé", 2), ["éé", "éé", "é"]);
+        assert_eq!(pieces("😀😀😀", 5), ["😀😀", "😀"], "as Telegram counts");
         assert!(pieces("  ", 8).is_empty());
     }
 }

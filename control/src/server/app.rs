@@ -38,6 +38,8 @@ use crate::domain::jobs::{Clock, Work, Worker};
 use crate::domain::keys::Keys;
 use crate::domain::line_desks::{LineDesk, LineDesks};
 use crate::domain::lines::Line;
+use crate::domain::personas::answers::Answers;
+use crate::domain::personas::bots::Bots;
 use crate::domain::personas::cloning::Cloning;
 use crate::domain::personas::media::Media;
 use crate::domain::services::{PACE, Probe, Services};
@@ -111,6 +113,10 @@ pub struct App {
     pub persona_voices: Arc<PersonaVoices>,
     /// Products, and what is said of them.
     pub catalogues: Catalogues,
+    /// Answers of personas.
+    pub answers: Arc<Answers>,
+    /// Users' bots at Telegram.
+    pub bots: Arc<Bots>,
     /// Sound that was made for users.
     pub media: Arc<Media>,
     /// The model that is asked in users' names.
@@ -228,6 +234,17 @@ impl App {
             &settings.data_dir,
         );
         let user_model = UserModel::new(http.clone(), &settings.openai);
+        let idle = settings.echome.conversation_idle;
+        let answers = Arc::new(Answers::new(
+            store.clone(),
+            catalogues.clone(),
+            api_keys.clone(),
+            (persona_voices.clone(), media.clone()),
+            user_model.clone(),
+            &settings.openai,
+            idle,
+        ));
+        let bots = Arc::new(Bots::new(store.clone(), api_keys.clone(), answers.clone(), media.clone(), idle));
         let zone = settings.appointments.as_ref().map_or(TimeZone::UTC, |wanted| wanted.rules.zone.clone());
         let analyses = CallAnalyses::new(
             store.clone(),
@@ -239,6 +256,7 @@ impl App {
         let mut works = works(&settings, address, &store, &keys, &crms, sender);
         works.push(Arc::new(analyses));
         works.push(Arc::new(cloning));
+        works.push(bots.clone());
         works.push(catalogues.work());
         let jobs = Arc::new(Worker::new(store.clone(), works, clock()));
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
@@ -265,6 +283,8 @@ impl App {
             api_keys,
             user_jobs,
             persona_voices,
+            answers,
+            bots,
             media,
             catalogues,
             user_settings,

@@ -52,7 +52,7 @@ static SYSTEMS: [&System; 6] = [
 /// How often what is over is looked for: announced calls without media, windows of limits.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// How often voices that have expired are looked for.
+/// How often voices that have expired, and files that are old, are looked for.
 const VOICES_EVERY: Duration = Duration::from_secs(600);
 
 /// How often a server that drains looks whether its calls are over.
@@ -260,11 +260,26 @@ async fn sweep(app: Arc<App>) {
             _ = every.tick() => {
                 app.calls.expire(Instant::now(), UnixMs::now());
                 app.limiter.sweep(Instant::now());
+                end_idle_conversations(&app).await;
             }
             _ = voices.tick() => {
+                app.answers.remove_old_files().await;
                 if let Some(clones) = &app.clones {
                     clones.expire(UnixMs::now()).await;
                 }
+            }
+        }
+    }
+}
+
+async fn end_idle_conversations(app: &App) {
+    let idle = app.settings.echome.conversation_idle;
+    loop {
+        match app.store.end_idle_conversations(idle, UnixMs::now()).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                return tracing::error!(%error, "conversations that are over could not be ended yet");
             }
         }
     }

@@ -1,8 +1,13 @@
 //! What Echo Me needs beside the models and voices.
 
+use std::time::Duration;
+
+use serde::Deserialize;
+
 use super::SettingsError;
 use super::agent::BaseUrl;
 use super::layers::Layers;
+use super::values::Within;
 use crate::integrations::video::VideoTools;
 
 /// Where Telegram is.
@@ -18,13 +23,38 @@ pub struct EchoMeSettings {
     pub telegram: BaseUrl,
     /// What fetches the sound of videos, and what reads it.
     pub tools: VideoTools,
+    /// A conversation is over when nothing was said in it for so long. Default 30 minutes.
+    pub conversation_idle: Duration,
 }
+
+/// `[echome]` in the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EchoMeTable {
+    conversation_idle_seconds: Option<i64>,
+}
+
+impl EchoMeTable {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        match key {
+            "conversation_idle_seconds" => self.conversation_idle_seconds.map(|number| number.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// How long a conversation goes on after its last message, where nothing else is set.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// Seconds after which a conversation may be over: up to thirty days.
+type Idle = Within<1, 2_592_000>;
 
 impl Default for EchoMeSettings {
     fn default() -> Self {
         Self {
             telegram: TELEGRAM.parse().expect("the vendor's own address can be read"),
             tools: VideoTools { yt_dlp: "yt-dlp".into(), ffmpeg: "ffmpeg".into(), url: VIDEOS.into() },
+            conversation_idle: IDLE,
         }
     }
 }
@@ -39,5 +69,21 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<EchoMeSettings, SettingsError>
             ffmpeg: text("ffmpeg").map_or(default.tools.ffmpeg, Into::into),
             url: text("video_url").unwrap_or(default.tools.url),
         },
+        conversation_idle: layers
+            .read::<Idle>("echome_conversation_idle_seconds", None)?
+            .map_or(IDLE, |seconds| Duration::from_secs(seconds.0)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+
+    #[test]
+    fn when_a_conversation_is_over_can_be_set() {
+        let read = |text: &str| Settings::from_text(text).map(|settings| settings.echome.conversation_idle);
+        assert_eq!(read("").unwrap().as_secs(), 1_800);
+        assert_eq!(read("[echome]\nconversation_idle_seconds = 60").unwrap().as_secs(), 60);
+        assert!(read("[echome]\nconversation_idle_seconds = 0").is_err());
+    }
 }

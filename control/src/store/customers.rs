@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, persona_conversations};
 use crate::domain::customers::{Customer, CustomerChanges, Part, merge};
 use crate::domain::error::Error;
 use crate::domain::lines::Page;
@@ -77,6 +77,56 @@ impl Store {
             write(connection, &owner, fresh, &new, at)
         })
         .await?
+    }
+
+    /// The customer who is this somebody at Telegram, who wrote at `at`; made if there is none. Returns the id.
+    pub async fn customer_at_telegram(
+        &self,
+        owner: &str,
+        telegram_id: i64,
+        name: &str,
+        at: UnixMs,
+    ) -> Result<String, StoreError> {
+        let (owner, telegram, name) = (owner.to_owned(), telegram_id.to_string(), name.to_owned());
+        self.change(move |connection| {
+            // Whoever writes has not blocked the bot.
+            let known: Option<String> = connection
+                .prepare_cached(
+                    "UPDATE customers SET metadata = json_remove(metadata, '$.telegram_blocked_at')
+                     WHERE owner = ?1 AND telegram_id = ?2 RETURNING id",
+                )?
+                .query_row([&owner, &telegram], |row| row.get(0))
+                .optional()?;
+            let id = match known {
+                Some(id) => id,
+                None => connection
+                    .prepare_cached(
+                        "INSERT INTO customers (id, owner, name, telegram_id, metadata, created_ms, updated_ms)
+                         VALUES (?1, ?2, ?3, ?4, '{}', ?5, ?5) RETURNING id",
+                    )?
+                    .query_row(
+                        params![Uuid::now_v7().to_string(), owner, name, telegram, at.0],
+                        |row| row.get(0),
+                    )?,
+            };
+            persona_conversations::met(connection, &id, at)?;
+            Ok(id)
+        })
+        .await
+    }
+
+    /// Notes on a customer that they want nothing from the owner's bot.
+    pub async fn note_blocked_bot(&self, customer: &str, at: UnixMs) -> Result<(), StoreError> {
+        let customer = customer.to_owned();
+        self.change(move |connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE customers SET metadata = json_set(metadata, '$.telegram_blocked_at', ?2) WHERE id = ?1",
+                )?
+                .execute([&customer, &at.to_seconds_text()])
+                .map(drop)
+        })
+        .await
     }
 
     /// Changes a customer of an owner's.
@@ -242,5 +292,20 @@ mod tests {
         let again = store.add_customer(&pat, named("Eve", Some("123")), UnixMs(9)).await;
         assert!(matches!(again, Err(Error::Invalid { field: "telegram_id", .. })));
         store.add_customer(&bea, named("Eve", Some("123")), UnixMs(9)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_writes_by_telegram_is_one_customer_of_an_owners_and_its_block_is_noted() {
+        let (store, _dir, [pat, bea]) = store().await;
+        let id = store.customer_at_telegram(&pat, 123, "Alice", UnixMs(5)).await.unwrap();
+        assert_eq!(store.customer_at_telegram(&pat, 123, "Eve", UnixMs(9)).await.unwrap(), id);
+        assert_ne!(store.customer_at_telegram(&bea, 123, "Alice", UnixMs(9)).await.unwrap(), id);
+        let alice = store.customer(&pat, &id).await.unwrap();
+        assert_eq!((alice.name.as_str(), alice.last_contact), ("Alice", Some(UnixMs(9))));
+        store.note_blocked_bot(&id, UnixMs(0)).await.unwrap();
+        let blocked = store.customer(&pat, &id).await.unwrap();
+        assert_eq!(blocked.metadata["telegram_blocked_at"], "1970-01-01T00:00:00Z");
+        store.customer_at_telegram(&pat, 123, "Alice", UnixMs(20)).await.unwrap();
+        assert!(store.customer(&pat, &id).await.unwrap().metadata.is_empty());
     }
 }

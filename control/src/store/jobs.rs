@@ -70,6 +70,16 @@ impl Store {
         .await
     }
 
+    /// What is noted of a job.
+    #[cfg(test)]
+    pub(crate) async fn progress_of(&self, job: i64) -> Result<Value, StoreError> {
+        let text = self.read(move |connection| {
+            connection
+                .query_row("SELECT progress FROM jobs WHERE id = ?1", [job], |row| row.get::<_, String>(0))
+        });
+        Ok(serde_json::from_str(&text.await?).unwrap_or_default())
+    }
+
     /// Writes down what came of a try.
     pub async fn end_try(&self, job: i64, verdict: Verdict, now: UnixMs) -> Result<(), StoreError> {
         self.change(move |connection| end_try(connection, job, &verdict, now)).await

@@ -26,6 +26,7 @@ mod keys;
 mod ledger;
 mod lines;
 mod migrations;
+mod persona_conversations;
 mod personas;
 mod products;
 mod reported_calls;

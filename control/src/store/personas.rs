@@ -1,10 +1,12 @@
 //! Personas.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Store, StoreError, user_jobs};
+use super::{Store, StoreError, persona_conversations, user_jobs};
 use crate::domain::customers::merge;
 use crate::domain::error::Error;
 use crate::domain::personas::{Persona, PersonaVoice};
@@ -90,23 +92,48 @@ impl Store {
         changed.ok_or(Error::NotFound("Persona"))
     }
 
-    /// Removes a persona of an owner's, and calls off what is being done for it. Returns it as it was.
-    pub async fn delete_persona(&self, owner: &str, id: &str, at: UnixMs) -> Result<Persona, Error> {
+    /// The persona of an owner's that was made last, of those that have a voice.
+    pub async fn latest_persona(&self, owner: &str) -> Result<Option<Persona>, StoreError> {
+        let owner = owner.to_owned();
+        self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT * FROM personas WHERE owner = ?1 AND voice_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+                )?
+                .query_row([owner], persona_from_row)
+                .optional()
+        })
+        .await
+    }
+
+    /// Removes a persona of an owner's, and calls off what is being done for it. Returns it as it was. A conflict while somebody
+    /// talks with it: in the last `idle`, or on the telephone.
+    pub async fn delete_persona(
+        &self,
+        owner: &str,
+        id: &str,
+        idle: Duration,
+        at: UnixMs,
+    ) -> Result<Persona, Error> {
         let (owner, id) = (owner.to_owned(), id.to_owned());
-        let deleted = self
-            .change(move |connection| {
-                let Some(persona) = find(connection, &owner, &id)? else { return Ok(None) };
-                connection
-                    .prepare_cached(
-                        "UPDATE user_jobs SET status = 'cancelled', updated_ms = ?3, ended_ms = ?3
+        self.change(move |connection| {
+            let Some(persona) = find(connection, &owner, &id)? else {
+                return Ok(Err(Error::NotFound("Persona")));
+            };
+            if persona_conversations::any_goes_on(connection, &id, idle, at)? {
+                return Ok(Err(Error::Conflict("The persona has active conversations".into())));
+            }
+            persona_conversations::end_all_of(connection, &id, idle)?;
+            connection
+                .prepare_cached(
+                    "UPDATE user_jobs SET status = 'cancelled', updated_ms = ?3, ended_ms = ?3
                          WHERE owner = ?1 AND ended_ms IS NULL AND metadata ->> 'persona_id' = ?2",
-                    )?
-                    .execute(params![owner, id, at.0])?;
-                connection.prepare_cached("DELETE FROM personas WHERE id = ?1")?.execute([&id])?;
-                Ok(Some(persona))
-            })
-            .await?;
-        deleted.ok_or(Error::NotFound("Persona"))
+                )?
+                .execute(params![owner, id, at.0])?;
+            connection.prepare_cached("DELETE FROM personas WHERE id = ?1")?.execute([&id])?;
+            Ok(Ok(persona))
+        })
+        .await?
     }
 }
 

@@ -846,3 +846,44 @@ CREATE TABLE chunk_vectors (
     chunk INTEGER PRIMARY KEY NOT NULL REFERENCES chunks (id) ON DELETE CASCADE,
     vector BLOB NOT NULL         -- little-endian 32-bit floats, of length 1 together
 ) STRICT;
+
+-- What a persona and a customer have to say to each other, by one channel.
+CREATE TABLE persona_conversations (
+    id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    owner TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    persona TEXT NOT NULL REFERENCES personas (id) ON DELETE CASCADE,
+    customer TEXT REFERENCES customers (id) ON DELETE SET NULL, -- NULL: nobody said who it is
+    channel TEXT NOT NULL,        -- chat, telegram, phone
+    place TEXT,                   -- where in the channel one at a time is: bot:chat, or a call's id; NULL of chat
+    messages INTEGER NOT NULL,    -- how many there are
+    started_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,     -- when the last one was said
+    ended_ms INTEGER,             -- NULL while it goes on
+    end_reason TEXT               -- idle, reset, over
+) STRICT;
+
+CREATE INDEX persona_conversations_by_owner ON persona_conversations (owner, id);
+
+CREATE INDEX persona_conversations_by_persona ON persona_conversations (persona, last_ms);
+
+CREATE INDEX persona_conversations_by_customer ON persona_conversations (customer, id);
+
+CREATE UNIQUE INDEX persona_conversations_at_place ON persona_conversations (channel, place)
+WHERE ended_ms IS NULL AND place IS NOT NULL;
+
+CREATE INDEX persona_conversations_open ON persona_conversations (last_ms) WHERE ended_ms IS NULL;
+
+-- One thing said in a conversation. A question and its answer are written together.
+CREATE TABLE persona_messages (
+    conversation TEXT NOT NULL REFERENCES persona_conversations (id) ON DELETE CASCADE,
+    message INTEGER NOT NULL,           -- from 1
+    speaker TEXT NOT NULL,              -- customer, persona
+    text TEXT NOT NULL,
+    answer TEXT UNIQUE,                 -- the answer's id; NULL of a question
+    source TEXT UNIQUE,                 -- what it answers, once: telegram:<bot>:<update>; NULL: whatever came
+    citations TEXT NOT NULL,            -- JSON list of what an answer was made from: product, chunk, score
+    prompt_tokens INTEGER NOT NULL,     -- what the model counted for an answer
+    completion_tokens INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (conversation, message)
+) STRICT, WITHOUT ROWID;

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{Store, StoreError};
+use crate::domain::api_keys::KnownBot;
 use crate::domain::time::UnixMs;
 
 impl Store {
@@ -40,12 +41,24 @@ impl Store {
         .await
     }
 
-    /// For whom a bot answers, by the digest of its secret.
-    pub async fn owner_of_telegram_secret(&self, digest: String) -> Result<Option<String>, StoreError> {
+    /// The bot with the secret of this digest, and for whom it answers.
+    pub async fn telegram_bot_of_secret(&self, digest: String) -> Result<Option<KnownBot>, StoreError> {
         self.read(move |connection| {
             connection
-                .prepare_cached("SELECT owner FROM telegram_bots WHERE secret_digest = ?1")?
-                .query_row([digest], |row| row.get(0))
+                .prepare_cached("SELECT owner, bot FROM telegram_bots WHERE secret_digest = ?1")?
+                .query_row([digest], |row| Ok(KnownBot { owner: row.get(0)?, bot: row.get(1)? }))
+                .optional()
+        })
+        .await
+    }
+
+    /// Telegram's number for the bot that answers for an owner.
+    pub async fn telegram_bot_of(&self, owner: &str) -> Result<Option<i64>, StoreError> {
+        let owner = owner.to_owned();
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT bot FROM telegram_bots WHERE owner = ?1")?
+                .query_row([owner], |row| row.get(0))
                 .optional()
         })
         .await

@@ -3,6 +3,7 @@
 //! Ogg with Opus at 8 kHz, as the voices give it: what a telephone carries.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use offhook_codecs::{SampleRate, g711, ogg, opus};
 
@@ -66,6 +67,27 @@ impl Media {
         }
     }
 
+    /// Removes the files whose names begin so and that were made before `before`. Blocks.
+    pub fn remove_old(&self, prefix: &str, before: SystemTime) {
+        let Ok(files) = std::fs::read_dir(&self.folder) else { return };
+        for file in files.flatten().filter(|file| file.file_name().to_string_lossy().starts_with(prefix)) {
+            let made = file.metadata().and_then(|data| data.modified());
+            if made.is_ok_and(|made| made < before)
+                && let Err(error) = std::fs::remove_file(file.path())
+            {
+                tracing::error!(%error, file = %file.path().display(), "an old file stays");
+            }
+        }
+    }
+
+    /// What is in a file. Blocks.
+    pub fn read(&self, file: &str) -> std::io::Result<Vec<u8>> {
+        if !is_file(file) {
+            return Err(std::io::ErrorKind::NotFound.into());
+        }
+        std::fs::read(self.folder.join(file))
+    }
+
     /// A link to a file, good for an hour. None if this server has no secret to sign with.
     pub fn link(&self, file: &str, now: UnixMs) -> Option<Link> {
         let token = self.signer.as_ref()?.sign(file, now);
@@ -122,5 +144,21 @@ mod tests {
         assert!(samples.len().abs_diff(8_000) < 200, "{}", samples.len());
         media.remove("persona_1_");
         assert_eq!(media.has("persona_1_sample"), None);
+    }
+
+    #[test]
+    fn what_is_old_goes_and_what_is_not_or_has_another_name_stays() {
+        use std::time::Duration;
+        let dir = tempfile::tempdir().unwrap();
+        let media = Media::new(dir.path(), None);
+        for name in ["query_1", "persona_1"] {
+            media.keep(name, &[0x55; 800]).unwrap();
+        }
+        media.remove_old("query_", SystemTime::now() - Duration::from_secs(60));
+        assert!(media.has("query_1").is_some());
+        assert!(media.read("query_1.ogg").unwrap().starts_with(b"OggS"));
+        media.remove_old("query_", SystemTime::now() + Duration::from_secs(60));
+        assert_eq!((media.has("query_1"), media.has("persona_1").is_some()), (None, true));
+        assert!(media.read("../media/persona_1.ogg").is_err());
     }
 }

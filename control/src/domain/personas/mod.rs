@@ -1,6 +1,10 @@
 //! Personas: somebody whose voice and manner an agent takes on.
 
+pub mod answers;
+pub mod bots;
 pub mod cloning;
+pub mod conversations;
+pub mod manner;
 pub mod media;
 mod speech;
 

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod auth;
+mod chat;
 mod clients;
 mod error;
 mod ids;
@@ -11,6 +12,7 @@ mod paging;
 mod persona;
 mod products;
 mod sign_in;
+mod telegram;
 mod voice;
 
 use std::sync::Arc;
@@ -42,7 +44,7 @@ pub static SYSTEM: System = System {
     guarded,
     guard: auth::guard,
     error_body: error::body,
-    limits: &[Limit { prefix: "/api/", requests: 100 }],
+    limits: &[Limit { prefix: "/api/", requests: 100 }, Limit { prefix: "/webhook/", requests: 100 }],
     counted_as,
     per_address: Some(1_000),
     claims_signature: unsigned,
@@ -58,6 +60,8 @@ static ABOUT: About = About {
         ("voices", "Voices that are made of videos."),
         ("personas", "Whose voice and manner agents take on."),
         ("products", "What personas know, out of files."),
+        ("chat", "Questions to personas."),
+        ("telegram", "What is written to users' bots."),
         ("jobs", "Work that takes a while."),
         ("clients", "People whom personas talk with."),
         ("settings", "Keys of services."),
@@ -93,6 +97,8 @@ fn open(_: &Arc<App>) -> Routes {
         .routes(routes!(sign_in::come_back))
         .routes(routes!(sign_in::landing))
         .routes(routes!(media::handle))
+        .routes(routes!(telegram::webhook))
+        .routes(routes!(telegram::webhook_below_api))
 }
 
 fn guarded(_: &Arc<App>) -> Routes {
@@ -115,6 +121,7 @@ fn guarded(_: &Arc<App>) -> Routes {
         )
         .routes(routes!(products::list))
         .routes(routes!(products::one, products::delete))
+        .routes(routes!(chat::query))
         .routes(routes!(jobs::one))
         .routes(routes!(jobs::cancel))
 }

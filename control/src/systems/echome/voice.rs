@@ -225,7 +225,11 @@ pub(super) async fn preview(
     path = "/api/voice/{persona_id}",
     tag = "voices",
     params(("persona_id" = String, Path)),
-    responses((status = 200, body = Deleted), (status = 404, description = "There is no such persona"))
+    responses(
+        (status = 200, body = Deleted),
+        (status = 404, description = "There is no such persona"),
+        (status = 409, description = "Somebody talks with it, or did a short while ago")
+    )
 )]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
@@ -233,8 +237,9 @@ pub(super) async fn delete(
     Path(persona_id): Path<String>,
 ) -> Result<Json<Deleted>, ApiError> {
     let key = app.api_keys.of(caller.id(), KeyService::ElevenLabs).await?;
-    let deleted = app.store.delete_persona(caller.id(), own(KIND, &persona_id), UnixMs::now()).await;
-    let persona = deleted.map_err(told)?;
+    let idle = app.settings.echome.conversation_idle;
+    let deleted = app.store.delete_persona(caller.id(), own(KIND, &persona_id), idle, UnixMs::now());
+    let persona = deleted.await.map_err(told)?;
     if let Some(voice) = &persona.voice {
         app.persona_voices.take_away(voice, key.as_ref()).await;
     }
