@@ -38,12 +38,14 @@ use crate::domain::jobs::{Clock, Work, Worker};
 use crate::domain::keys::Keys;
 use crate::domain::line_desks::{LineDesk, LineDesks};
 use crate::domain::lines::Line;
+use crate::domain::personas::analysis::Analysis;
 use crate::domain::personas::cloning::Cloning;
 use crate::domain::personas::media::Media;
+use crate::domain::personas::sound::Sounds;
 use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::simulations::Simulations;
 use crate::domain::spans::Traces;
-use crate::domain::speech::{Answering, Clones, OfCall, PersonaVoices};
+use crate::domain::speech::{Answering, Clones, OfCall, PersonaVoices, Transcribers};
 use crate::domain::time::UnixMs;
 use crate::domain::token::Signer;
 use crate::domain::user_jobs::UserJobs;
@@ -218,16 +220,25 @@ impl App {
         let embedder = Embeddings::from_settings(&settings).map_err(StartError)?;
         let embedder = embedder.map(|embedder| Arc::new(embedder) as Arc<dyn Embedder>);
         let catalogues = Catalogues::new(store.clone(), &settings.data_dir, embedder);
+        let sounds = Sounds::new(settings.echome.tools.clone());
         let cloning = Cloning::new(
             store.clone(),
             user_jobs.clone(),
             api_keys.clone(),
-            settings.echome.tools.clone(),
+            sounds.clone(),
             persona_voices.clone(),
             media.clone(),
             &settings.data_dir,
         );
         let user_model = UserModel::new(http.clone(), &settings.openai);
+        let analysis = Analysis::new(
+            store.clone(),
+            user_jobs.clone(),
+            api_keys.clone(),
+            (sounds, Transcribers::from_settings(&settings).map_err(StartError)?),
+            (user_model.clone(), settings.openai.key.clone()),
+            &settings.data_dir,
+        );
         let zone = settings.appointments.as_ref().map_or(TimeZone::UTC, |wanted| wanted.rules.zone.clone());
         let analyses = CallAnalyses::new(
             store.clone(),
@@ -239,6 +250,7 @@ impl App {
         let mut works = works(&settings, address, &store, &keys, &crms, sender);
         works.push(Arc::new(analyses));
         works.push(Arc::new(cloning));
+        works.push(Arc::new(analysis));
         works.push(catalogues.work());
         let jobs = Arc::new(Worker::new(store.clone(), works, clock()));
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Store, StoreError, user_jobs};
 use crate::domain::customers::merge;
 use crate::domain::error::Error;
-use crate::domain::personas::{Persona, PersonaVoice};
+use crate::domain::personas::{Analysed, MergeStrategy, Persona, PersonaVoice, Words};
 use crate::domain::time::UnixMs;
 use crate::domain::user_jobs::UserJobKind;
 
@@ -43,25 +43,107 @@ impl Store {
         found.ok_or(Error::NotFound("Persona"))
     }
 
-    /// A persona has its voice, and the job that made it is done. False if the job was over: then nothing is written.
+    /// A persona has its voice, and the job that made it is done; the one that finds out how it speaks follows, as `analysis`. False
+    /// if the job was over: then nothing is written.
     pub async fn persona_cloned(
         &self,
-        persona: &str,
+        persona: &Persona,
         voice: PersonaVoice,
+        job: &str,
+        result: Value,
+        analysis: &str,
+        at: UnixMs,
+    ) -> Result<bool, StoreError> {
+        let (persona, owner) = (persona.id.clone(), persona.owner.clone());
+        let (job, analysis) = (job.to_owned(), analysis.to_owned());
+        self.change(move |connection| {
+            if !user_jobs::complete(connection, &job, &result, at)? {
+                return Ok(false);
+            }
+            let changed = connection
+                .prepare_cached(
+                    "UPDATE personas SET voice_id = ?2, voice_maker = ?3, sample = ?4, updated_ms = ?5 WHERE id = ?1",
+                )?
+                .execute(params![persona, voice.id, voice.maker, voice.sample, at.0])?;
+            if changed == 1 {
+                let metadata = analysis_of(&persona, &[], MergeStrategy::Append);
+                let kind = UserJobKind::PersonaAnalysis;
+                user_jobs::insert_as(connection, &analysis, &owner, kind, &metadata, at)?;
+            }
+            Ok(changed == 1)
+        })
+        .await
+    }
+
+    /// Has a persona of an owner's analysed anew, with the words of these videos. Returns the job's id. One without a voice cannot
+    /// be: its first analysis follows on the voice.
+    pub async fn analyse_persona(
+        &self,
+        owner: &str,
+        id: &str,
+        videos: Vec<String>,
+        strategy: MergeStrategy,
+        at: UnixMs,
+    ) -> Result<String, Error> {
+        let (owner, id) = (owner.to_owned(), id.to_owned());
+        let queued = self
+            .change(move |connection| {
+                let Some(persona) = find(connection, &owner, &id)? else {
+                    return Ok(Err(Error::NotFound("Persona")));
+                };
+                if persona.voice.is_none() {
+                    return Ok(Err(Error::Conflict("The persona's voice is not there yet".into())));
+                }
+                let metadata = analysis_of(&id, &videos, strategy);
+                user_jobs::insert(connection, &owner, UserJobKind::PersonaAnalysis, &metadata, at).map(Ok)
+            })
+            .await?;
+        queued
+    }
+
+    /// What a persona is known to have said.
+    pub async fn persona_words(&self, id: &str) -> Result<Words, StoreError> {
+        let id = id.to_owned();
+        let words = self
+            .read(move |connection| {
+                connection
+                    .prepare_cached("SELECT transcript, transcript_videos FROM personas WHERE id = ?1")?
+                    .query_row([id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
+                    .optional()
+            })
+            .await?;
+        let (transcript, videos) = words.unwrap_or_default();
+        Ok(Words { transcript, videos: serde_json::from_str(&videos).unwrap_or_default() })
+    }
+
+    /// A persona is analysed, and the job that did it is done. What its owner says instead stays as it is. False if the job was
+    /// over: then nothing is written.
+    pub async fn persona_analysed(
+        &self,
+        found: Analysed,
         job: &str,
         result: Value,
         at: UnixMs,
     ) -> Result<bool, StoreError> {
-        let (persona, job) = (persona.to_owned(), job.to_owned());
+        let job = job.to_owned();
         self.change(move |connection| {
             if !user_jobs::complete(connection, &job, &result, at)? {
                 return Ok(false);
             }
             connection
                 .prepare_cached(
-                    "UPDATE personas SET voice_id = ?2, voice_maker = ?3, sample = ?4, updated_ms = ?5 WHERE id = ?1",
+                    "UPDATE personas SET transcript = ?2, transcript_videos = ?3, profile = ?4, profile_source = ?5,
+                     role = coalesce(?6, role), updated_ms = ?7 WHERE id = ?1",
                 )?
-                .execute(params![persona, voice.id, voice.maker, voice.sample, at.0])
+                .execute(params![
+                    found.persona,
+                    found.words.transcript,
+                    json!(found.words.videos).to_string(),
+                    json!(found.profile).to_string(),
+                    found.source.as_str(),
+                    found.role,
+                    at.0
+                ])
                 .map(|changed| changed == 1)
         })
         .await
@@ -90,24 +172,40 @@ impl Store {
         changed.ok_or(Error::NotFound("Persona"))
     }
 
-    /// Removes a persona of an owner's, and calls off what is being done for it. Returns it as it was.
-    pub async fn delete_persona(&self, owner: &str, id: &str, at: UnixMs) -> Result<Persona, Error> {
+    /// Removes a persona of an owner's, and calls off what is being done for it. Returns it as it was, and the jobs that were
+    /// called off.
+    pub async fn delete_persona(
+        &self,
+        owner: &str,
+        id: &str,
+        at: UnixMs,
+    ) -> Result<(Persona, Vec<String>), Error> {
         let (owner, id) = (owner.to_owned(), id.to_owned());
         let deleted = self
             .change(move |connection| {
                 let Some(persona) = find(connection, &owner, &id)? else { return Ok(None) };
-                connection
+                let jobs = connection
                     .prepare_cached(
                         "UPDATE user_jobs SET status = 'cancelled', updated_ms = ?3, ended_ms = ?3
-                         WHERE owner = ?1 AND ended_ms IS NULL AND metadata ->> 'persona_id' = ?2",
+                         WHERE owner = ?1 AND ended_ms IS NULL AND metadata ->> 'persona_id' = ?2 RETURNING id",
                     )?
-                    .execute(params![owner, id, at.0])?;
+                    .query_map(params![owner, id, at.0], |row| row.get(0))?
+                    .collect::<Result<_, _>>()?;
                 connection.prepare_cached("DELETE FROM personas WHERE id = ?1")?.execute([&id])?;
-                Ok(Some(persona))
+                Ok(Some((persona, jobs)))
             })
             .await?;
         deleted.ok_or(Error::NotFound("Persona"))
     }
+}
+
+/// What the job of an analysis is about.
+fn analysis_of(persona: &str, videos: &[String], strategy: MergeStrategy) -> Value {
+    json!({
+        "persona_id": persona,
+        "additional_youtube_urls": videos,
+        "merge_strategy": strategy.as_str(),
+    })
 }
 
 fn find(connection: &Connection, owner: &str, id: &str) -> rusqlite::Result<Option<Persona>> {

@@ -108,6 +108,7 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(voice::preview))
         .routes(routes!(voice::delete))
         .routes(routes!(persona::one, persona::change))
+        .routes(routes!(persona::reanalyze))
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(products::upload))

@@ -234,7 +234,10 @@ pub(super) async fn delete(
 ) -> Result<Json<Deleted>, ApiError> {
     let key = app.api_keys.of(caller.id(), KeyService::ElevenLabs).await?;
     let deleted = app.store.delete_persona(caller.id(), own(KIND, &persona_id), UnixMs::now()).await;
-    let persona = deleted.map_err(told)?;
+    let (persona, jobs) = deleted.map_err(told)?;
+    for job in &jobs {
+        app.user_jobs.tell_cancelled(job);
+    }
     if let Some(voice) = &persona.voice {
         app.persona_voices.take_away(voice, key.as_ref()).await;
     }
