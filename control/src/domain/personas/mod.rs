@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod cloning;
+pub mod manner;
 pub mod media;
 pub mod sound;
 mod speech;
