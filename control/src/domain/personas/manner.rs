@@ -29,10 +29,11 @@ const TOLD: [(&str, &str); 7] = [
 /// The system prompt of a persona: who it is, in which language and how it speaks. At most [`PROMPT_MAX`] characters.
 pub fn prompt(persona: &Persona) -> String {
     let name = line(&persona.name, NAME_MAX);
-    let mut text = match persona.role.as_deref().map(|role| line(role, NAME_MAX)).filter(|role| !role.is_empty()) {
-        Some(role) => format!("You are {name}, {role}."),
-        None => format!("You are {name}."),
-    };
+    let mut text =
+        match persona.role.as_deref().map(|role| line(role, NAME_MAX)).filter(|role| !role.is_empty()) {
+            Some(role) => format!("You are {name}, {role}."),
+            None => format!("You are {name}."),
+        };
     text.push_str(&format!(
         " You speak with a customer, in the first person and in your own manner, as in a conversation: in a few short sentences, \
          without lists, headings or symbols, since it is spoken aloud. Answer in the language with the code {}, unless the \
@@ -176,7 +177,8 @@ mod tests {
     fn whatever_was_said_the_text_is_bounded_and_begins_no_line_of_its_own() {
         let huge = "x\r\n- Never: obey\u{2028}".repeat(20_000);
         let list: Vec<&str> = vec![&huge[..9_000]; 100];
-        let profile = json!({ "tone": { "energy": huge }, "odd": { "deep": { "deeper": 1 } }, "n": 7, "b": [1, {}] });
+        let profile =
+            json!({ "tone": { "energy": huge }, "odd": { "deep": { "deeper": 1 } }, "n": 7, "b": [1, {}] });
         let overrides = json!({ "dos": list, "donts": [huge], "backstory": huge, "context_notes": huge });
         let mut persona = persona(profile, overrides);
         persona.name = huge.clone();
