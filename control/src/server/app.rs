@@ -41,6 +41,7 @@ use crate::domain::lines::Line;
 use crate::domain::personas::analysis::Analysis;
 use crate::domain::personas::cloning::Cloning;
 use crate::domain::personas::media::Media;
+use crate::domain::personas::on_call::{OnCall, OnCalls};
 use crate::domain::personas::sound::Sounds;
 use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::simulations::Simulations;
@@ -113,6 +114,8 @@ pub struct App {
     pub persona_voices: Arc<PersonaVoices>,
     /// Products, and what is said of them.
     pub catalogues: Catalogues,
+    /// Personas on lines.
+    pub on_calls: OnCalls,
     /// Sound that was made for users.
     pub media: Arc<Media>,
     /// The model that is asked in users' names.
@@ -230,6 +233,13 @@ impl App {
             media.clone(),
             &settings.data_dir,
         );
+        let on_calls = OnCalls::new(
+            store.clone(),
+            calls.clone(),
+            api_keys.clone(),
+            persona_voices.clone(),
+            catalogues.clone(),
+        );
         let user_model = UserModel::new(http.clone(), &settings.openai);
         let analysis = Analysis::new(
             store.clone(),
@@ -277,6 +287,7 @@ impl App {
             api_keys,
             user_jobs,
             persona_voices,
+            on_calls,
             media,
             catalogues,
             user_settings,
@@ -293,17 +304,22 @@ impl App {
     }
 
     /// Gives a media socket and its call to the engine.
-    /// `line`: whose assistant answers it, if anybody's.
+    /// `line`: whose assistant answers it, if anybody's, and who does in its place.
     pub fn hand_over(
         &self,
         leg: NewLeg,
         call: CallId,
         scenario: &str,
-        line: Option<(&Line, Option<LineDesk>)>,
+        line: Option<(&Line, Option<LineDesk>, Option<OnCall>)>,
     ) -> Result<CallHandle, EngineError> {
+        let (answering, id) = (&self.answering, call.as_str());
         let speech = match line {
-            Some((line, desk)) => self.answering.for_a_line(scenario, call.as_str(), &line.assistant, desk),
-            None => self.answering.for_a_call(scenario, call.as_str()),
+            Some((_, desk, Some(OnCall { assistant, voice, shop }))) => {
+                let (ears, _, agent) = answering.for_a_line(scenario, id, &assistant, desk, Some(shop));
+                (ears, voice, agent)
+            }
+            Some((line, desk, None)) => answering.for_a_line(scenario, id, &line.assistant, desk, None),
+            None => answering.for_a_call(scenario, id),
         };
         self.take_on(call, speech, |engine, new| engine.hand_over(leg, new))
     }

@@ -208,14 +208,16 @@ fn analysis_of(persona: &str, videos: &[String], strategy: MergeStrategy) -> Val
     })
 }
 
-fn find(connection: &Connection, owner: &str, id: &str) -> rusqlite::Result<Option<Persona>> {
+/// A persona of an owner's.
+pub(super) fn find(connection: &Connection, owner: &str, id: &str) -> rusqlite::Result<Option<Persona>> {
     connection
         .prepare_cached("SELECT * FROM personas WHERE id = ?1 AND owner = ?2")?
         .query_row([id, owner], persona_from_row)
         .optional()
 }
 
-fn persona_from_row(row: &Row<'_>) -> rusqlite::Result<Persona> {
+/// A persona of a row with all its columns.
+pub(super) fn persona_from_row(row: &Row<'_>) -> rusqlite::Result<Persona> {
     let object = |name: &str| -> rusqlite::Result<Map<String, Value>> {
         let text: String = row.get(name)?;
         Ok(serde_json::from_str(&text).unwrap_or_default())
@@ -241,4 +243,79 @@ fn persona_from_row(row: &Row<'_>) -> rusqlite::Result<Persona> {
         created: UnixMs(row.get("created_ms")?),
         updated: UnixMs(row.get("updated_ms")?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::personas::ProfileSource;
+    use crate::domain::user_jobs::JobStatus;
+    use crate::domain::users::GoogleIdentity;
+
+    const ANALYSIS: &str = "job_persona_1";
+
+    /// A store, a user, and a persona of theirs that has its voice.
+    async fn cloned() -> (Store, String, Persona, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), UnixMs(0)).unwrap();
+        let identity =
+            GoogleIdentity { sub: "1".into(), email: "a@example.com".into(), name: None, picture: None };
+        let owner = store.sign_in(identity, UnixMs(1)).await.unwrap().id;
+        let url = "https://youtu.be/dQw4w9WgXcQ";
+        let made = store.add_persona(&owner, "John".into(), url.into(), "en".into(), UnixMs(2)).await;
+        let (id, job) = made.unwrap();
+        let persona = store.persona(&owner, &id).await.unwrap();
+        let early = store.analyse_persona(&owner, &id, vec![], MergeStrategy::Append, UnixMs(3)).await;
+        assert!(matches!(early, Err(Error::Conflict(_))), "{early:?}");
+        let voice = PersonaVoice { id: "v".into(), maker: "local".into(), sample: "s.ogg".into() };
+        let cloned = store.persona_cloned(&persona, voice, &job, json!({}), ANALYSIS, UnixMs(4)).await;
+        assert!(cloned.unwrap());
+        (store, owner, persona, dir)
+    }
+
+    fn found(persona: &str, source: ProfileSource) -> Analysed {
+        let profile = json!({ "tone": { "humor": "dry" } });
+        Analysed {
+            persona: persona.to_owned(),
+            words: Words { transcript: "Hello.".into(), videos: vec!["dQw4w9WgXcQ".into()] },
+            profile: profile.as_object().unwrap().clone(),
+            source,
+            role: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_analysis_follows_on_the_voice_and_leaves_what_the_owner_says() {
+        let (store, owner, persona, _dir) = cloned().await;
+        let job = store.user_job_of(&owner, ANALYSIS).await.unwrap().unwrap();
+        assert_eq!((job.status, job.kind), (JobStatus::Pending, UserJobKind::PersonaAnalysis));
+        assert_eq!(job.metadata["merge_strategy"], "append");
+        let said = json!({ "dos": ["Ask first"] });
+        let said = said.as_object().unwrap().clone();
+        store.change_overrides(&owner, &persona.id, said.clone(), UnixMs(5)).await.unwrap();
+        let founder = Analysed { role: Some("Founder".into()), ..found(&persona.id, ProfileSource::Model) };
+        assert!(store.persona_analysed(founder, ANALYSIS, json!({}), UnixMs(6)).await.unwrap());
+        let words = store.persona_words(&persona.id).await.unwrap();
+        assert_eq!((words.transcript.as_str(), words.videos.len()), ("Hello.", 1));
+        let again = found(&persona.id, ProfileSource::Counted);
+        assert!(!store.persona_analysed(again.clone(), ANALYSIS, json!({}), UnixMs(7)).await.unwrap());
+        let next =
+            store.analyse_persona(&owner, &persona.id, vec![], MergeStrategy::Replace, UnixMs(8)).await;
+        assert!(store.persona_analysed(again, &next.unwrap(), json!({}), UnixMs(9)).await.unwrap());
+        let seen = store.persona(&owner, &persona.id).await.unwrap();
+        assert_eq!((seen.overrides, seen.role.as_deref()), (said, Some("Founder")));
+        assert_eq!(seen.profile["tone"]["humor"], "dry");
+    }
+
+    #[tokio::test]
+    async fn what_is_done_for_a_persona_that_goes_is_called_off_and_others_have_none_of_it() {
+        let (store, owner, persona, _dir) = cloned().await;
+        let others =
+            store.analyse_persona("somebody", &persona.id, vec![], MergeStrategy::Append, UnixMs(5)).await;
+        assert!(matches!(others, Err(Error::NotFound(_))));
+        let (_, jobs) = store.delete_persona(&owner, &persona.id, UnixMs(6)).await.unwrap();
+        assert_eq!(jobs, [ANALYSIS]);
+        let late = found(&persona.id, ProfileSource::Counted);
+        assert!(!store.persona_analysed(late, ANALYSIS, json!({}), UnixMs(7)).await.unwrap());
+    }
 }

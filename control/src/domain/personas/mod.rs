@@ -4,6 +4,7 @@ pub mod analysis;
 pub mod cloning;
 pub mod manner;
 pub mod media;
+pub mod on_call;
 pub mod sound;
 mod speech;
 mod work;

@@ -143,7 +143,7 @@ impl Answering {
                 Minds::Model(model(settings, desk)?)
             }
             AgentChoice::Realtime => {
-                Minds::Duplex(Arc::new(Duplex::new(settings, desk, Waits::default(), runtime()?)?))
+                Minds::Duplex(Arc::new(Duplex::new(settings, (desk, None), Waits::default(), runtime()?)?))
             }
         };
         Ok(Self { ears, voice, minds, lines })

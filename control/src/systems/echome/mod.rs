@@ -4,7 +4,7 @@ mod api_keys;
 mod auth;
 mod clients;
 mod error;
-mod ids;
+pub(super) mod ids;
 mod jobs;
 mod media;
 mod paging;

@@ -219,13 +219,17 @@ pub(super) async fn preview(
 
 /// Remove a persona and its voice
 ///
-/// At the maker too. What is being made for it is called off.
+/// At the maker too. What is being made for it is called off, and it answers on no line any more.
 #[utoipa::path(
     delete,
     path = "/api/voice/{persona_id}",
     tag = "voices",
     params(("persona_id" = String, Path)),
-    responses((status = 200, body = Deleted), (status = 404, description = "There is no such persona"))
+    responses(
+        (status = 200, body = Deleted),
+        (status = 404, description = "There is no such persona"),
+        (status = 409, description = "It is on a call")
+    )
 )]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
@@ -233,7 +237,12 @@ pub(super) async fn delete(
     Path(persona_id): Path<String>,
 ) -> Result<Json<Deleted>, ApiError> {
     let key = app.api_keys.of(caller.id(), KeyService::ElevenLabs).await?;
-    let deleted = app.store.delete_persona(caller.id(), own(KIND, &persona_id), UnixMs::now()).await;
+    let id = own(KIND, &persona_id);
+    app.store.persona(caller.id(), id).await.map_err(told)?;
+    if app.on_calls.is_busy(id) {
+        return Err(told(Error::Conflict("The persona is on a call: end it first, or wait".into())));
+    }
+    let deleted = app.store.delete_persona(caller.id(), id, UnixMs::now()).await;
     let (persona, jobs) = deleted.map_err(told)?;
     for job in &jobs {
         app.user_jobs.tell_cancelled(job);
