@@ -202,6 +202,18 @@ async fn without_a_model_it_is_counted_and_without_a_recogniser_it_is_said_what_
     assert_eq!(found["greeting_closing"]["typical_closings"], json!(["Thanks for watching!"]));
     assert_eq!((&found["tone"]["energy"], &found["selling_style"]["approach"]), (&json!(""), &json!("")));
 
+    // A recogniser that does not accept the key ends it, and what was found stays.
+    outside.fakes.fail("/deepgram/v1/listen", 1, Fault { status: Some(401), ..Fault::default() });
+    let more = json!({ "additional_youtube_urls": ["https://youtu.be/another0000"] });
+    let seen = over(&owner, &reanalyze(&owner, &persona, &more).await).await;
+    assert_eq!(
+        (&seen["status"], &seen["metadata"]["error"]["code"]),
+        (&json!("failed"), &json!("external_api_error")),
+        "{seen:#}"
+    );
+    let stays = owner.get(&format!("/api/persona/{persona}")).await["profile"]["auto_extracted"].clone();
+    assert_eq!(stays, found);
+
     let server_without = server(&variables(&outside.paths, &outside.bases[0])).await;
     let owner = Owner::of(&server_without).await;
     let (job, persona) = owner.clone("dQw4w9WgXcQ").await;

@@ -8,16 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::super::sound::{Sounds, samples};
 use super::super::work::Stopped;
-use super::pieces::{Piece, pieces};
+use super::pieces::pieces;
 use crate::domain::speech::{Transcribers, is_final};
 use crate::domain::user_jobs::UnderWay;
 use crate::integrations::vendor::Recording;
 use crate::integrations::video::Video;
 
+/// How many recordings are written down at once, on all of this machine. The speech of each takes up to 38 MB of memory.
+const WRITTEN_AT_ONCE: usize = 4;
 /// How many pieces of a recording are written down at once.
 const AT_ONCE: usize = 4;
 /// Between these percents of the job videos are fetched, and their words written down.
@@ -32,17 +35,12 @@ const NO_RECOGNISER: &str = "This server has no recogniser for recordings: its o
 pub(super) struct Transcripts {
     sounds: Sounds,
     transcribers: Transcribers,
-}
-
-/// The speech of a recording.
-struct Speech {
-    samples: Vec<i16>,
-    pieces: Vec<Piece>,
+    writing: Semaphore,
 }
 
 impl Transcripts {
     pub(super) fn new(sounds: Sounds, transcribers: Transcribers) -> Self {
-        Self { sounds, transcribers }
+        Self { sounds, transcribers, writing: Semaphore::new(WRITTEN_AT_ONCE) }
     }
 
     /// What is said in videos, with an empty line between two.
@@ -58,8 +56,8 @@ impl Transcripts {
         }
         tokio::fs::create_dir_all(folder).await?;
         for (at, video) in videos.iter().enumerate() {
-            doing.stage("downloading_videos", between(FETCHING, at, videos.len())).await?;
-            if !Sounds::file(folder, video).is_file() && !words_file(folder, video).is_file() {
+            if !Sounds::file(folder, video).is_file() {
+                doing.stage("downloading_videos", between(FETCHING, at, videos.len())).await?;
                 let _room = self.sounds.room(doing).await?;
                 let fetched = self.sounds.fetched(doing, video, folder).await?;
                 self.sounds.wav(doing, video, &fetched, folder).await?;
@@ -89,16 +87,18 @@ impl Transcripts {
         folder: &Path,
         (at, count): (usize, usize),
     ) -> Result<String, Stopped> {
-        if at == 0 {
+        // After a crash it is chosen again, which takes no time beside what was under way.
+        if at == 0 && !words_file(folder, video).is_file() {
             doing.stage("choosing_speech", FETCHING.1).await?;
         }
+        let _turn = doing.unless_cancelled(self.writing.acquire()).await.and_then(Result::ok);
         let speech = {
             let _room = self.sounds.room(doing).await?;
             let wav = Sounds::file(folder, video);
             let chosen = spawn_blocking(move || choose(&wav));
             Arc::new(doing.unless_cancelled(chosen).await.ok_or(Stopped::Cancelled)???)
         };
-        let total = speech.pieces.len();
+        let total = speech.len();
         if total == 0 {
             return Err(Stopped::failed("invalid_input", "Nobody speaks in the video"));
         }
@@ -111,8 +111,7 @@ impl Transcripts {
             .map(|piece| {
                 let speech = speech.clone();
                 async move {
-                    let samples = speech.pieces[piece].of(&speech.samples);
-                    let recording = Recording { samples: &samples, language };
+                    let recording = Recording { samples: &speech[piece], language };
                     (piece, self.transcribers.words_of(recording).await)
                 }
             })
@@ -131,10 +130,10 @@ impl Transcripts {
     }
 }
 
-fn choose(wav: &Path) -> Result<Speech, Stopped> {
+/// The pieces of a recording that are written down.
+fn choose(wav: &Path) -> Result<Vec<Vec<i16>>, Stopped> {
     let samples = samples(wav)?;
-    let pieces = pieces(&samples);
-    Ok(Speech { samples, pieces })
+    Ok(pieces(&samples).iter().map(|piece| piece.of(&samples)).collect())
 }
 
 fn words_file(folder: &Path, video: &Video) -> PathBuf {
