@@ -187,3 +187,35 @@ async fn a_persona_is_put_on_lines_and_taken_off_by_whom_both_belong_to() {
     let record = server.record(&call.call_sid).await;
     assert_eq!(said(&record)[0], ("agent", "Acme."));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_vendors_a_persona_greets_in_the_voice_of_its_stand_in_before_the_scenario() {
+    let programs = Programs::in_place();
+    programs.go();
+    let paths = [programs.path("yt-dlp"), programs.path("ffmpeg")];
+    let settings = [&google_client()[..], &variables(&paths, "http://127.0.0.1:9")[..2]].concat();
+    let server = Server::start_with(&["--speech", "keypad"], &settings).await;
+    let owner = Owner::of(&server).await;
+    let (job, persona) = owner.clone("dQw4w9WgXcQ").await;
+    assert_eq!(owner.status(&job, &["completed", "failed"]).await["status"], "completed");
+    let desk = desk::Owner::sign_in(&server).await;
+    let client = desk.client(600, json!({ "initial_greeting": "Acme." })).await;
+    let greeting = "Hello, this is John Sales Expert.";
+    // The server's own voice, which is another's.
+    let plain = audio::spoken(greeting);
+    let part = &plain[plain.len() / 2..plain.len() / 2 + 800];
+    for answers in [None, Some(persona.as_str())] {
+        let method = if answers.is_some() { Method::PUT } else { Method::DELETE };
+        let put = line_persona(&server, method, &owner.bearer, &client, answers).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+        let mut call = desk::call(&server, CALLER, &client).await;
+        call.listen_to_turn().await;
+        call.hang_up().await;
+        let record = server.record(&call.call_sid).await;
+        let first = said(&record)[0].1.to_owned();
+        assert!(first.starts_with(if answers.is_some() { greeting } else { "Acme." }), "{first}");
+        let heard = call.audio(0);
+        assert!(audio::peak(&heard) > 1_000, "somebody speaks");
+        assert!(!heard.windows(part.len()).any(|other| other == part), "in a voice of its own");
+    }
+}

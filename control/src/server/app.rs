@@ -245,7 +245,7 @@ impl App {
             store.clone(),
             user_jobs.clone(),
             api_keys.clone(),
-            (sounds, Transcribers::from_settings(&settings).map_err(StartError)?),
+            (sounds, Transcribers::of_calls(&answering, &settings).map_err(StartError)?),
             (user_model.clone(), settings.openai.key.clone()),
             &settings.data_dir,
         );

@@ -11,6 +11,9 @@ use crate::domain::personas::{Analysed, MergeStrategy, Persona, PersonaVoice, Wo
 use crate::domain::time::UnixMs;
 use crate::domain::user_jobs::UserJobKind;
 
+/// So many analyses of a persona may be under way or wait.
+const ANALYSES_MAX: i64 = 5;
+
 impl Store {
     /// Makes a persona, and the job that makes its voice. Returns its id and that of the job.
     pub async fn add_persona(
@@ -76,7 +79,7 @@ impl Store {
     }
 
     /// Has a persona of an owner's analysed anew, with the words of these videos. Returns the job's id. One without a voice cannot
-    /// be: its first analysis follows on the voice.
+    /// be, since its first analysis follows on the voice; nor one whose analyses wait already, [`ANALYSES_MAX`] of them.
     pub async fn analyse_persona(
         &self,
         owner: &str,
@@ -93,6 +96,16 @@ impl Store {
                 };
                 if persona.voice.is_none() {
                     return Ok(Err(Error::Conflict("The persona's voice is not there yet".into())));
+                }
+                let waiting: i64 = connection
+                    .prepare_cached(
+                        "SELECT count(*) FROM user_jobs
+                         WHERE owner = ?1 AND kind = ?2 AND ended_ms IS NULL AND metadata ->> 'persona_id' = ?3",
+                    )?
+                    .query_row(params![owner, UserJobKind::PersonaAnalysis.as_str(), id], |row| row.get(0))?;
+                if waiting >= ANALYSES_MAX {
+                    let text = format!("{waiting} analyses of the persona are not over yet");
+                    return Ok(Err(Error::Conflict(text)));
                 }
                 let metadata = analysis_of(&id, &videos, strategy);
                 user_jobs::insert(connection, &owner, UserJobKind::PersonaAnalysis, &metadata, at).map(Ok)
@@ -313,8 +326,15 @@ mod tests {
         let others =
             store.analyse_persona("somebody", &persona.id, vec![], MergeStrategy::Append, UnixMs(5)).await;
         assert!(matches!(others, Err(Error::NotFound(_))));
+        let again = async || {
+            store.analyse_persona(&owner, &persona.id, vec![], MergeStrategy::Append, UnixMs(5)).await
+        };
+        for _ in 1..ANALYSES_MAX {
+            again().await.unwrap();
+        }
+        assert!(matches!(again().await, Err(Error::Conflict(_))), "so many wait and no more");
         let (_, jobs) = store.delete_persona(&owner, &persona.id, UnixMs(6)).await.unwrap();
-        assert_eq!(jobs, [ANALYSIS]);
+        assert_eq!((jobs.len(), jobs.contains(&ANALYSIS.to_owned())), (ANALYSES_MAX as usize, true));
         let late = found(&persona.id, ProfileSource::Counted);
         assert!(!store.persona_analysed(late, ANALYSIS, json!({}), UnixMs(7)).await.unwrap());
     }

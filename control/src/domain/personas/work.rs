@@ -10,7 +10,7 @@ use crate::domain::error::Error;
 use crate::domain::jobs::{Job, Outcome};
 use crate::domain::time::UnixMs;
 use crate::domain::user_jobs::{JobError, UnderWay, UserJob, UserJobs};
-use crate::integrations::video::{VideoError, VideoFault};
+use crate::integrations::video::{Video, VideoError, VideoFault};
 use crate::store::{Store, StoreError};
 
 /// The folder under the data folder in which jobs have theirs.
@@ -31,6 +31,16 @@ impl Stopped {
     /// It will never come to anything.
     pub(super) fn failed(code: &'static str, message: impl Into<String>) -> Self {
         Self::Failed(JobError::new(code, message))
+    }
+
+    /// The same, and of which video.
+    pub(super) fn of(self, video: &Video) -> Self {
+        match self {
+            Self::Failed(error) => {
+                Self::failed(error.code, format!("The video {}: {}", video.id(), error.message))
+            }
+            other => other,
+        }
     }
 }
 

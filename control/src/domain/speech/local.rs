@@ -166,3 +166,37 @@ fn hear(ear: &mut dyn SpeechToText, did: Caller) -> Option<(String, bool)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use offhook_engine::speech::stt::none::NoRecogniser;
+    use offhook_engine::speech::tts::flite::Flite;
+
+    use super::*;
+
+    /// Nothing here takes longer, unless it hangs.
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    #[tokio::test]
+    async fn a_recording_is_written_down_in_english_alone() {
+        // Where the library is absent, there are no such ears.
+        let Ok(recogniser) = Pocketsphinx::load() else { return };
+        let ears = LocalEars { of_a_call: Box::new(|| Box::new(NoRecogniser)), recogniser };
+        let mut samples = Vec::new();
+        let text = "We open at nine in the morning, and we close at five in the afternoon.";
+        let _ = Flite::new().unwrap().synthesize(text, &mut |piece| {
+            samples.extend_from_slice(piece);
+            ControlFlow::Continue(())
+        });
+        let recording = |language| Recording { samples: &samples, language };
+        let heard = tokio::time::timeout(PATIENCE, ears.transcribe(recording("en-US"))).await;
+        let heard = heard.unwrap().unwrap();
+        let found = ["open", "nine", "morning", "close", "five", "afternoon"];
+        let found = found.iter().filter(|word| heard.contains(**word)).count();
+        assert!(found >= 3, "{heard}");
+        let refused = ears.transcribe(recording("nl")).await.unwrap_err();
+        assert_eq!(refused.why, Failure::Refused);
+    }
+}

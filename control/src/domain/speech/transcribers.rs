@@ -4,21 +4,24 @@ use std::sync::Arc;
 
 use offhook_engine::call::Failure;
 
-use super::vendors;
+use super::{Answering, Listeners, vendors};
 use crate::integrations::vendor::{Ears, Recording, VendorError};
-use crate::settings::{Settings, Speech};
+use crate::settings::Settings;
 
 /// Ears, in the order in which they are asked.
 pub struct Transcribers(Vec<Arc<dyn Ears>>);
 
 impl Transcribers {
-    /// Those that the settings name; without any, the recogniser of this machine, where calls have it. An error says what to do.
-    pub fn from_settings(settings: &Settings) -> Result<Self, String> {
-        let mut ears = vendors::ears(settings)?;
-        if ears.is_empty() && settings.speech == Speech::Local {
-            ears.extend(vendors::local_ears(settings));
+    /// Those that the settings name, also for a model that needs none on calls; without any, the recogniser of this machine, where
+    /// calls have it. An error says what to do.
+    pub fn of_calls(answering: &Answering, settings: &Settings) -> Result<Self, String> {
+        match &answering.ears {
+            Listeners::Local { recogniser, .. } => {
+                Ok(Self(vec![vendors::local_ears(recogniser.clone(), settings)]))
+            }
+            Listeners::None | Listeners::InTurn(_) => Ok(Self(vendors::ears(settings)?)),
+            Listeners::Canned => Ok(Self(Vec::new())),
         }
-        Ok(Self(ears))
     }
 
     /// These.

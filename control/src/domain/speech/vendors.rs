@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use offhook_engine::speech::TextToSpeech;
 use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
-use offhook_engine::speech::{SpeechError, TextToSpeech};
 
 use super::hearing;
 use super::local::{LocalEars, LocalVoice};
@@ -43,24 +43,23 @@ pub fn ears(settings: &Settings) -> Result<Vec<Arc<dyn Ears>>, String> {
             EarsChoice::Flux => Arc::new(flux(&vendors.deepgram)?),
             EarsChoice::Google => Arc::new(google_ears(&vendors.google, &vendors.google_speech)?),
             EarsChoice::OpenAi => Arc::new(transcription(&vendors.openai)?),
-            EarsChoice::Local => match local_ears(settings) {
-                Some(ears) => ears,
-                None => continue,
+            EarsChoice::Local => match Pocketsphinx::load() {
+                Ok(recogniser) => local_ears(recogniser, settings),
+                Err(error) => {
+                    tracing::warn!(%error, "no recogniser on this machine: the others stand alone");
+                    continue;
+                }
             },
         });
     }
     Ok(ears)
 }
 
-/// The recogniser of this machine; none if it is not installed, which the log tells.
-pub(super) fn local_ears(settings: &Settings) -> Option<Arc<dyn Ears>> {
-    let missing = |error: &SpeechError| {
-        tracing::warn!(%error, "no recogniser on this machine: the others stand alone");
-    };
-    let recogniser = Pocketsphinx::load().inspect_err(missing).ok()?;
+/// The recogniser of this machine.
+pub(super) fn local_ears(recogniser: Arc<Pocketsphinx>, settings: &Settings) -> Arc<dyn Ears> {
     let (of_calls, suppress_noise) = (recogniser.clone(), settings.noise_suppression);
     let of_a_call = Box::new(move || hearing(Box::new(of_calls.recogniser()), suppress_noise));
-    Some(Arc::new(LocalEars { of_a_call, recogniser }))
+    Arc::new(LocalEars { of_a_call, recogniser })
 }
 
 /// Who speaks, in order; none if the settings name nobody. `local` is the last in any case.

@@ -146,7 +146,7 @@ pub(super) struct Started {
         (status = 202, body = Started),
         (status = 400, description = "A URL is none of YouTube's (`invalid_url`), or the strategy is not known"),
         (status = 404, description = "There is no such persona"),
-        (status = 409, description = "Its voice is not there yet")
+        (status = 409, description = "Its voice is not there yet, or five analyses of it are not over")
     )
 )]
 pub(super) async fn reanalyze(

@@ -59,15 +59,20 @@ impl Transcripts {
             if !Sounds::file(folder, video).is_file() {
                 doing.stage("downloading_videos", between(FETCHING, at, videos.len())).await?;
                 let _room = self.sounds.room(doing).await?;
-                let fetched = self.sounds.fetched(doing, video, folder).await?;
-                self.sounds.wav(doing, video, &fetched, folder).await?;
+                let fetched = self.sounds.fetched(doing, video, folder).await;
+                let fetched = fetched.map_err(|stopped| stopped.of(video))?;
+                let wav = self.sounds.wav(doing, video, &fetched, folder).await;
+                wav.map_err(|stopped| stopped.of(video))?;
             }
         }
         let mut all = Vec::new();
         for (at, video) in videos.iter().enumerate() {
             let words = match Written::read(words_file(folder, video)).await.whole() {
                 Some(words) => words,
-                None => self.write_down(doing, video, language, folder, (at, videos.len())).await?,
+                None => {
+                    let written = self.write_down(doing, video, language, folder, (at, videos.len()));
+                    written.await.map_err(|stopped| stopped.of(video))?
+                }
             };
             all.push(words);
         }
@@ -100,7 +105,7 @@ impl Transcripts {
         };
         let total = speech.len();
         if total == 0 {
-            return Err(Stopped::failed("invalid_input", "Nobody speaks in the video"));
+            return Err(Stopped::failed("invalid_input", "Nobody speaks in it"));
         }
         let mut written = Written::read(words_file(folder, video)).await;
         written.count = total;
