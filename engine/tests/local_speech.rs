@@ -328,3 +328,26 @@ fn the_voice_is_understood_under_the_shipped_questions() {
         [("booked", "yes"), ("day", "wednesday"), ("outcome", "appointment_booked"), ("time", "10:30")];
     assert_eq!(booking.recorded, BTreeMap::from(expected.map(|(key, value)| (key.into(), value.into()))));
 }
+
+#[test]
+fn a_recording_is_written_down_as_far_as_it_is_understood_and_until_nobody_wants_it() {
+    let Recognisers::Pocketsphinx(library) = Recognisers::detect() else { return };
+    let mut wide = Vec::new();
+    let text =
+        "We open at nine in the morning, and we close at five in the afternoon. Thank you for calling.";
+    Flite::new()
+        .unwrap()
+        .synthesize(text, &mut |samples| {
+            wide.extend_from_slice(samples);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let mut dictation = library.dictation().unwrap();
+    let heard = dictation.write_down(&wide, &|| true);
+    let said = ["open", "nine", "morning", "close", "five", "afternoon", "thank", "calling"];
+    let found = said.iter().filter(|word| heard.split(' ').any(|other| other == **word)).count();
+    assert!(found >= 4, "{found} of {} words: {heard}", said.len());
+    assert!(!heard.contains(['<', '[', '(']), "{heard}");
+    assert_eq!(library.dictation().unwrap().write_down(&wide, &|| false), "");
+    assert_eq!(dictation.write_down(&[], &|| true), "");
+}

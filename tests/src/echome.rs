@@ -173,6 +173,17 @@ pub fn left(server: &Server) -> Vec<String> {
     folders.flatten().map(|folder| folder.file_name().to_string_lossy().into_owned()).collect()
 }
 
+/// Waits until nothing stands there.
+pub async fn nothing_left(server: &Server) {
+    for _ in 0..600 {
+        if left(server).is_empty() {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the folders of jobs stay: {:?}", left(server));
+}
+
 /// A form with a file.
 pub fn form(name: &str, kind: &str, content: &[u8]) -> (String, Vec<u8>) {
     let head = format!(

@@ -8,7 +8,9 @@ use hyper::Method;
 use offhook_fixtures::vendors::{FakeVendors, Vendor, is_cloned};
 use offhook_tests::Server;
 use offhook_tests::desk::google_client;
-use offhook_tests::echome::{BASE, Owner, Programs, ask, left, server, sign_in, sound, upload, variables};
+use offhook_tests::echome::{
+    BASE, Owner, Programs, ask, left, nothing_left, server, sign_in, sound, upload, variables,
+};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -164,7 +166,7 @@ async fn a_voice_is_made_of_a_video_heard_and_taken_away() {
     assert_eq!(server.get(&format!("{BASE}{path}")).await.status, 404);
     let gone = owner.ask(Method::GET, &format!("/api/persona/{persona}"), &Value::Null).await;
     assert_eq!(gone.status, 404);
-    assert_eq!(left(&server), Vec::<String>::new());
+    nothing_left(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,7 +199,7 @@ async fn a_video_that_is_private_fails_and_a_job_that_is_called_off_leaves_nothi
         sleep(Duration::from_millis(50)).await;
     }
     assert!(!process.exists(), "what was started has ended");
-    assert_eq!(left(&server), Vec::<String>::new());
+    nothing_left(&server).await;
     assert!(fakes.made_voices().is_empty());
 }
 
@@ -223,7 +225,7 @@ async fn a_job_goes_on_after_the_server_was_killed() {
     let status = owner.status(&job, &["completed", "failed"]).await;
     assert_eq!(status["status"], "completed", "{status:#}");
     assert_eq!(fakes.made_voices().len(), 1, "once");
-    assert_eq!(left(&server), Vec::<String>::new());
+    nothing_left(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

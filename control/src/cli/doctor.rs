@@ -255,7 +255,7 @@ fn agent(settings: &Settings) -> Finding {
         let handle = runtime.handle().clone();
         let (name, looked, begun);
         if settings.agent == AgentChoice::Realtime {
-            let duplex = Duplex::new(settings, None, Waits::default(), handle)?;
+            let duplex = Duplex::new(settings, (None, None), Waits::default(), handle)?;
             begun = Instant::now();
             (name, looked) = (duplex.name().to_owned(), runtime.block_on(duplex.check()));
         } else {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::error::Error;
 use super::time::UnixMs;
@@ -15,6 +16,8 @@ use crate::store::{Store, StoreError};
 pub enum UserJobKind {
     /// A voice is made of a video.
     VoiceClone,
+    /// What somebody said, and how, is found out.
+    PersonaAnalysis,
 }
 
 impl UserJobKind {
@@ -22,25 +25,40 @@ impl UserJobKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::VoiceClone => "voice_clone",
+            Self::PersonaAnalysis => "persona_analysis",
         }
     }
 
     /// The one of this name.
     pub fn from_text(text: &str) -> Option<Self> {
-        [Self::VoiceClone].into_iter().find(|kind| kind.as_str() == text)
+        [Self::VoiceClone, Self::PersonaAnalysis].into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// What the ids of its jobs begin with.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::VoiceClone => "job_voice_",
+            Self::PersonaAnalysis => "job_persona_",
         }
+    }
+
+    /// A new id of such a job.
+    pub fn new_id(self) -> String {
+        format!("{}{}", self.prefix(), Uuid::now_v7().simple())
+    }
+
+    /// The id of the one such job that follows on another job: always the same.
+    pub fn id_after(self, job: &str) -> String {
+        format!("{}{}", self.prefix(), job.rsplit('_').next().unwrap_or_default())
     }
 
     /// Its stages, in order.
     pub const fn stages(self) -> &'static [&'static str] {
         match self {
             Self::VoiceClone => &["downloading_video", "extracting_audio", "cloning_voice"],
+            Self::PersonaAnalysis => {
+                &["downloading_videos", "choosing_speech", "transcribing_speech", "extracting_persona"]
+            }
         }
     }
 }
@@ -183,10 +201,15 @@ impl UserJobs {
             let job = self.one(owner, id).await?;
             return Err(Error::Conflict(format!("The job is {} already", job.status.as_str())));
         }
+        self.tell_cancelled(id);
+        self.one(owner, &job.id).await
+    }
+
+    /// Tells whoever does a job that it was called off, which is written down.
+    pub fn tell_cancelled(&self, id: &str) {
         if let Some(doing) = self.lock().get(id) {
             doing.send_replace(true);
         }
-        self.one(owner, &job.id).await
     }
 
     /// Begins to do a job, or goes on with it. None if it is over, or there is no such job.

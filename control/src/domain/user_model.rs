@@ -1,4 +1,4 @@
-//! A model that is asked in a user's name, with the user's own key: to translate, and what a call was about.
+//! A model that is asked in a user's name, with the user's own key: to translate, what a call was about, what a text says.
 
 use serde_json::{Value, json};
 
@@ -87,12 +87,25 @@ impl UserModel {
                  what for}, or null if none was, or its day or time was not said.",
             );
         }
+        let form = ("call_analysis", &schema);
+        Ok(found_in(&self.answer_as(key, &task, said, form, ANALYSIS_TOKENS).await?))
+    }
+
+    /// What the model makes of a text, as JSON of a schema, `form`: its name and itself. The answer is checked, and asked for once
+    /// more if it does not fit.
+    pub async fn answer_as(
+        &self,
+        key: &Secret,
+        task: &str,
+        text: &str,
+        form: (&str, &Value),
+        max_tokens: u32,
+    ) -> Result<Value, ModelError> {
         let mut wrong = String::new();
         for _ in 0..2 {
-            let form = Some(("call_analysis", &schema));
-            let answer = self.ask(key, &task, said, form, ANALYSIS_TOKENS).await?;
-            match read(&answer, &schema) {
-                Ok(found) => return Ok(found),
+            let answer = self.ask(key, task, text, Some(form), max_tokens).await?;
+            match read(&answer, form.1) {
+                Ok(answer) => return Ok(answer),
                 Err(error) => wrong = error,
             }
         }
@@ -167,11 +180,16 @@ fn analysis_schema() -> Value {
     })
 }
 
-fn read(answer: &str, schema: &Value) -> Result<Found, String> {
+fn read(answer: &str, schema: &Value) -> Result<Value, String> {
     // Some servers fence what they are asked to answer plainly.
     let bare = answer.trim().trim_start_matches("```json").trim_matches('`').trim();
-    let answer: Value = serde_json::from_str(bare).map_err(|_| "an analysis that is no JSON".to_owned())?;
-    schema::fits(&answer, schema, "analysis")?;
+    let answer: Value = serde_json::from_str(bare).map_err(|_| "an answer that is no JSON".to_owned())?;
+    schema::fits(&answer, schema, "the answer")?;
+    Ok(answer)
+}
+
+/// What an answer that fits says of a call.
+fn found_in(answer: &Value) -> Found {
     let number = |value: &Value| value.as_f64().unwrap_or_default().clamp(-1.0, 1.0);
     let keywords = answer["keywords"].as_array().into_iter().flatten().filter_map(|item| {
         let keyword = item["keyword"].as_str().unwrap_or_default().trim().to_lowercase();
@@ -191,7 +209,7 @@ fn read(answer: &str, schema: &Value) -> Result<Found, String> {
                 .ok()?;
         Some((at, text("type").chars().filter(|c| !c.is_control()).take(120).collect()))
     });
-    Ok(Found { analysis, summary: summary.filter(|text: &String| !text.is_empty()), appointment })
+    Found { analysis, summary: summary.filter(|text: &String| !text.is_empty()), appointment }
 }
 
 #[cfg(test)]

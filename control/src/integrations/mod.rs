@@ -15,6 +15,7 @@ pub mod hubspot;
 pub mod oauth;
 pub mod openai;
 pub mod otlp;
+mod recorded;
 mod refusal;
 pub mod salesforce;
 pub mod stripe;

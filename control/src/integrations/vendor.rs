@@ -12,6 +12,8 @@ use offhook_engine::agent::Expectation;
 use offhook_engine::call::{Failure, UtteranceId, WordStart};
 use tokio::sync::mpsc;
 
+use super::recorded;
+
 /// How long a connection may take: name, TCP, TLS, and handshake.
 pub const CONNECT: Duration = Duration::from_secs(2);
 
@@ -87,6 +89,31 @@ pub trait Ears: Send + Sync {
         caller: &'a mut mpsc::Receiver<Caller>,
         heard: &'a mut (dyn FnMut(Heard) + Send),
     ) -> BoxFuture<'a, Result<(), VendorError>>;
+
+    /// Writes down what is said in a recording, at leisure: all that nobody waits for word by word. Unless a client knows a
+    /// better way, as if it were said on a call, in the language that calls are in.
+    fn transcribe<'a>(&'a self, recording: Recording<'a>) -> BoxFuture<'a, Result<String, VendorError>> {
+        Box::pin(recorded::said_on_a_call(self, recording))
+    }
+}
+
+/// Speech that was recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Recording<'a> {
+    /// At [`RECORDING_HZ`], one channel; half a minute, with few pauses.
+    pub samples: &'a [i16],
+    /// The language that is spoken, as in BCP 47: `en`, `en-US`.
+    pub language: &'a str,
+}
+
+/// Samples a second of recordings.
+pub const RECORDING_HZ: u32 = 16_000;
+
+impl Recording<'_> {
+    /// How long it is.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.samples.len() as f64 / f64::from(RECORDING_HZ))
+    }
 }
 
 /// A piece of speech that a voice made.

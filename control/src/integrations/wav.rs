@@ -13,9 +13,14 @@ use super::vendor::VendorError;
 pub(super) fn file_of_ulaw(ulaw: &[u8]) -> Vec<u8> {
     let mut samples = vec![0; ulaw.len()];
     g711::decode_ulaw(ulaw, &mut samples);
+    file_of(&samples, 8_000)
+}
+
+/// A file of these samples.
+pub(super) fn file_of(samples: &[i16], rate_hz: u32) -> Vec<u8> {
     let write = || {
-        let mut writer = Writer::mono(Cursor::new(Vec::new()), 8_000)?;
-        writer.write(&samples)?;
+        let mut writer = Writer::mono(Cursor::new(Vec::new()), rate_hz)?;
+        writer.write(samples)?;
         writer.finish()
     };
     write().expect("memory takes some minutes").into_inner()

@@ -38,14 +38,17 @@ use crate::domain::jobs::{Clock, Work, Worker};
 use crate::domain::keys::Keys;
 use crate::domain::line_desks::{LineDesk, LineDesks};
 use crate::domain::lines::Line;
+use crate::domain::personas::analysis::Analysis;
 use crate::domain::personas::answers::Answers;
 use crate::domain::personas::bots::Bots;
 use crate::domain::personas::cloning::Cloning;
 use crate::domain::personas::media::Media;
+use crate::domain::personas::on_call::{OnCall, OnCalls};
+use crate::domain::personas::sound::Sounds;
 use crate::domain::services::{PACE, Probe, Services};
 use crate::domain::simulations::Simulations;
 use crate::domain::spans::Traces;
-use crate::domain::speech::{Answering, Clones, OfCall, PersonaVoices};
+use crate::domain::speech::{Answering, Clones, OfCall, PersonaVoices, Transcribers};
 use crate::domain::time::UnixMs;
 use crate::domain::token::Signer;
 use crate::domain::user_jobs::UserJobs;
@@ -117,6 +120,8 @@ pub struct App {
     pub answers: Arc<Answers>,
     /// Users' bots at Telegram.
     pub bots: Arc<Bots>,
+    /// Personas on lines.
+    pub on_calls: OnCalls,
     /// Sound that was made for users.
     pub media: Arc<Media>,
     /// The model that is asked in users' names.
@@ -224,16 +229,31 @@ impl App {
         let embedder = Embeddings::from_settings(&settings).map_err(StartError)?;
         let embedder = embedder.map(|embedder| Arc::new(embedder) as Arc<dyn Embedder>);
         let catalogues = Catalogues::new(store.clone(), &settings.data_dir, embedder);
+        let sounds = Sounds::new(settings.echome.tools.clone());
         let cloning = Cloning::new(
             store.clone(),
             user_jobs.clone(),
             api_keys.clone(),
-            settings.echome.tools.clone(),
+            sounds.clone(),
             persona_voices.clone(),
             media.clone(),
             &settings.data_dir,
         );
+        let on_calls = OnCalls::new(
+            store.clone(),
+            api_keys.clone(),
+            persona_voices.clone(),
+            catalogues.clone(),
+        );
         let user_model = UserModel::new(http.clone(), &settings.openai);
+        let analysis = Analysis::new(
+            store.clone(),
+            user_jobs.clone(),
+            api_keys.clone(),
+            (sounds, Transcribers::of_calls(&answering, &settings).map_err(StartError)?),
+            (user_model.clone(), settings.openai.key.clone()),
+            &settings.data_dir,
+        );
         let idle = settings.echome.conversation_idle;
         let answers = Arc::new(Answers::new(
             store.clone(),
@@ -257,6 +277,7 @@ impl App {
         works.push(Arc::new(analyses));
         works.push(Arc::new(cloning));
         works.push(bots.clone());
+        works.push(Arc::new(analysis));
         works.push(catalogues.work());
         let jobs = Arc::new(Worker::new(store.clone(), works, clock()));
         let services = Arc::new(Services::new(probes(&settings, &http), PACE, UnixMs::now()));
@@ -285,6 +306,7 @@ impl App {
             persona_voices,
             answers,
             bots,
+            on_calls,
             media,
             catalogues,
             user_settings,
@@ -301,17 +323,22 @@ impl App {
     }
 
     /// Gives a media socket and its call to the engine.
-    /// `line`: whose assistant answers it, if anybody's.
+    /// `line`: whose assistant answers it, if anybody's, and who does in its place.
     pub fn hand_over(
         &self,
         leg: NewLeg,
         call: CallId,
         scenario: &str,
-        line: Option<(&Line, Option<LineDesk>)>,
+        line: Option<(&Line, Option<LineDesk>, Option<OnCall>)>,
     ) -> Result<CallHandle, EngineError> {
+        let (answering, id) = (&self.answering, call.as_str());
         let speech = match line {
-            Some((line, desk)) => self.answering.for_a_line(scenario, call.as_str(), &line.assistant, desk),
-            None => self.answering.for_a_call(scenario, call.as_str()),
+            Some((_, desk, Some(OnCall { assistant, voice, shop }))) => {
+                let (ears, _, agent) = answering.for_a_line(scenario, id, &assistant, desk, Some(shop));
+                (ears, voice, agent)
+            }
+            Some((line, desk, None)) => answering.for_a_line(scenario, id, &line.assistant, desk, None),
+            None => answering.for_a_call(scenario, id),
         };
         self.take_on(call, speech, |engine, new| engine.hand_over(leg, new))
     }

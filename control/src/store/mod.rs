@@ -24,6 +24,7 @@ mod figures;
 mod jobs;
 mod keys;
 mod ledger;
+mod line_personas;
 mod lines;
 mod migrations;
 mod persona_conversations;

@@ -187,7 +187,7 @@ impl Store {
     }
 }
 
-/// Whether somebody talks with a persona.
+/// Whether somebody talks with a persona: on a call that is not over, or within the last `idle`.
 pub(super) fn any_goes_on(
     connection: &Connection,
     persona: &str,
@@ -197,7 +197,10 @@ pub(super) fn any_goes_on(
     connection
         .prepare_cached(
             "SELECT 1 FROM persona_conversations
-             WHERE persona = ?1 AND ended_ms IS NULL AND (channel = 'phone' OR last_ms > ?2)",
+             WHERE persona = ?1 AND ended_ms IS NULL AND CASE channel
+                 WHEN 'phone' THEN NOT EXISTS (SELECT 1 FROM calls WHERE calls.id = place AND calls.ended_ms IS NOT NULL)
+                 ELSE last_ms > ?2
+             END",
         )?
         .exists(params![persona, goes_on_since(now, idle).0])
 }

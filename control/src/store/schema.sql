@@ -748,14 +748,25 @@ CREATE TABLE personas (
     voice_id TEXT,                         -- the maker's name for the voice; NULL until it is there
     voice_maker TEXT,                      -- elevenlabs, or local for a stand-in
     sample TEXT,                           -- file under the data folder: the voice says a sentence
-    transcript TEXT NOT NULL DEFAULT '',   -- what was said in the video, as far as it was recognised
+    transcript TEXT NOT NULL DEFAULT '',   -- what was said in the videos, as far as it was recognised; an empty line between two
     profile TEXT NOT NULL DEFAULT '{}',    -- JSON object: what was made out of the transcript
     overrides TEXT NOT NULL DEFAULT '{}',  -- JSON object: what the owner says instead
     created_ms INTEGER NOT NULL,
-    updated_ms INTEGER NOT NULL
+    updated_ms INTEGER NOT NULL,
+    transcript_videos TEXT NOT NULL DEFAULT '[]', -- JSON list: the ids of the videos whose words the transcript has, in its order
+    profile_source TEXT                    -- who made the profile: model, or counted on this machine; NULL until it is made
 ) STRICT;
 
 CREATE INDEX personas_by_owner ON personas (owner, id);
+
+-- Who answers on a line in place of its assistant. Written by the owner of both; gone with either.
+CREATE TABLE line_personas (
+    line TEXT PRIMARY KEY NOT NULL REFERENCES lines (id) ON DELETE CASCADE,
+    persona TEXT NOT NULL REFERENCES personas (id) ON DELETE CASCADE,
+    created_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX line_personas_by_persona ON line_personas (persona);
 
 -- One file of products that somebody uploaded, and how far its import is. Written when the file is accepted; after that by the
 -- import, in the transaction of what it writes.

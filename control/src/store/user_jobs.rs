@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{Store, StoreError, jobs};
 use crate::domain::jobs::{Lane, NewJob};
@@ -18,6 +17,15 @@ impl Store {
                 .prepare_cached("SELECT * FROM user_jobs WHERE id = ?1 AND owner = ?2")?
                 .query_row([id, owner], job_from_row)
                 .optional()
+        })
+        .await
+    }
+
+    /// Whether there is such a job, over or not.
+    pub async fn has_user_job(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            connection.prepare_cached("SELECT 1 FROM user_jobs WHERE id = ?1")?.exists([id])
         })
         .await
     }
@@ -112,7 +120,20 @@ pub(super) fn insert(
     metadata: &Value,
     at: UnixMs,
 ) -> rusqlite::Result<String> {
-    let id = format!("{}{}", kind.prefix(), Uuid::now_v7().simple());
+    let id = kind.new_id();
+    insert_as(connection, &id, owner, kind, metadata, at)?;
+    Ok(id)
+}
+
+/// Makes a job with this id, and has the queue do it.
+pub(super) fn insert_as(
+    connection: &Connection,
+    id: &str,
+    owner: &str,
+    kind: UserJobKind,
+    metadata: &Value,
+    at: UnixMs,
+) -> rusqlite::Result<()> {
     let stage = |name: &&str| json!({ "name": name, "status": JobStatus::Pending.as_str() });
     let stages: Vec<Value> = kind.stages().iter().map(stage).collect();
     connection
@@ -130,9 +151,8 @@ pub(super) fn insert(
         ])?;
     // One of an owner's at a time: the others' are not kept waiting by it.
     let lane = Lane::unordered(format!("{} {owner}", kind.as_str()));
-    let job = NewJob { kind: kind.as_str(), key: id.clone(), lane, payload: json!({}), at };
-    jobs::enqueue(connection, &job)?;
-    Ok(id)
+    let job = NewJob { kind: kind.as_str(), key: id.to_owned(), lane, payload: json!({}), at };
+    jobs::enqueue(connection, &job).map(drop)
 }
 
 /// A job is done. False if it was over.

@@ -146,12 +146,16 @@ async fn hand_over(app: &App, socket: TcpStream, admitted: Admitted, opening: Op
         Some(line) if !line.assistant.tools.is_empty() => app.line_desks.of(line).await,
         _ => None,
     };
+    let persona = match &line {
+        Some(line) => app.on_calls.of(&call, &line.id, &line.assistant).await,
+        None => None,
+    };
     app.calls.answered(&call, &opening.stream_id, UnixMs::now());
     if line.is_some() {
         app.billing.begin(&call, Instant::now());
     }
     let leg = NewLeg { socket, already_read: opening.bytes };
-    match app.hand_over(leg, call.clone(), &scenario, line.as_ref().map(|line| (line, desk))) {
+    match app.hand_over(leg, call.clone(), &scenario, line.as_ref().map(|line| (line, desk, persona))) {
         Ok(handle) => {
             tracing::info!(call_id = %call, "call answered");
             app.calls.took_on(&call, handle);

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use crate::domain::failover::{Place, Places, ServiceTally, Switch};
 use crate::integrations::openai::chat::Asking;
 use crate::integrations::openai::{Chat, Reply, ToolCall, Waits};
-use crate::integrations::tools::{Desk, Outcome, Tools};
+use crate::integrations::tools::{Desk, Outcome, Shop, Tools};
 use crate::integrations::vendor::VendorError;
 use crate::settings::{OpenAiSettings, Transfer};
 pub use greeted::Greeted;
@@ -168,6 +168,11 @@ impl Model {
     /// The same with appointments, if there are any. The error says that a tool of theirs is there already.
     pub fn with_desk(self, desk: Option<Desk>) -> Result<Self, String> {
         Ok(Self { tools: self.tools.with_desk(desk)?, ..self })
+    }
+
+    /// The same with products, if there are any. The error says that a tool of theirs is there already.
+    pub fn with_shop(self, shop: Option<Shop>) -> Result<Self, String> {
+        Ok(Self { tools: self.tools.with_shop(shop)?, ..self })
     }
 
     /// What it is told before a call that begins now.

@@ -1,12 +1,16 @@
 //! Personas: somebody whose voice and manner an agent takes on.
 
+pub mod analysis;
 pub mod answers;
 pub mod bots;
 pub mod cloning;
 pub mod conversations;
 pub mod manner;
 pub mod media;
+pub mod on_call;
+pub mod sound;
 mod speech;
+mod work;
 
 use serde_json::{Map, Value};
 
@@ -48,4 +52,72 @@ pub struct PersonaVoice {
     pub maker: String,
     /// The file in which it says a sentence, among the media.
     pub sample: String,
+}
+
+/// What somebody said, as far as it was recognised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Video by video, with an empty line between two.
+    pub transcript: String,
+    /// The ids of the videos, in that order.
+    pub videos: Vec<String>,
+}
+
+/// Who made a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProfileSource {
+    /// A language model: all of it.
+    Model,
+    /// This machine: what can be counted. The rest is empty.
+    Counted,
+}
+
+impl ProfileSource {
+    /// As it stands in records and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Counted => "counted",
+        }
+    }
+}
+
+/// What becomes of the words that are there when more are analysed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MergeStrategy {
+    /// The new ones are added.
+    #[default]
+    Append,
+    /// The new ones take their place.
+    Replace,
+}
+
+impl MergeStrategy {
+    /// As it stands in requests and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Replace => "replace",
+        }
+    }
+
+    /// The one of this name.
+    pub fn from_text(text: &str) -> Option<Self> {
+        [Self::Append, Self::Replace].into_iter().find(|strategy| strategy.as_str() == text)
+    }
+}
+
+/// What an analysis found, to be written down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysed {
+    /// The persona.
+    pub persona: String,
+    /// All words that it is known by from here on.
+    pub words: Words,
+    /// What was made of them.
+    pub profile: Map<String, Value>,
+    /// Who made it.
+    pub source: ProfileSource,
+    /// What somebody like that does for a living; none: nothing new is known.
+    pub role: Option<String>,
 }

@@ -10,7 +10,7 @@ use webrtc_vad::{SampleRate, Vad, VadMode};
 use crate::integrations::video::RATE_HZ;
 
 /// Samples of 30 ms: the longest that the detection takes, and the surest.
-const FRAME: usize = RATE_HZ as usize * 30 / 1_000;
+pub(super) const FRAME: usize = RATE_HZ as usize * 30 / 1_000;
 /// A pause that is no longer is a part of what is said: 300 ms.
 const PAUSE_FRAMES: usize = 10;
 /// A stretch that is shorter says little of a voice: 600 ms.
@@ -44,16 +44,14 @@ struct Stretch {
 
 /// Chooses up to [`SPEECH_MAX`] of `samples`, at [`RATE_HZ`]. Takes some ms for each second.
 pub(super) fn clearest(samples: &[i16]) -> Result<Vec<i16>, TooLittle> {
-    let frames: Vec<&[i16]> = samples.chunks_exact(FRAME).collect();
-    let mut vad = Vad::new_with_rate_and_mode(SampleRate::Rate16kHz, VadMode::Aggressive);
-    let voiced: Vec<bool> = frames.iter().map(|frame| vad.is_voice_segment(frame).unwrap_or(false)).collect();
-    let levels: Vec<f32> = frames.iter().map(|frame| level_db(frame)).collect();
+    let voiced = voiced(samples);
+    let levels: Vec<f32> = samples.chunks_exact(FRAME).map(level_db).collect();
     let is_clean = |from: usize, to: usize| {
         let samples = &samples[from * FRAME..to * FRAME];
         let clipped = samples.iter().filter(|sample| sample.unsigned_abs() >= FULL_SCALE).count();
         clipped as f32 <= CLIPPED_MAX * samples.len() as f32
     };
-    let mut stretches: Vec<Stretch> = stretches(&voiced)
+    let mut stretches: Vec<Stretch> = stretches(&voiced, STRETCH_FRAMES)
         .into_iter()
         .filter(|&(from, to)| is_clean(from, to))
         .map(|(from, to)| {
@@ -99,8 +97,14 @@ fn noise_around(levels: &[f32], voiced: &[bool], from: usize, to: usize) -> f32 
     before.into_iter().chain(behind).reduce(f32::max).unwrap_or_else(least)
 }
 
-/// From where to where somebody speaks, in frames.
-fn stretches(voiced: &[bool]) -> Vec<(usize, usize)> {
+/// In which frames somebody speaks.
+pub(super) fn voiced(samples: &[i16]) -> Vec<bool> {
+    let mut vad = Vad::new_with_rate_and_mode(SampleRate::Rate16kHz, VadMode::Aggressive);
+    samples.chunks_exact(FRAME).map(|frame| vad.is_voice_segment(frame).unwrap_or(false)).collect()
+}
+
+/// From where to where somebody speaks, in frames; at least for `frames_min`.
+pub(super) fn stretches(voiced: &[bool], frames_min: usize) -> Vec<(usize, usize)> {
     let mut stretches: Vec<(usize, usize)> = Vec::new();
     for at in (0..voiced.len()).filter(|&at| voiced[at]) {
         match stretches.last_mut() {
@@ -110,7 +114,7 @@ fn stretches(voiced: &[bool]) -> Vec<(usize, usize)> {
             _ => stretches.push((at, at + 1)),
         }
     }
-    stretches.retain(|(from, to)| to - from >= STRETCH_FRAMES);
+    stretches.retain(|(from, to)| to - from >= frames_min);
     stretches
 }
 

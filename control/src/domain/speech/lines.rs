@@ -17,7 +17,7 @@ use crate::domain::line_desks::LineDesk;
 use crate::domain::lines::{Assistant, Tool, VoiceProvider};
 use crate::domain::speech_to_speech::Duplex;
 use crate::integrations::openai::Waits;
-use crate::integrations::tools::{Desk, DeskTool};
+use crate::integrations::tools::{Desk, DeskTool, SEARCH_PRODUCTS, Shop};
 use crate::settings::{EarsChoice, FallbackModel, OpenAiSettings, Settings, VoiceChoice};
 
 /// How many different ones are kept of each part.
@@ -45,6 +45,8 @@ struct Mind {
     tools: Vec<&'static str>,
     /// Where its appointments are.
     desk: Option<String>,
+    /// Whose products it may look for.
+    shop: Option<String>,
 }
 
 impl OfLines {
@@ -105,33 +107,41 @@ impl OfLines {
         voices.map(|voices| voices.for_a_call())
     }
 
-    fn model(&self, assistant: &Assistant, desk: Option<LineDesk>) -> Option<Arc<Model>> {
-        self.models.get(Mind::of(assistant, desk.as_ref()), || {
+    fn model(&self, assistant: &Assistant, desk: Option<LineDesk>, shop: Option<Shop>) -> Option<Arc<Model>> {
+        self.models.get(Mind::of(assistant, desk.as_ref(), shop.as_ref()), || {
             let openai = openai(&self.settings.openai, assistant);
             let transfers = &self.settings.transfers.to;
             let model = Model::new(&openai, transfers, Waits::default(), runtime()?)?;
-            Ok(Arc::new(model.with_desk(desk_for(assistant, &openai, desk))?))
+            let model = model.with_desk(desk_for(assistant, &openai, desk))?;
+            Ok(Arc::new(model.with_shop(shop_for(&openai, shop))?))
         })
     }
 
-    fn duplex(&self, assistant: &Assistant, desk: Option<LineDesk>) -> Option<Arc<Duplex>> {
-        self.duplexes.get(Mind::of(assistant, desk.as_ref()), || {
+    fn duplex(
+        &self,
+        assistant: &Assistant,
+        desk: Option<LineDesk>,
+        shop: Option<Shop>,
+    ) -> Option<Arc<Duplex>> {
+        self.duplexes.get(Mind::of(assistant, desk.as_ref(), shop.as_ref()), || {
             let mut settings = self.settings.clone();
             settings.openai = openai(&self.settings.openai, assistant);
             let desk = desk_for(assistant, &settings.openai, desk);
-            Ok(Arc::new(Duplex::new(&settings, desk, Waits::default(), runtime()?)?))
+            let shop = shop_for(&settings.openai, shop);
+            Ok(Arc::new(Duplex::new(&settings, (desk, shop), Waits::default(), runtime()?)?))
         })
     }
 }
 
 impl Mind {
-    fn of(assistant: &Assistant, desk: Option<&LineDesk>) -> Self {
+    fn of(assistant: &Assistant, desk: Option<&LineDesk>, shop: Option<&Shop>) -> Self {
         Self {
             model: assistant.llm_model.clone(),
             prompt: assistant.prompt.clone(),
             greeting: assistant.greeting.clone(),
             tools: assistant.tools.iter().map(|tool| tool.as_str()).collect(),
             desk: desk.map(|desk| desk.key.clone()),
+            shop: shop.map(|shop| shop.owner().to_owned()),
         }
     }
 }
@@ -171,6 +181,11 @@ fn desk_for(assistant: &Assistant, openai: &OpenAiSettings, desk: Option<LineDes
     Some(Desk::new(appointments, &tools, number_of))
 }
 
+/// The products. Where the operator declared a tool of the same name, that one is meant.
+fn shop_for(openai: &OpenAiSettings, shop: Option<Shop>) -> Option<Shop> {
+    shop.filter(|_| openai.tools.iter().all(|tool| tool.name != SEARCH_PRODUCTS))
+}
+
 /// The tools of a desk that an assistant may use. Where the operator declared one of the same name, that one is meant.
 fn desk_tools(assistant: &Assistant, openai: &OpenAiSettings) -> Vec<DeskTool> {
     let declared = |name: &str| openai.tools.iter().any(|tool| tool.name == name);
@@ -180,24 +195,25 @@ fn desk_tools(assistant: &Assistant, openai: &OpenAiSettings) -> Vec<DeskTool> {
 
 impl Answering {
     /// Ears, voice and mind for one call of a line, by its id. `scenario`: what an agent without a model goes through. `desk`:
-    /// where the line's appointments are.
+    /// where the line's appointments are. `shop`: products that a model may look for.
     pub fn for_a_line(
         &self,
         scenario: &str,
         call: &str,
         assistant: &Assistant,
         desk: Option<LineDesk>,
+        shop: Option<Shop>,
     ) -> (Ears, Voice, Box<dyn Agent>) {
         let (ears, voice, agent) = self.for_a_call(scenario, call);
         let Some(lines) = &self.lines else { return (ears, voice, Greeted::by(&assistant.greeting, agent)) };
         let agent: Box<dyn Agent> = match &self.minds {
-            Minds::Model(_) => match lines.model(assistant, desk) {
+            Minds::Model(_) => match lines.model(assistant, desk, shop) {
                 Some(model) => Box::new(ModelAgent::new(model, call)),
                 None => agent,
             },
             // It hears and speaks itself, whoever else the assistant names.
             Minds::Duplex(_) => {
-                return match lines.duplex(assistant, desk) {
+                return match lines.duplex(assistant, desk, shop) {
                     Some(duplex) => {
                         let (ears, agent) = duplex.for_a_call(call);
                         (ears, voice, agent)

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use offhook_engine::call::{Failure, UtteranceId};
+use offhook_engine::speech::stt::pocketsphinx::Pocketsphinx;
 use offhook_engine::speech::{SpeechToText, TextToSpeech, render};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, spawn_blocking};
 
-use crate::integrations::vendor::{Caller, Ears, Heard, Spoken, VendorError, Voice, VoiceLine};
+use crate::integrations::vendor::{Caller, Ears, Heard, Recording, Spoken, VendorError, Voice, VoiceLine};
 
 /// The name of both.
 pub const LOCAL: &str = "local";
@@ -83,8 +84,16 @@ fn panicked(error: &JoinError) -> VendorError {
     VendorError::new(Failure::Panicked, error.to_string())
 }
 
-/// A recogniser of this machine, made anew for each call.
-pub(super) struct LocalEars(pub(super) Box<dyn Fn() -> Box<dyn SpeechToText> + Send + Sync>);
+/// A recogniser of this machine.
+pub(super) struct LocalEars {
+    /// Makes one for a call.
+    pub(super) of_a_call: Box<dyn Fn() -> Box<dyn SpeechToText> + Send + Sync>,
+    /// Writes recordings down.
+    pub(super) recogniser: Arc<Pocketsphinx>,
+}
+
+/// A recording takes a core for half as long as it lasts: calls have the others.
+static WRITING_DOWN: Semaphore = Semaphore::const_new(1);
 
 impl Ears for LocalEars {
     fn name(&self) -> &'static str {
@@ -101,7 +110,7 @@ impl Ears for LocalEars {
         heard: &'a mut (dyn FnMut(Heard) + Send),
     ) -> BoxFuture<'a, Result<(), VendorError>> {
         async move {
-            let mut recogniser = Some((self.0)());
+            let mut recogniser = Some((self.of_a_call)());
             let mut utterance = UtteranceId::default();
             while let Some(did) = caller.recv().await {
                 if let Caller::Starts(started) = did {
@@ -124,6 +133,28 @@ impl Ears for LocalEars {
         }
         .boxed()
     }
+
+    fn transcribe<'a>(&'a self, recording: Recording<'a>) -> BoxFuture<'a, Result<String, VendorError>> {
+        async move {
+            if !recording.language.to_ascii_lowercase().starts_with("en") {
+                let detail = "the recogniser of this machine knows English alone";
+                return Err(VendorError::new(Failure::Refused, detail));
+            }
+            let closed = |_| VendorError::new(Failure::Unsaid, "nobody writes down any more");
+            let _turn = WRITING_DOWN.acquire().await.map_err(closed)?;
+            // Gone with this future: then nobody wants the words.
+            let wanted = Arc::new(());
+            let wants = Arc::downgrade(&wanted);
+            let (recogniser, samples) = (self.recogniser.clone(), recording.samples.to_vec());
+            let written = spawn_blocking(move || {
+                let goes_on = || wants.strong_count() > 0;
+                recogniser.dictation().map(|mut dictation| dictation.write_down(&samples, &goes_on))
+            });
+            let written = written.await.map_err(|error| panicked(&error))?;
+            written.map_err(|error| VendorError::new(Failure::Refused, error.to_string()))
+        }
+        .boxed()
+    }
 }
 
 fn hear(ear: &mut dyn SpeechToText, did: Caller) -> Option<(String, bool)> {
@@ -134,4 +165,38 @@ fn hear(ear: &mut dyn SpeechToText, did: Caller) -> Option<(String, bool)> {
         Caller::Expected(expectation) => ear.expect(&expectation),
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use offhook_engine::speech::stt::none::NoRecogniser;
+    use offhook_engine::speech::tts::flite::Flite;
+
+    use super::*;
+
+    /// Nothing here takes longer, unless it hangs.
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    #[tokio::test]
+    async fn a_recording_is_written_down_in_english_alone() {
+        // Where the library is absent, there are no such ears.
+        let Ok(recogniser) = Pocketsphinx::load() else { return };
+        let ears = LocalEars { of_a_call: Box::new(|| Box::new(NoRecogniser)), recogniser };
+        let mut samples = Vec::new();
+        let text = "We open at nine in the morning, and we close at five in the afternoon.";
+        let _ = Flite::new().unwrap().synthesize(text, &mut |piece| {
+            samples.extend_from_slice(piece);
+            ControlFlow::Continue(())
+        });
+        let recording = |language| Recording { samples: &samples, language };
+        let heard = tokio::time::timeout(PATIENCE, ears.transcribe(recording("en-US"))).await;
+        let heard = heard.unwrap().unwrap();
+        let found = ["open", "nine", "morning", "close", "five", "afternoon"];
+        let found = found.iter().filter(|word| heard.contains(**word)).count();
+        assert!(found >= 3, "{heard}");
+        let refused = ears.transcribe(recording("nl")).await.unwrap_err();
+        assert_eq!(refused.why, Failure::Refused);
+    }
 }

@@ -19,6 +19,7 @@ mod lines;
 mod local;
 mod persona_voices;
 mod recognisers;
+mod transcribers;
 mod unspoken;
 pub mod vendors;
 mod voices;
@@ -29,6 +30,7 @@ pub use local::LOCAL;
 use local::LocalVoice;
 pub use persona_voices::PersonaVoices;
 pub use recognisers::Recognisers;
+pub use transcribers::{Transcribers, is_final};
 pub use voices::Voices;
 
 use super::agent::{Model, ModelAgent, TokenCounts};
@@ -141,7 +143,7 @@ impl Answering {
                 Minds::Model(model(settings, desk)?)
             }
             AgentChoice::Realtime => {
-                Minds::Duplex(Arc::new(Duplex::new(settings, desk, Waits::default(), runtime()?)?))
+                Minds::Duplex(Arc::new(Duplex::new(settings, (desk, None), Waits::default(), runtime()?)?))
             }
         };
         Ok(Self { ears, voice, minds, lines })

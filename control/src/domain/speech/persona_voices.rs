@@ -59,6 +59,18 @@ impl PersonaVoices {
         Ok((measured.ok_or_else(none)?, LOCAL))
     }
 
+    /// A voice for a call. Who speaks there in its place, should it fail, the settings name.
+    pub fn for_a_call(&self, voice: &PersonaVoice, key: Option<&Secret>) -> Result<Voice, String> {
+        let mut settings = self.settings.clone();
+        if let Some(key) = key {
+            settings.vendors.elevenlabs.key = Some(key.clone());
+        }
+        let is_stand_in = voice.maker == LOCAL;
+        let voices = clones::voices_of(&settings, &self.local, is_stand_in, &voice.id)?;
+        let voices = Voices::new(voices, settings.vendors.voice_waits, self.runtime.clone());
+        Ok(Arc::new(voices).for_a_call())
+    }
+
     /// What a voice makes of a text: 8 kHz µ-law. The error says what is wrong.
     pub async fn say(
         &self,
@@ -77,15 +89,9 @@ impl PersonaVoices {
         text: &str,
     ) -> Result<Vec<u8>, VendorError> {
         let unsaid = |detail: String| VendorError::new(Failure::Unsaid, detail);
-        let mut settings = self.settings.clone();
-        if let Some(key) = key {
-            settings.vendors.elevenlabs.key = Some(key.clone());
-        }
-        let is_stand_in = voice.maker == LOCAL;
-        let voices = clones::voices_of(&settings, &self.local, is_stand_in, &voice.id);
-        let voices = voices.map_err(|error| VendorError::new(Failure::Refused, error))?;
-        let voices = Arc::new(Voices::new(voices, settings.vendors.voice_waits, self.runtime.clone()));
-        let Voice::Apart(make) = voices.for_a_call() else {
+        let voice =
+            self.for_a_call(voice, key).map_err(|error| VendorError::new(Failure::Refused, error))?;
+        let Voice::Apart(make) = voice else {
             return Err(unsaid("the voice is on no call".into()));
         };
         let (to_here, reports) = Reports::unattended();

@@ -43,22 +43,23 @@ pub fn ears(settings: &Settings) -> Result<Vec<Arc<dyn Ears>>, String> {
             EarsChoice::Flux => Arc::new(flux(&vendors.deepgram)?),
             EarsChoice::Google => Arc::new(google_ears(&vendors.google, &vendors.google_speech)?),
             EarsChoice::OpenAi => Arc::new(transcription(&vendors.openai)?),
-            EarsChoice::Local => {
-                let recogniser = match Pocketsphinx::load() {
-                    Ok(recogniser) => recogniser,
-                    Err(error) => {
-                        tracing::warn!(%error, "no recogniser on this machine: the others stand alone");
-                        continue;
-                    }
-                };
-                let suppress_noise = settings.noise_suppression;
-                Arc::new(LocalEars(Box::new(move || {
-                    hearing(Box::new(recogniser.recogniser()), suppress_noise)
-                })))
-            }
+            EarsChoice::Local => match Pocketsphinx::load() {
+                Ok(recogniser) => local_ears(recogniser, settings),
+                Err(error) => {
+                    tracing::warn!(%error, "no recogniser on this machine: the others stand alone");
+                    continue;
+                }
+            },
         });
     }
     Ok(ears)
+}
+
+/// The recogniser of this machine.
+pub(super) fn local_ears(recogniser: Arc<Pocketsphinx>, settings: &Settings) -> Arc<dyn Ears> {
+    let (of_calls, suppress_noise) = (recogniser.clone(), settings.noise_suppression);
+    let of_a_call = Box::new(move || hearing(Box::new(of_calls.recogniser()), suppress_noise));
+    Arc::new(LocalEars { of_a_call, recogniser })
 }
 
 /// Who speaks, in order; none if the settings name nobody. `local` is the last in any case.

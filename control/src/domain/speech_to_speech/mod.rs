@@ -27,7 +27,7 @@ use super::agent::TokenCounts;
 use super::failover::{Places, ServiceTally};
 use crate::integrations::openai::Waits;
 use crate::integrations::openai::realtime::{self, Realtime};
-use crate::integrations::tools::{Desk, Tools};
+use crate::integrations::tools::{Desk, Shop, Tools};
 use crate::integrations::vendor::VendorError;
 use crate::settings::Settings;
 use agent::Speaker;
@@ -55,10 +55,11 @@ pub struct Duplex {
 }
 
 impl Duplex {
-    /// A model by the settings, asked on `runtime`. `desk`: appointments that it may see to. An error says what to do.
+    /// A model by the settings, asked on `runtime`. `desk`, `shop`: appointments that it may see to, and products that it may look
+    /// for. An error says what to do.
     pub fn new(
         settings: &Settings,
-        desk: Option<Desk>,
+        (desk, shop): (Option<Desk>, Option<Shop>),
         waits: Waits,
         runtime: Handle,
     ) -> Result<Self, String> {
@@ -66,7 +67,8 @@ impl Duplex {
         let option = |name: &str, default: &str| vendor.option(name).unwrap_or(default).to_owned();
         let tools = Tools::new(&openai.tools, &settings.transfers.to)?
             .with_keys(openai.presses_keys)?
-            .with_desk(desk)?;
+            .with_desk(desk)?
+            .with_shop(shop)?;
         let name = option("realtime_model", MODEL);
         let service = Realtime::new(realtime::Options {
             base: openai.base.clone(),

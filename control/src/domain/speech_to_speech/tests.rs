@@ -25,7 +25,7 @@ fn duplex(fakes: &FakeVendors, waits: Waits) -> Arc<Duplex> {
     settings.openai.key = Some(Secret::new("sk-of-the-test"));
     settings.openai.prompt = "Be brief.".into();
     settings.openai.greeting = "Hello.".into();
-    Arc::new(Duplex::new(&settings, None, waits, Handle::current()).unwrap())
+    Arc::new(Duplex::new(&settings, (None, None), waits, Handle::current()).unwrap())
 }
 
 /// As long as any machine needs.

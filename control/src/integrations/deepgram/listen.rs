@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::line::{Anew, Line, Lost};
 use super::results::{Results, Said, Words};
-use super::{Account, SILENCE, seconds};
-use crate::integrations::vendor::{Caller, Ears, Heard, VendorError};
+use super::{Account, SILENCE, file, seconds};
+use crate::integrations::vendor::{Caller, Ears, Heard, Recording, VendorError};
 use crate::settings::{BaseUrl, Secret};
 
 /// Bytes of one message: 40 to 100 ms. Shorter ones cost more than they bring; an utterance's last may be shorter.
@@ -164,6 +164,10 @@ impl Ears for Deepgram {
         heard: &'a mut (dyn FnMut(Heard) + Send),
     ) -> BoxFuture<'a, Result<(), VendorError>> {
         self.hear(caller, heard).boxed()
+    }
+
+    fn transcribe<'a>(&'a self, recording: Recording<'a>) -> BoxFuture<'a, Result<String, VendorError>> {
+        file::transcribe(&self.account, &self.options, recording).boxed()
     }
 }
 

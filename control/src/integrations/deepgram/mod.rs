@@ -1,4 +1,5 @@
-//! Deepgram: live recognition, with Nova ([`Deepgram`], `/v1/listen`) and with Flux ([`Flux`], `/v2/listen`).
+//! Deepgram: live recognition, with Nova ([`Deepgram`], `/v1/listen`) and with Flux ([`Flux`], `/v2/listen`); and files, with
+//! Nova.
 //!
 //! The caller's 8 kHz µ-law goes there as it is. Times that Deepgram gives are those of the audio that one connection was
 //! sent, so that where an utterance begins and ends in them is counted here. The id of each connection is in the log, at
@@ -7,6 +8,7 @@
 //! <https://developers.deepgram.com/reference>, by deepgram-sdk 7.17.0, the API description of 2026-07 and the Rust SDK 0.9.1,
 //! read 2026-11.
 
+mod file;
 mod flux;
 mod line;
 mod listen;

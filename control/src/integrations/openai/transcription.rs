@@ -21,8 +21,8 @@ use super::account::Account;
 use crate::integrations::form::Form;
 use crate::integrations::http::{HttpClient, Limits};
 use crate::integrations::refusal::{Told, header, of_http, reached};
-use crate::integrations::vendor::{CONNECT, Caller, Ears, Heard, VendorError};
-use crate::integrations::wav::file_of_ulaw;
+use crate::integrations::vendor::{CONNECT, Caller, Ears, Heard, RECORDING_HZ, Recording, VendorError};
+use crate::integrations::wav::{file_of, file_of_ulaw};
 use crate::settings::{BaseUrl, Secret};
 
 /// The rate of all audio here, in Hz.
@@ -41,6 +41,8 @@ const CHECK: Limits = Limits { time: Duration::from_secs(4), body_bytes: 4 * 102
 const KEPT: Duration = Duration::from_secs(20);
 /// What is allowed beside [`Options::answer_within`], before other ears are asked.
 const MARGIN: Duration = Duration::from_millis(200);
+/// How long the words of a recording may take: nobody waits for them.
+const RECORDING_WITHIN: Duration = Duration::from_secs(60);
 
 /// Which model, where, and how it is asked.
 #[derive(Clone, Debug)]
@@ -131,14 +133,24 @@ impl Transcription {
         }
     }
 
-    async fn transcribe(&self, ulaw: Vec<u8>) -> Result<String, VendorError> {
+    async fn transcribe(&self, mut ulaw: Vec<u8>) -> Result<String, VendorError> {
+        ulaw.resize(ulaw.len().max(AUDIO_MIN), SILENCE);
+        let form = self.form(&file_of_ulaw(&ulaw), self.options.language.as_deref());
+        self.words_of(form, self.options.answer_within).await
+    }
+
+    /// `form`: its type, and itself.
+    async fn words_of(
+        &self,
+        (content_type, body): (String, Vec<u8>),
+        within: Duration,
+    ) -> Result<String, VendorError> {
         #[derive(Deserialize)]
         struct Words {
             text: String,
         }
-        let (content_type, body) = self.form(ulaw);
         let builder = self.account.post("/v1/audio/transcriptions").header(CONTENT_TYPE, content_type);
-        let limits = Limits { time: self.options.answer_within, body_bytes: ANSWER_MAX };
+        let limits = Limits { time: within, body_bytes: ANSWER_MAX };
         let answer = self.account.http.send(self.account.request(builder, body.into()), limits).await;
         let answer = answer.map_err(|error| of_http(&error))?;
         if !answer.status.is_success() {
@@ -152,20 +164,19 @@ impl Transcription {
         Ok(words.text.trim().to_owned())
     }
 
-    /// A form with the utterance as a file: its type, and itself.
-    fn form(&self, mut ulaw: Vec<u8>) -> (String, Vec<u8>) {
-        ulaw.resize(ulaw.len().max(AUDIO_MIN), SILENCE);
-        let Options { model, language, prompt, .. } = &self.options;
+    /// A form with a WAV file: its type, and itself.
+    fn form(&self, wav: &[u8], language: Option<&str>) -> (String, Vec<u8>) {
+        let Options { model, prompt, .. } = &self.options;
         let fields = [
             ("model", Some(model.as_str())),
             ("response_format", Some("json")),
-            ("language", language.as_deref()),
+            ("language", language),
             ("prompt", prompt.as_deref()),
         ];
         let given = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
         given
             .fold(Form::new(), |form, (name, value)| form.text(name, value))
-            .file("file", "utterance.wav", "audio/wav", &file_of_ulaw(&ulaw))
+            .file("file", "utterance.wav", "audio/wav", wav)
             .finish()
     }
 }
@@ -189,6 +200,16 @@ impl Ears for Transcription {
         heard: &'a mut (dyn FnMut(Heard) + Send),
     ) -> BoxFuture<'a, Result<(), VendorError>> {
         self.hear(caller, heard).boxed()
+    }
+
+    /// As one file. The language is known by its first letters alone, as in ISO 639-1.
+    fn transcribe<'a>(&'a self, recording: Recording<'a>) -> BoxFuture<'a, Result<String, VendorError>> {
+        async move {
+            let language = recording.language.split('-').next().filter(|code| code.len() == 2);
+            let form = self.form(&file_of(recording.samples, RECORDING_HZ), language);
+            self.words_of(form, RECORDING_WITHIN).await
+        }
+        .boxed()
     }
 }
 

@@ -1,10 +1,12 @@
-//! What a model may do: end the call, put it through to somebody, see to appointments, and what the operator declared.
+//! What a model may do: end the call, put it through to somebody, see to appointments, look for products, and what the operator
+//! declared.
 //!
 //! A model's arguments are checked against the tool's schema before anything is done with them. Whatever goes wrong is told to
 //! the model, which can say so to the caller or try otherwise.
 
 mod desk;
 pub(crate) mod schema;
+mod shop;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,6 +18,7 @@ use super::http::{HttpClient, Limits};
 use super::openai::ToolCall;
 use crate::settings::{ToolMethod, ToolSettings, Transfer};
 pub use desk::{Desk, DeskTool, NumberOf};
+pub use shop::{SEARCH as SEARCH_PRODUCTS, Shop};
 
 /// Bytes of a tool's answer: what a model can make use of in a conversation.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -41,6 +44,8 @@ pub struct Tools {
     presses_keys: bool,
     /// Appointments, if there are any.
     desk: Option<Desk>,
+    /// Products, if there are any.
+    shop: Option<Shop>,
     offered: Vec<Value>,
 }
 
@@ -122,7 +127,7 @@ impl Tools {
             tools.push(Declared { settings: settings.clone(), headers });
         }
         let transfers = transfers.iter().map(|transfer| transfer.name.clone()).collect();
-        Ok(Self { client, declared: tools, transfers, presses_keys: false, desk: None, offered })
+        Ok(Self { client, declared: tools, transfers, presses_keys: false, desk: None, shop: None, offered })
     }
 
     /// The same, and keys may be pressed if `may`. The error says that there is another tool of such a name.
@@ -161,6 +166,17 @@ impl Tools {
         Ok(self)
     }
 
+    /// The same with products, if there are any. The error says that there is another tool of such a name.
+    pub fn with_shop(mut self, shop: impl Into<Option<Shop>>) -> Result<Self, String> {
+        let Some(shop) = shop.into() else { return Ok(self) };
+        if self.offered.iter().any(|tool| tool["function"]["name"] == SEARCH_PRODUCTS) {
+            return Err(format!("[[tools]] has a tool {SEARCH_PRODUCTS}: give it another name"));
+        }
+        self.offered.push(shop.offered());
+        self.shop = Some(shop);
+        Ok(self)
+    }
+
     /// Appointments, if there are any.
     pub fn desk(&self) -> Option<&Desk> {
         self.desk.as_ref()
@@ -188,6 +204,9 @@ impl Tools {
         {
             let text = desk.call(tool, &call.arguments, on).await.to_string();
             return Outcome::told(text);
+        }
+        if let Some(shop) = self.shop.as_ref().filter(|_| call.name == SEARCH_PRODUCTS) {
+            return Outcome::told(shop.call(&call.arguments).await.to_string());
         }
         let answer = match self.declared.iter().find(|tool| tool.settings.name == call.name) {
             Some(tool) => self.ask(tool, &call.arguments).await,

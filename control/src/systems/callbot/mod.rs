@@ -69,6 +69,7 @@ static ABOUT: About = About {
         ),
         ("metrics", "What was measured, for a scraper. It is at the root, whatever the base."),
         ("appointments", "Offhook's own API: what callers booked in the calendar of this server's own."),
+        ("lines", "Offhook's own API: who answers on telephone lines, for whom they belong to."),
         ("simulations", "Offhook's own API: simulations, all that was measured, and their end."),
     ],
     schemes,

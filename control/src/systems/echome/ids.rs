@@ -1,12 +1,12 @@
 //! Ids as Echo Me shows them: what a thing is, and its UUID.
 
 /// `client_` and the UUID.
-pub(super) fn shown(kind: &str, id: &str) -> String {
+pub(in crate::systems) fn shown(kind: &str, id: &str) -> String {
     format!("{kind}_{id}")
 }
 
 /// The UUID of what was shown so. What was never shown is nobody's: it is looked for, and not found.
-pub(super) fn own<'a>(kind: &str, shown: &'a str) -> &'a str {
+pub(in crate::systems) fn own<'a>(kind: &str, shown: &'a str) -> &'a str {
     shown.strip_prefix(kind).and_then(|rest| rest.strip_prefix('_')).unwrap_or_default()
 }
 

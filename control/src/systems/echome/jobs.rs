@@ -15,7 +15,7 @@ use super::persona::KIND;
 use crate::domain::catalogue::{Catalogue, State as ImportState};
 use crate::domain::error::Error;
 use crate::domain::time::UnixMs;
-use crate::domain::user_jobs::UserJob;
+use crate::domain::user_jobs::{UserJob, UserJobKind};
 use crate::server::App;
 use crate::systems::error::ApiError;
 
@@ -144,6 +144,14 @@ fn metadata(job: &UserJob) -> Value {
     let mut metadata = job.metadata.clone();
     if let Some(persona) = metadata["persona_id"].as_str() {
         metadata["persona_id"] = shown(KIND, persona).into();
+    }
+    // Of a voice the status tells all this. An analysis has none but this.
+    if job.kind == UserJobKind::PersonaAnalysis {
+        metadata["stage"] = job.stage().map(|stage| stage.name.as_str()).into();
+        metadata["error"] = job.error.clone();
+        for name in ["profile_source", "videos", "words"] {
+            metadata[name] = job.result[name].clone();
+        }
     }
     metadata
 }

@@ -5,7 +5,7 @@ mod auth;
 mod chat;
 mod clients;
 mod error;
-mod ids;
+pub(super) mod ids;
 mod jobs;
 mod media;
 mod paging;
@@ -114,6 +114,7 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(voice::preview))
         .routes(routes!(voice::delete))
         .routes(routes!(persona::one, persona::change))
+        .routes(routes!(persona::reanalyze))
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(products::upload))

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use hyper::body::Body as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -11,8 +13,10 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::error::told;
 use super::ids::{own, shown};
-use crate::domain::personas::Persona;
+use crate::domain::personas::{MergeStrategy, Persona};
 use crate::domain::time::UnixMs;
+use crate::domain::user_jobs::JobStatus;
+use crate::integrations::video::Video;
 use crate::server::App;
 use crate::systems::error::ApiError;
 use crate::systems::json::{Fields, JSON_BYTES_MAX};
@@ -24,6 +28,10 @@ pub(super) const KIND: &str = "persona";
 const LIST_MAX: usize = 100;
 /// Characters of a text, at most.
 const TEXT_MAX: usize = 10_000;
+/// Videos of one analysis, at most.
+const VIDEOS_MAX: usize = 10;
+/// Bytes of a URL, at most.
+const URL_MAX: usize = 2_048;
 /// What may be said instead: lists of texts, and texts.
 const LISTS: [&str; 4] = ["personality_traits", "dos", "donts", "custom_expressions"];
 const TEXTS: [&str; 3] = ["tone_guidelines", "backstory", "context_notes"];
@@ -100,6 +108,80 @@ pub(super) async fn change(
     Ok(Json(Changed { success: true, persona_id, updated_fields: ["manual_overrides"], updated_at }))
 }
 
+/// What is to be analysed.
+#[derive(ToSchema)]
+#[schema(examples(json!({
+    "additional_youtube_urls": ["https://www.youtube.com/watch?v=dQw4w9WgXcQ"], "merge_strategy": "append",
+})))]
+#[expect(dead_code, reason = "this is for the document; fields are read by name")]
+pub(super) struct NewAnalysis {
+    /// At most 10. None: the words that are known are looked at anew.
+    additional_youtube_urls: Option<Vec<String>>,
+    /// `append`: the words of the videos are added to those that are known. `replace`: they take their place. Default `append`.
+    merge_strategy: Option<String>,
+}
+
+/// That a persona is being analysed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({
+    "job_id": "job_persona_0198c1d2e3f47a5b8c6d7e8f90a1b2c3", "status": "pending", "message": "Persona re-analysis started",
+})))]
+pub(super) struct Started {
+    job_id: String,
+    status: &'static str,
+    message: &'static str,
+}
+
+/// Find out anew how somebody speaks
+///
+/// In the videos that the persona is made of, and in more. What its owner says instead stands, whatever is found. The first
+/// analysis follows on the voice by itself.
+#[utoipa::path(
+    post,
+    path = "/api/persona/{persona_id}/reanalyze",
+    tag = "personas",
+    params(("persona_id" = String, Path)),
+    request_body(content = Option<NewAnalysis>),
+    responses(
+        (status = 202, body = Started),
+        (status = 400, description = "A URL is none of YouTube's (`invalid_url`), or the strategy is not known"),
+        (status = 404, description = "There is no such persona"),
+        (status = 409, description = "Its voice is not there yet, or five analyses of it are not over")
+    )
+)]
+pub(super) async fn reanalyze(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(persona_id): Path<String>,
+    request: Request,
+) -> Result<(StatusCode, Json<Started>), ApiError> {
+    // Nothing is required, so that nothing need be sent.
+    let is_empty = request.body().is_end_stream();
+    let fields = if is_empty { Fields::default() } else { Fields::read(request).await? };
+    let (videos, strategy) = analysis(&fields)?;
+    let owner = caller.id();
+    let queued =
+        app.store.analyse_persona(owner, own(KIND, &persona_id), videos, strategy, UnixMs::now()).await;
+    let job_id = queued.map_err(told)?;
+    let status = JobStatus::Pending.as_str();
+    Ok((StatusCode::ACCEPTED, Json(Started { job_id, status, message: "Persona re-analysis started" })))
+}
+
+fn analysis(fields: &Fields) -> Result<(Vec<String>, MergeStrategy), ApiError> {
+    let videos = fields.texts("additional_youtube_urls", VIDEOS_MAX)?.unwrap_or_default();
+    if let Some(url) = videos.iter().find(|url| url.len() > URL_MAX || Video::of_url(url).is_none()) {
+        let error = ApiError::invalid("YouTube URL is invalid").coded("invalid_url");
+        let url: String = url.chars().take(URL_MAX).collect();
+        return Err(ApiError { details: json!({ "url": url }), ..error });
+    }
+    let strategy = match fields.text("merge_strategy")? {
+        None => MergeStrategy::default(),
+        Some(name) => MergeStrategy::from_text(&name)
+            .ok_or_else(|| ApiError::bad_parameter("merge_strategy", "append or replace"))?,
+    };
+    Ok((videos, strategy))
+}
+
 fn changes(fields: &Fields) -> Result<Map<String, Value>, ApiError> {
     let Some(Value::Object(sent)) = fields.object("manual_overrides") else {
         return Err(match fields.has("manual_overrides") {
@@ -135,6 +217,7 @@ fn shown_persona(persona: Persona) -> Value {
     let of = |name: &str, absent: Value| overrides.get(name).cloned().unwrap_or(absent);
     let lists = LISTS.map(|name| (name.to_owned(), of(name, json!([]))));
     let texts = TEXTS.map(|name| (name.to_owned(), of(name, json!(""))));
+    let status = if persona.voice.is_some() { "active" } else { "pending" };
     let manual: Map<String, Value> = lists.into_iter().chain(texts).collect();
     json!({
         "id": shown(KIND, &persona.id),
@@ -145,6 +228,7 @@ fn shown_persona(persona: Persona) -> Value {
         "youtube_url": persona.video,
         "language": persona.language,
         "profile": { "auto_extracted": found(persona.profile), "manual_overrides": manual },
+        "status": status,
         "created_at": persona.created.to_seconds_text(),
         "updated_at": persona.updated.to_seconds_text(),
     })
@@ -157,7 +241,7 @@ fn found(mut profile: Map<String, Value>) -> Value {
         "vocabulary": { "level": "", "style": "", "technical_terms": [], "slang": [] },
         "tone": { "formality": "", "energy": "", "humor": "", "empathy": "" },
         "selling_style": { "approach": "", "primary_methods": [], "objection_handling": "" },
-        "greeting_closing": { "typical_greeting": "", "typical_closing": "" },
+        "greeting_closing": { "typical_greetings": [], "typical_closings": [] },
     });
     for (part, keys) in all.as_object_mut().into_iter().flatten() {
         let Some(Value::Object(found)) = profile.remove(part) else { continue };
@@ -196,6 +280,27 @@ mod tests {
                 (400, &json!(parameter)),
                 "{sent}"
             );
+        }
+    }
+
+    #[test]
+    fn an_analysis_without_a_word_is_of_what_is_known_and_bad_ones_are_told_by_name() {
+        let read = |body: Value| analysis(&Fields::parse(body.to_string().as_bytes()).unwrap());
+        assert_eq!(read(json!({})).unwrap(), (vec![], MergeStrategy::Append));
+        let url = "https://youtu.be/dQw4w9WgXcQ";
+        let both = json!({ "additional_youtube_urls": [url], "merge_strategy": "replace" });
+        assert_eq!(read(both).unwrap(), (vec![url.to_owned()], MergeStrategy::Replace));
+        for (sent, code) in [
+            (json!({ "additional_youtube_urls": ["https://vimeo.com/1"] }), Some("invalid_url")),
+            (json!({ "additional_youtube_urls": ["x".repeat(9_000)] }), Some("invalid_url")),
+            (json!({ "additional_youtube_urls": url }), None),
+            (json!({ "additional_youtube_urls": [7] }), None),
+            (json!({ "additional_youtube_urls": vec![url; 11] }), None),
+            (json!({ "merge_strategy": "merge" }), None),
+            (json!({ "merge_strategy": 7 }), None),
+        ] {
+            let error = read(sent.clone()).unwrap_err();
+            assert_eq!((error.status.as_u16(), error.code), (400, code), "{sent}");
         }
     }
 

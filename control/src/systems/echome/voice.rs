@@ -219,7 +219,7 @@ pub(super) async fn preview(
 
 /// Remove a persona and its voice
 ///
-/// At the maker too. What is being made for it is called off.
+/// At the maker too. What is being made for it is called off, and it answers on no line any more.
 #[utoipa::path(
     delete,
     path = "/api/voice/{persona_id}",
@@ -238,8 +238,11 @@ pub(super) async fn delete(
 ) -> Result<Json<Deleted>, ApiError> {
     let key = app.api_keys.of(caller.id(), KeyService::ElevenLabs).await?;
     let idle = app.settings.echome.conversation_idle;
-    let deleted = app.store.delete_persona(caller.id(), own(KIND, &persona_id), idle, UnixMs::now());
-    let persona = deleted.await.map_err(told)?;
+    let deleted = app.store.delete_persona(caller.id(), own(KIND, &persona_id), idle, UnixMs::now()).await;
+    let (persona, jobs) = deleted.map_err(told)?;
+    for job in &jobs {
+        app.user_jobs.tell_cancelled(job);
+    }
     if let Some(voice) = &persona.voice {
         app.persona_voices.take_away(voice, key.as_ref()).await;
     }

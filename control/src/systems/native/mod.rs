@@ -1,8 +1,10 @@
-//! Offhook's own API, below `/v1`: what calls were, what was said on them, what was booked, and what simulations
-//! measured.
+//! Offhook's own API, below `/v1`: what calls were, what was said on them, what was booked, who answers on lines, and what
+//! simulations measured.
 
 mod appointments;
 mod calls;
+mod lines;
+mod owner;
 mod page;
 mod simulations;
 
@@ -43,12 +45,17 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(calls::journal))
         .routes(routes!(calls::hang_up))
         .routes(routes!(appointments::list))
+        .routes(routes!(lines::put, lines::delete))
         .routes(routes!(simulations::list))
         .routes(routes!(simulations::one))
         .routes(routes!(simulations::stop))
         .routes(routes!(metrics::metrics))
 }
 
+/// What belongs to one user is theirs to ask for; all else is the operator's.
 fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {
+    if request.uri.path().starts_with("/v1/lines/") {
+        return owner::guard(app, request);
+    }
     bearer::check(app, request)
 }

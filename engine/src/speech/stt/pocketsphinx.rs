@@ -1,7 +1,7 @@
 //! pocketsphinx, loaded at run time: hears the answers to a question, and nothing else.
 //!
-//! Open dictation over a telephone is beyond it (two words in five come out wrong); an answer out of a tight grammar is not.
-//! So each question brings its grammar, and between questions nothing is heard. A grammar never doubts: whatever is said, it
+//! Open dictation over a telephone is beyond it (two words in five come out wrong; [`Dictation`] is for recordings); an answer
+//! out of a tight grammar is not. So each question brings its grammar, and between questions nothing is heard. A grammar never doubts: whatever is said, it
 //! hears one of its phrases. So two gates go by length: a sound too short for a word, and a speech too long for an answer, come
 //! out without words. Interims wait until the sound has lasted, because the first guesses are words in any case. Coughs and
 //! bursts of noise mostly come out without words (3 of 100 tries, 20 synthetic sounds under five grammars, had some), but other
@@ -12,6 +12,7 @@
 //! that it was asked, which makes it some 6 MB rather than 29. Calls do not share a decoder, because it adapts to the sound
 //! of its caller's line as it listens; it is made when the first question is asked.
 
+mod dictation;
 mod dictionary;
 mod ffi;
 
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use offhook_codecs::g711;
 
+pub use self::dictation::Dictation;
 use self::dictionary::Dictionary;
 use self::ffi::{Api, Decoder};
 use super::super::grammar::Grammar;
