@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0007_deliveries.sql"),
     include_str!("migrations/0008_echome.sql"),
     include_str!("migrations/0009_catalogue.sql"),
+    include_str!("migrations/0012_events.sql"),
 ];
 
 /// Why a database could not be brought to this version.

@@ -4,9 +4,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Store, StoreError, user_jobs};
+use super::{Store, StoreError, events, user_jobs};
 use crate::domain::customers::merge;
 use crate::domain::error::Error;
+use crate::domain::events::Event;
 use crate::domain::personas::{Persona, PersonaVoice};
 use crate::domain::time::UnixMs;
 use crate::domain::user_jobs::UserJobKind;
@@ -43,7 +44,7 @@ impl Store {
         found.ok_or(Error::NotFound("Persona"))
     }
 
-    /// A persona has its voice, and the job that made it is done. False if the job was over: then nothing is written.
+    /// A persona has its voice, the job that made it is done, and who wants to know it is told. False if the job was over: then nothing is written.
     pub async fn persona_cloned(
         &self,
         persona: &str,
@@ -57,12 +58,17 @@ impl Store {
             if !user_jobs::complete(connection, &job, &result, at)? {
                 return Ok(false);
             }
-            connection
+            let owner: Option<String> = connection
                 .prepare_cached(
-                    "UPDATE personas SET voice_id = ?2, voice_maker = ?3, sample = ?4, updated_ms = ?5 WHERE id = ?1",
+                    "UPDATE personas SET voice_id = ?2, voice_maker = ?3, sample = ?4, updated_ms = ?5 WHERE id = ?1
+                     RETURNING owner",
                 )?
-                .execute(params![persona, voice.id, voice.maker, voice.sample, at.0])
-                .map(|changed| changed == 1)
+                .query_row(params![persona, voice.id, voice.maker, voice.sample, at.0], |row| row.get(0))
+                .optional()?;
+            let Some(owner) = owner else { return Ok(false) };
+            let event = Event::VoiceCloned { persona: &persona, voice: &voice.id, job: &job };
+            events::tell(connection, &owner, &event, at)?;
+            Ok(true)
         })
         .await
     }

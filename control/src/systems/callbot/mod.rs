@@ -70,6 +70,7 @@ static ABOUT: About = About {
         ("metrics", "What was measured, for a scraper. It is at the root, whatever the base."),
         ("appointments", "Offhook's own API: what callers booked in the calendar of this server's own."),
         ("simulations", "Offhook's own API: simulations, all that was measured, and their end."),
+        ("webhooks", "Offhook's own API: addresses that users want to be told of events at."),
     ],
     schemes,
     guarded_by: &["bearer"],
@@ -85,6 +86,13 @@ fn schemes() -> Value {
             "scheme": "bearer",
             "description": "One of the tokens in `OFFHOOK_BEARER_TOKENS`. A server in development that only its own machine \
                             can reach asks for none, unless tokens are set.",
+        },
+        "session": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "What signing in gives: the dashboard's or FrontDesk's token, or the session of Echo Me, which may stand \
+                            in its cookie too.",
         },
         "socketToken": {
             "type": "apiKey",

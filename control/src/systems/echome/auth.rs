@@ -24,14 +24,14 @@ pub(super) const SESSION_LIFE_S: i64 = 30 * 24 * 3_600;
 
 /// Somebody who signed in.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(in crate::systems) struct Caller {
     pub(super) user: User,
     pub(super) session: Session,
 }
 
 impl Caller {
     /// The user's id: whose all that is that they ask for.
-    pub(super) fn id(&self) -> &str {
+    pub(in crate::systems) fn id(&self) -> &str {
         &self.user.id
     }
 }

@@ -1,10 +1,12 @@
-//! Offhook's own API, below `/v1`: what calls were, what was said on them, what was booked, and what simulations
-//! measured.
+//! Offhook's own API, below `/v1`: what calls were, what was said on them, what was booked, what simulations measured, and where
+//! users want to be told of events.
 
 mod appointments;
 mod calls;
+mod owner;
 mod page;
 mod simulations;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use axum::http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::server::rate_limit::Limit;
 use crate::server::system::{Routes, System, by_address, no_cors, unsigned};
 use crate::server::{App, metrics};
 use crate::systems::bearer;
@@ -22,17 +25,26 @@ pub static SYSTEM: System = System {
     name: "native",
     bases: &[],
     prefixes: &["/v1", "/metrics"],
-    open: |_| OpenApiRouter::new(),
+    open,
     guarded,
     guard,
     error_body: enveloped,
-    limits: &[],
+    limits: &[Limit { prefix: "/v1/webhooks", requests: 300 }],
     counted_as: by_address,
     per_address: None,
     claims_signature: unsigned,
     cors: no_cors,
     about: None,
 };
+
+/// Routes for users, who show a session of their own.
+fn open(_: &Arc<App>) -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::one, webhooks::change, webhooks::remove))
+        .routes(routes!(webhooks::renew_secret))
+        .routes(routes!(webhooks::deliveries))
+}
 
 fn guarded(_: &Arc<App>) -> Routes {
     OpenApiRouter::new()
