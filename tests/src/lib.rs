@@ -8,6 +8,7 @@
 //! | `crm.rs` | CRMs: doubles of them, and a browser in which they are connected |
 //! | `dashboard.rs` | the dashboard as its users have it: people with passwords, reported calls |
 //! | `desk.rs` | FrontDesk as its users have it: people who sign in, clients, callers |
+//! | `echome.rs` | Echo Me as its users have it: people who sign in, voices made of videos, catalogues |
 //! | `conversation.rs` | the shortest conversation, and a call that goes through it undisturbed |
 //! | `http.rs` | a client with an address of its own, for what counts by address |
 //! | `journalled.rs` | conversations in virtual time, each with its journal |
@@ -24,6 +25,7 @@ pub mod conversation;
 pub mod crm;
 pub mod dashboard;
 pub mod desk;
+pub mod echome;
 pub mod fuzz;
 pub mod http;
 pub mod journalled;

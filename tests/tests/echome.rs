@@ -2,52 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use hyper::Method;
-use offhook_codecs::wav::Writer;
-use offhook_codecs::{SampleRate, ogg};
 use offhook_fixtures::vendors::{FakeVendors, Vendor, is_cloned};
-use offhook_tests::desk::{consent, google_client};
-use offhook_tests::http::{Ask, Client};
-use offhook_tests::{Server, audio};
+use offhook_tests::Server;
+use offhook_tests::desk::google_client;
+use offhook_tests::echome::{BASE, Owner, Programs, ask, left, server, sign_in, sound, upload, variables};
 use serde_json::{Value, json};
 use tokio::time::sleep;
-
-const BASE: &str = "/echome";
-
-async fn server(more: &[(&str, &str)]) -> Server {
-    Server::start_with(&["--speech", "keypad"], &[&google_client()[..], more].concat()).await
-}
-
-async fn ask(
-    server: &Server,
-    method: Method,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &Value,
-) -> offhook_tests::Answer {
-    let json = [("content-type", "application/json")];
-    let headers = [headers, &json].concat();
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    server.ask(method, &format!("{BASE}{path}"), &headers, &body).await
-}
-
-/// Signs in as a browser does; the cookie's value.
-async fn sign_in(server: &Server) -> String {
-    let begun = ask(server, Method::GET, "/api/auth/signin", &[], &Value::Null).await;
-    assert_eq!(begun.status, 302, "{}", begun.text());
-    let query = consent(begun.header("location")).await;
-    let path = format!("{BASE}/api/auth/callback/google?{query}");
-    let back = Client::new().ask(server.address(), Ask::get(path)).await;
-    assert_eq!((back.status, back.header("location")), (302, "/echome/dashboard"), "{}", back.text());
-    let cookie = back.header("set-cookie").to_owned();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("Path=/echome;"), "{cookie}");
-    let value = cookie.split(';').next().unwrap().split_once('=').unwrap();
-    assert_eq!(value.0, "next-auth.session-token");
-    value.1.to_owned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_good_in_the_cookie_and_as_a_bearer_until_it_is_ended() {
@@ -141,113 +104,10 @@ async fn keys_are_checked_with_their_services_and_kept_sealed() {
     }
 }
 
-/// Programs in the place of yt-dlp and ffmpeg: the first fetches `speech.wav` of its folder, once a file `go` is there; the second
-/// copies.
-struct Programs(tempfile::TempDir);
-
-impl Programs {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let speech = audio::wide_speech(Duration::from_secs(25));
-        let file = std::fs::File::create(folder.path().join("speech.wav")).unwrap();
-        let mut writer = Writer::mono(file, 16_000).unwrap();
-        writer.write(&speech).unwrap();
-        writer.finish().unwrap();
-        let programs = Self(folder);
-        programs.write(
-            "yt-dlp",
-            "case \"$*\" in *private0000*) echo 'ERROR: [youtube] private0000: Private video' >&2; exit 1;; esac\n\
-             while [ $# -gt 0 ]; do case $1 in --paths) out=$2;; esac; shift; done\n\
-             here=$(dirname \"$0\"); echo $$ > \"$here/pid\"\n\
-             while [ ! -e \"$here/go\" ]; do sleep 0.05; done\n\
-             cp \"$here/speech.wav\" \"$out/video.wav\"; echo \"$out/video.wav\"\n",
-        );
-        programs.write(
-            "ffmpeg",
-            "while [ $# -gt 1 ]; do case $1 in -i) in=$2;; esac; shift; done; cp \"$in\" \"$1\"\n",
-        );
-        programs
-    }
-
-    fn write(&self, name: &str, script: &str) {
-        let path = self.path(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn go(&self) {
-        std::fs::write(self.path("go"), "").unwrap();
-    }
-}
-
-struct Owner<'a> {
-    server: &'a Server,
-    bearer: String,
-}
-
-impl<'a> Owner<'a> {
-    async fn of(server: &'a Server) -> Self {
-        Self { server, bearer: format!("Bearer {}", sign_in(server).await) }
-    }
-
-    async fn ask(&self, method: Method, path: &str, body: &Value) -> offhook_tests::Answer {
-        ask(self.server, method, path, &[("authorization", &self.bearer)], body).await
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let answer = self.ask(Method::GET, path, &Value::Null).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        answer.json()
-    }
-
-    /// Has a voice made; the ids of the job and the persona.
-    async fn clone(&self, video: &str) -> (String, String) {
-        let url = format!("https://www.youtube.com/watch?v={video}");
-        let body = json!({ "youtube_url": url, "persona_name": "John Sales Expert" });
-        let started = self.ask(Method::POST, "/api/voice/clone", &body).await;
-        assert_eq!(started.status, 202, "{}", started.text());
-        let text = |name: &str| started.json()[name].as_str().unwrap().to_owned();
-        (text("job_id"), text("persona_id"))
-    }
-
-    /// The job's status, once it is one of these.
-    async fn status(&self, job: &str, wanted: &[&str]) -> Value {
-        for _ in 0..600 {
-            let status = self.get(&format!("/api/voice/status/{job}")).await;
-            if wanted.contains(&status["status"].as_str().unwrap()) {
-                return status;
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
-        panic!("{job} is none of {wanted:?} in a minute");
-    }
-}
-
-fn variables<'a>(programs: &'a [String; 2], elevenlabs: &'a str) -> [(&'a str, &'a str); 4] {
-    [
-        ("OFFHOOK_YT_DLP", &programs[0]),
-        ("OFFHOOK_FFMPEG", &programs[1]),
-        ("OFFHOOK_ELEVENLABS_BASE_URL", elevenlabs),
-        ("ELEVENLABS_API_KEY", "k"),
-    ]
-}
-
-/// The sound behind a link, as samples at 8 kHz.
-async fn sound(server: &Server, url: &str) -> Vec<i16> {
-    let path = url.split_once(BASE).unwrap().1;
-    let answer = server.get(&format!("{BASE}{path}")).await;
-    assert_eq!((answer.status, answer.header("content-type")), (200, "audio/ogg"), "{url}");
-    ogg::decode(&answer.body[..], SampleRate::HZ_8000, 60_000).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_voice_is_made_of_a_video_heard_and_taken_away() {
     let fakes = FakeVendors::start().await;
-    let programs = Programs::new();
+    let programs = Programs::in_place();
     programs.go();
     let (paths, elevenlabs) =
         ([programs.path("yt-dlp"), programs.path("ffmpeg")], fakes.base_url(Vendor::ElevenLabs));
@@ -307,16 +167,10 @@ async fn a_voice_is_made_of_a_video_heard_and_taken_away() {
     assert_eq!(left(&server), Vec::<String>::new());
 }
 
-/// What stands in the folders of jobs.
-fn left(server: &Server) -> Vec<String> {
-    let Ok(folders) = std::fs::read_dir(server.data().path().join("work")) else { return Vec::new() };
-    folders.flatten().map(|folder| folder.file_name().to_string_lossy().into_owned()).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_video_that_is_private_fails_and_a_job_that_is_called_off_leaves_nothing() {
     let fakes = FakeVendors::start().await;
-    let programs = Programs::new();
+    let programs = Programs::in_place();
     let (paths, elevenlabs) =
         ([programs.path("yt-dlp"), programs.path("ffmpeg")], fakes.base_url(Vendor::ElevenLabs));
     let server = server(&variables(&paths, &elevenlabs)).await;
@@ -350,7 +204,7 @@ async fn a_video_that_is_private_fails_and_a_job_that_is_called_off_leaves_nothi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_goes_on_after_the_server_was_killed() {
     let fakes = FakeVendors::start().await;
-    let programs = Programs::new();
+    let programs = Programs::in_place();
     let (paths, elevenlabs) =
         ([programs.path("yt-dlp"), programs.path("ffmpeg")], fakes.base_url(Vendor::ElevenLabs));
     let mut server = server(&variables(&paths, &elevenlabs)).await;
@@ -370,23 +224,6 @@ async fn a_job_goes_on_after_the_server_was_killed() {
     assert_eq!(status["status"], "completed", "{status:#}");
     assert_eq!(fakes.made_voices().len(), 1, "once");
     assert_eq!(left(&server), Vec::<String>::new());
-}
-
-/// A form with a file.
-fn form(name: &str, kind: &str, content: &[u8]) -> (String, Vec<u8>) {
-    let head = format!(
-        "--xx\r\nContent-Disposition: form-data; name=\"catalog_name\"\r\n\r\nSpring\r\n--xx\r\n\
-         Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n"
-    );
-    ("multipart/form-data; boundary=xx".into(), [head.as_bytes(), content, b"\r\n--xx--\r\n"].concat())
-}
-
-async fn upload(owner: &Owner<'_>, name: &str, kind: &str, content: &[u8]) -> offhook_tests::Answer {
-    let (content_type, body) = form(name, kind, content);
-    let ask = Ask::new(Method::POST, format!("{BASE}/api/products/upload"))
-        .with("content-type", content_type)
-        .with("authorization", owner.bearer.clone());
-    Client::new().ask(owner.server.address(), Ask { body: body.into(), ..ask }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
