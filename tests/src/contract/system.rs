@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 
 use super::inventory::{Endpoint, Inventory};
+use super::shape::Shape;
 use crate::http::{Ask, Client};
 use crate::server::{Answer, PATIENCE, Server};
 
@@ -38,6 +39,17 @@ pub trait System: Sync {
 
     /// What the limit's headers say of a request with these credentials; none if it is not counted.
     fn limit(&self, site: &Site<'_>, endpoint: &Endpoint, with: Credentials) -> Option<u32>;
+
+    /// The form of an error with this status.
+    fn error_shape(&self, inventory: &Inventory, format: &str, _: u16) -> Shape {
+        inventory.error_shape(format)
+    }
+
+    /// From here on an endpoint is asked by somebody whom limits have not counted yet. Where they count addresses, a new address
+    /// is enough.
+    fn someone_else<'a>(&'a self, _: &'a Site<'a>, _: &'a Endpoint) -> Later<'a, ()> {
+        Box::pin(async {})
+    }
 
     /// What is wrong with an error: its form is checked already.
     fn error_complaints(&self, inventory: &Inventory, status: u16, answer: &Answer) -> Vec<String>;
