@@ -178,7 +178,7 @@ impl Cloning {
         key: Option<&Secret>,
         seconds: u64,
     ) -> Result<bool, Stopped> {
-        let said = self.voices.say(voice, key, SAMPLE_TEXT).await.map_err(Stopped::Later)?;
+        let said = self.voices.speak(voice, key, SAMPLE_TEXT).await?;
         let (media, name) = (self.media.clone(), format!("{}_sample", persona.id));
         let kept = spawn_blocking(move || media.keep(&name, &said)).await;
         let sample = kept.map_err(|error| Stopped::Later(error.to_string()))??;

@@ -66,14 +66,28 @@ impl PersonaVoices {
         key: Option<&Secret>,
         text: &str,
     ) -> Result<Vec<u8>, String> {
+        self.speak(voice, key, text).await.map_err(|error| error.to_string())
+    }
+
+    /// As [`PersonaVoices::say`], for who has to know what kind of failure it is.
+    pub async fn speak(
+        &self,
+        voice: &PersonaVoice,
+        key: Option<&Secret>,
+        text: &str,
+    ) -> Result<Vec<u8>, VendorError> {
+        let unsaid = |detail: String| VendorError::new(Failure::Unsaid, detail);
         let mut settings = self.settings.clone();
         if let Some(key) = key {
             settings.vendors.elevenlabs.key = Some(key.clone());
         }
         let is_stand_in = voice.maker == LOCAL;
-        let voices = clones::voices_of(&settings, &self.local, is_stand_in, &voice.id)?;
+        let voices = clones::voices_of(&settings, &self.local, is_stand_in, &voice.id);
+        let voices = voices.map_err(|error| VendorError::new(Failure::Refused, error))?;
         let voices = Arc::new(Voices::new(voices, settings.vendors.voice_waits, self.runtime.clone()));
-        let Voice::Apart(make) = voices.for_a_call() else { return Err("the voice is on no call".into()) };
+        let Voice::Apart(make) = voices.for_a_call() else {
+            return Err(unsaid("the voice is on no call".into()));
+        };
         let (to_here, reports) = Reports::unattended();
         let mut speaker = make(to_here);
         speaker.speak(UtteranceId(0), text.to_owned());
@@ -84,17 +98,23 @@ impl PersonaVoices {
                 match reports.recv_deadline(give_up) {
                     Ok(Report::Audio { audio, .. }) => ulaw.extend_from_slice(&audio),
                     Ok(Report::AudioEnd { failed: false, .. }) => return Ok(ulaw),
-                    Ok(Report::AudioEnd { failed: true, .. }) => return Err("nobody could speak".to_owned()),
+                    Ok(Report::AudioEnd { failed: true, .. }) => {
+                        return Err(unsaid("nobody could speak".into()));
+                    }
                     // Whoever takes over does not speak with this voice.
                     Ok(Report::Switched { from, why, .. }) => {
-                        return Err(format!("{from} does not speak: {}", why.as_str()));
+                        let detail = format!("{from} does not speak: {}", why.as_str());
+                        return Err(VendorError::new(why, detail));
                     }
                     Ok(_) => {}
-                    Err(_) => return Err(format!("no end of the speech within {} s", SAID_WITHIN.as_secs())),
+                    Err(_) => {
+                        let detail = format!("no end of the speech within {} s", SAID_WITHIN.as_secs());
+                        return Err(VendorError::new(Failure::Slow, detail));
+                    }
                 }
             }
         });
-        let heard = heard.await.map_err(|error| error.to_string())?;
+        let heard = heard.await.map_err(|error| VendorError::new(Failure::Panicked, error.to_string()))?;
         drop(speaker);
         heard
     }
