@@ -1,8 +1,11 @@
 //! What Echo Me needs beside the models and voices.
 
+use serde::Deserialize;
+
 use super::SettingsError;
 use super::agent::BaseUrl;
 use super::layers::Layers;
+use super::values::Switch;
 use crate::integrations::video::VideoTools;
 
 /// Where Telegram is.
@@ -18,6 +21,24 @@ pub struct EchoMeSettings {
     pub telegram: BaseUrl,
     /// What fetches the sound of videos, and what reads it.
     pub tools: VideoTools,
+    /// Whether who asks for the session without one is answered `{}`, as NextAuth does it. Default false: that is 401.
+    pub nextauth_compat: bool,
+}
+
+/// `[echome]` in the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EchoMeTable {
+    nextauth_compat: Option<bool>,
+}
+
+impl EchoMeTable {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        match key {
+            "nextauth_compat" => self.nextauth_compat.map(|switch| switch.to_string()),
+            _ => None,
+        }
+    }
 }
 
 impl Default for EchoMeSettings {
@@ -25,6 +46,7 @@ impl Default for EchoMeSettings {
         Self {
             telegram: TELEGRAM.parse().expect("the vendor's own address can be read"),
             tools: VideoTools { yt_dlp: "yt-dlp".into(), ffmpeg: "ffmpeg".into(), url: VIDEOS.into() },
+            nextauth_compat: false,
         }
     }
 }
@@ -39,5 +61,21 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<EchoMeSettings, SettingsError>
             ffmpeg: text("ffmpeg").map_or(default.tools.ffmpeg, Into::into),
             url: text("video_url").unwrap_or(default.tools.url),
         },
+        nextauth_compat: layers
+            .read::<Switch>("echome_nextauth_compat", None)?
+            .map_or(default.nextauth_compat, |switch| switch.0),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+
+    #[test]
+    fn nextauths_answer_is_given_only_where_it_is_set() {
+        let read = |text: &str| Settings::from_text(text).map(|settings| settings.echome.nextauth_compat);
+        assert!(!read("").unwrap());
+        assert!(read("[echome]\nnextauth_compat = true").unwrap());
+        assert!(read("[echome]\nnextauth_compat = 'yes'").is_err());
+    }
 }

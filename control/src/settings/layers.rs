@@ -9,6 +9,7 @@ use offhook_engine::call::CallSettings;
 use serde::Deserialize;
 
 use super::appointments::AppointmentTable;
+use super::echome::EchoMeTable;
 use super::threecx::ThreeCxTable;
 use super::transfers::TransferTable;
 use super::values::{Address, Hosts, Secret};
@@ -97,6 +98,8 @@ pub(super) struct File {
     threecx: ThreeCxTable,
     #[serde(default)]
     voiceclone: VoiceCloneTable,
+    #[serde(default)]
+    echome: EchoMeTable,
     pub(super) call: Option<CallSettings>,
     #[serde(skip)]
     path: PathBuf,
@@ -203,6 +206,7 @@ impl File {
         match table {
             "threecx" => self.threecx.text(key),
             "voiceclone" => self.voiceclone.text(key),
+            "echome" => self.echome.text(key),
             _ => None,
         }
     }
