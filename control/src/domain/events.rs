@@ -85,12 +85,15 @@ impl Event<'_> {
         }
     }
 
-    /// What it is of: of each subject an event of a name happens once.
-    pub const fn subject(&self) -> &str {
+    /// What it is of: of each subject an event of a name happens once. A conversation that goes on after its end ends again: its
+    /// messages belong to what that is of.
+    pub fn subject(&self) -> String {
         match self {
-            Self::VoiceCloned { job, .. } | Self::PersonaAnalyzed { job, .. } => job,
-            Self::ProductsIngested { job, .. } => job,
-            Self::ConversationStarted(talk) | Self::ConversationEnded { talk, .. } => talk.conversation,
+            Self::VoiceCloned { job, .. }
+            | Self::PersonaAnalyzed { job, .. }
+            | Self::ProductsIngested { job, .. } => (*job).to_owned(),
+            Self::ConversationStarted(talk) => talk.conversation.to_owned(),
+            Self::ConversationEnded { talk, messages } => format!("{}:{messages}", talk.conversation),
         }
     }
 
@@ -167,7 +170,7 @@ mod tests {
     fn the_others_say_what_they_are_of() {
         let of = |event: Event<'_>| {
             assert!(NAMES.contains(&event.name()));
-            (event.name(), event.subject().to_owned(), event.body("u", UnixMs(0))["data"].clone())
+            (event.name(), event.subject(), event.body("u", UnixMs(0))["data"].clone())
         };
         assert_eq!(
             of(Event::PersonaAnalyzed { persona: "p", job: "job_persona_1" }),
@@ -193,6 +196,6 @@ mod tests {
         let mut ended = data;
         ended["messages"] = 7.into();
         let told = of(Event::ConversationEnded { talk: TALK, messages: 7 });
-        assert_eq!(told, ("conversation.ended", "conv_1".into(), ended));
+        assert_eq!(told, ("conversation.ended", "conv_1:7".into(), ended));
     }
 }

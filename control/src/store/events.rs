@@ -18,7 +18,7 @@ pub(crate) fn tell(
     now: UnixMs,
 ) -> rusqlite::Result<()> {
     let body = event.body(owner, now).to_string();
-    put_on_its_way(connection, owner, event.name(), event.subject(), Some(&body), now)
+    put_on_its_way(connection, owner, event.name(), &event.subject(), Some(&body), now)
 }
 
 /// Has an event delivered to each of an owner's webhooks that wants it. `body`: see the table.
@@ -103,6 +103,12 @@ mod tests {
         assert_eq!(told(&desk, &all).await, crate::domain::events::NAMES[1..]);
         assert_eq!(told(&desk, &one).await, ["conversation.ended"]);
         assert!(told(&desk, &calls).await.is_empty());
+        // It went on, and is over again.
+        let again = move |connection: &Connection| {
+            tell(connection, &owner, &Event::ConversationEnded { talk: TALK, messages: 4 }, UnixMs(6))
+        };
+        desk.store.change(again).await.unwrap();
+        assert_eq!(told(&desk, &one).await, ["conversation.ended"; 2]);
     }
 
     #[tokio::test]

@@ -117,7 +117,8 @@ struct Told {
     /// As it stands in `X-Webhook-Id`.
     id: String,
     event: String,
-    /// The id of what it is of: the job of a voice, an analysis or products, the conversation, the call.
+    /// The id of what it is of: the job of a voice, an analysis or products; the conversation, at its end with the number of its
+    /// messages; the call.
     subject: String,
     /// `pending`, `delivered` or `failed`.
     status: &'static str,
