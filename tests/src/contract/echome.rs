@@ -297,17 +297,21 @@ pub(super) async fn set_key(site: &Site<'_>, endpoint: &str, service: &str, key:
     assert_eq!(set.status, 200, "{}", set.text());
 }
 
+/// The token of a bot that nobody else has.
+pub(super) fn new_bot() -> String {
+    static BOTS: AtomicU32 = AtomicU32::new(1_000);
+    format!("{}:{}", BOTS.fetch_add(1, Ordering::Relaxed), "a".repeat(35))
+}
+
 /// Connects a bot, once: what Telegram shows from then on is known.
 pub(super) async fn bot(site: &Site<'_>) {
-    static BOTS: AtomicU32 = AtomicU32::new(1_000);
     /// Of two that are connected at once, it would not be known which is which.
     static ONE_BY_ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     if !user(site, TELEGRAM, |user| user.secret.clone()).is_empty() {
         return;
     }
     let _alone = ONE_BY_ONE.lock().await;
-    let token = format!("{}:{}", BOTS.fetch_add(1, Ordering::Relaxed), "a".repeat(35));
-    set_key(site, TELEGRAM, "telegram", &token).await;
+    set_key(site, TELEGRAM, "telegram", &new_bot()).await;
     let sent = DOUBLES.fakes.telegram_sent();
     let webhook = sent.iter().rev().find(|sent| sent["method"] == "setWebhook").expect("Telegram was told");
     let url = webhook["url"].as_str().unwrap_or_default();

@@ -74,6 +74,8 @@ pub struct Case {
     pub check: for<'a> fn(&'a Site<'a>, &'a Answer) -> Later<'a, Vec<String>>,
     /// True if a good request is good once: each that is asked is prepared anew.
     pub once: bool,
+    /// True if nothing is required, so that no body is as good as one.
+    pub may_be_empty: bool,
     /// Talks over the socket, and tells what is wrong. For sockets alone.
     pub talk: Option<Talk>,
 }
@@ -86,6 +88,7 @@ impl Case {
         unknown: None,
         check: |_, _| Box::pin(async { Vec::new() }),
         once: false,
+        may_be_empty: false,
         talk: None,
     };
 }

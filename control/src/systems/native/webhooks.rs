@@ -82,7 +82,10 @@ impl From<OutboundWebhook> for Shown {
 
 /// One's webhooks.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = EventWebhooks)]
+#[schema(as = EventWebhooks, examples(json!({ "webhooks": [{
+    "id": "0198c1d2-e3f4-7a5b-8c6d-7e8f90a1b2c3", "name": "", "url": "https://example.com/webhook",
+    "events": ["voice.cloned", "products.ingested"], "is_active": true, "created_at": "2025-02-18T10:00:00Z",
+}] })))]
 pub(super) struct List {
     webhooks: Vec<Shown>,
 }
@@ -100,19 +103,19 @@ pub(super) struct Change {
 
 /// Deliveries, the latest first.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = EventDeliveries)]
+#[schema(as = EventDeliveries, examples(json!({ "deliveries": [{
+    "id": "0198c1d2-e3f4-7a5b-8c6d-7e8f90a1b2c3", "event": "voice.cloned",
+    "subject": "job_voice_0198c1d2e3f47a5b8c6d7e8f90a1b2c4", "status": "delivered", "reason": null,
+    "created_at": "2026-02-05T10:00:00Z", "ended_at": "2026-02-05T10:00:03Z",
+    "tries": [{ "number": 1, "at": "2026-02-05T10:00:00.120Z", "took_ms": 48, "status": 200, "answer": "ok", "error": null }],
+}] })))]
 pub(super) struct Deliveries {
     deliveries: Vec<Told>,
 }
 
 /// An event on its way.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = EventDelivery, examples(json!({
-    "id": "0198c1d2-e3f4-7a5b-8c6d-7e8f90a1b2c3", "event": "voice.cloned",
-    "subject": "job_voice_0198c1d2e3f47a5b8c6d7e8f90a1b2c4", "status": "delivered", "reason": null,
-    "created_at": "2026-02-05T10:00:00Z", "ended_at": "2026-02-05T10:00:03Z",
-    "tries": [{ "number": 1, "at": "2026-02-05T10:00:00.120Z", "took_ms": 48, "status": 200, "answer": "ok", "error": null }],
-})))]
+#[schema(as = EventDelivery)]
 struct Told {
     /// As it stands in `X-Webhook-Id`.
     id: String,
@@ -213,6 +216,8 @@ pub(super) async fn create(
 }
 
 /// One's webhooks
+///
+/// All of them, in the order of their making; those made at the dashboard too.
 #[utoipa::path(
     get,
     path = "/v1/webhooks",
@@ -227,12 +232,14 @@ pub(super) async fn list(State(app): State<Arc<App>>, Owner(owner): Owner) -> Re
 }
 
 /// One webhook
+///
+/// Its secret is not shown.
 #[utoipa::path(
     get,
     path = "/v1/webhooks/{webhook}",
     tag = "webhooks",
     security(("session" = [])),
-    params(("webhook" = String, Path)),
+    params(("webhook" = String, Path, description = "Its id")),
     responses(
         (status = 200, body = Shown),
         (status = 401, description = "There is no session"),
@@ -255,7 +262,7 @@ pub(super) async fn one(
     path = "/v1/webhooks/{webhook}",
     tag = "webhooks",
     security(("session" = [])),
-    params(("webhook" = String, Path)),
+    params(("webhook" = String, Path, description = "Its id")),
     request_body = Change,
     responses(
         (status = 200, body = Shown),
@@ -287,7 +294,7 @@ pub(super) async fn change(
     path = "/v1/webhooks/{webhook}",
     tag = "webhooks",
     security(("session" = [])),
-    params(("webhook" = String, Path)),
+    params(("webhook" = String, Path, description = "Its id")),
     responses(
         (status = 204, description = "It is gone"),
         (status = 401, description = "There is no session"),
@@ -311,7 +318,7 @@ pub(super) async fn remove(
     path = "/v1/webhooks/{webhook}/secret",
     tag = "webhooks",
     security(("session" = [])),
-    params(("webhook" = String, Path)),
+    params(("webhook" = String, Path, description = "Its id")),
     responses(
         (status = 200, body = Secret),
         (status = 401, description = "There is no session"),
@@ -336,7 +343,7 @@ pub(super) async fn renew_secret(
     tag = "webhooks",
     security(("session" = [])),
     params(
-        ("webhook" = String, Path),
+        ("webhook" = String, Path, description = "Its id"),
         (
             "limit" = Option<usize>,
             Query,
