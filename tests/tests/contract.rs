@@ -111,6 +111,11 @@ async fn dashboard_is_served_as_documented() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn echome_is_served_as_documented() {
+    walk_everywhere("echome").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn frontdesk_is_served_as_documented() {
     walk_everywhere("frontdesk").await;
 }
@@ -137,12 +142,14 @@ async fn every_limit_is_kept_and_told_as_documented() {
         for endpoint in &inventory.endpoints {
             let Some(limit) = &endpoint.rate_limit else { continue };
             let cheap = endpoint.method == Method::GET.as_str() && !endpoint.path.contains('{');
-            if endpoint.kind == Kind::Http && (cheap || !scopes.contains_key(&limit.scope)) {
-                scopes.insert(limit.scope.clone(), endpoint);
+            // Where users are counted, addresses are too.
+            let scope = (limit.scope.clone(), limit.key.clone());
+            if endpoint.kind == Kind::Http && (cheap || !scopes.contains_key(&scope)) {
+                scopes.insert(scope, endpoint);
             }
         }
         assert_eq!(scopes.is_empty(), name == "voiceclone", "{name} has limits");
-        for (scope, endpoint) in scopes {
+        for ((scope, _), endpoint) in scopes {
             let wrong = Walk::of(&site).exhaust(endpoint).await;
             assert!(wrong.is_empty(), "{name}, {scope} by {}: {wrong:#?}", endpoint.id);
         }

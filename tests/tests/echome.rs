@@ -39,6 +39,24 @@ async fn a_session_is_good_in_the_cookie_and_as_a_bearer_until_it_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nextauths_clients_are_told_of_no_session_as_they_expect_it_where_that_is_set() {
+    let server = server(&[("OFFHOOK_ECHOME_NEXTAUTH_COMPAT", "on")]).await;
+    let ended = format!("next-auth.session-token={}", sign_in(&server).await);
+    let signed = ask(&server, Method::GET, "/api/auth/session", &[("cookie", &ended)], &Value::Null).await;
+    assert_eq!(signed.json()["user"]["email"], "pat@example.com", "{}", signed.text());
+    let out = ask(&server, Method::POST, "/api/auth/signout", &[("cookie", &ended)], &Value::Null).await;
+    assert_eq!(out.status, 200, "{}", out.text());
+    for cookie in ["", "next-auth.session-token=e30.e30.e30", &ended] {
+        let nobody =
+            ask(&server, Method::GET, "/api/auth/session", &[("cookie", cookie)], &Value::Null).await;
+        assert_eq!((nobody.status, nobody.json()), (200, json!({})), "{cookie}");
+        assert!(nobody.header("cache-control").contains("no-store"));
+    }
+    let other = ask(&server, Method::GET, "/api/clients", &[], &Value::Null).await;
+    assert_eq!(other.status, 401, "that alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_are_made_found_and_changed_by_their_owner_alone() {
     let server = server(&[]).await;
     let token = sign_in(&server).await;

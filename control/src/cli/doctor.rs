@@ -22,6 +22,7 @@ use crate::integrations::google::calendar::CalendarError;
 use crate::integrations::openai::Waits;
 use crate::integrations::threecx::ThreeCx;
 use crate::integrations::vendor::{Spoken, VendorError, Voice};
+use crate::integrations::video::VideoError;
 use crate::settings::{AgentChoice, Environment, Flags, MediaAuth, Settings, Speech};
 use crate::{server, store};
 
@@ -124,22 +125,25 @@ fn examine(settings: &Settings) -> Vec<Finding> {
     findings.extend(vendors(settings));
     findings.extend(threecx(settings));
     findings.extend(outgoing::outgoing(settings));
-    findings.extend([videos(settings), limits(settings), traces(settings), open_files()]);
+    findings.extend(videos(settings));
+    findings.extend([limits(settings), traces(settings), open_files()]);
     findings
 }
 
-/// What fetches the sound of videos, of which personas' voices are made.
-fn videos(settings: &Settings) -> Finding {
-    const WHAT: &str = "yt-dlp";
+/// What fetches the sound of videos, of which personas' voices are made, and what reads it.
+fn videos(settings: &Settings) -> [Finding; 2] {
+    const NAMES: [&str; 2] = ["yt-dlp", "ffmpeg"];
     let tools = &settings.echome.tools;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Finding::note(WHAT, error.to_string()),
+        Err(error) => return NAMES.map(|name| Finding::note(name, error.to_string())),
     };
-    match runtime.block_on(tools.version()) {
-        Ok(version) => Finding::ok(WHAT, format!("version {version}")),
-        Err(error) => Finding::note(WHAT, format!("{error}; Echo Me makes voices of videos with it")),
-    }
+    let found = |name, version: Result<String, VideoError>| match version {
+        Ok(version) => Finding::ok(name, format!("version {version}")),
+        Err(error) => Finding::note(name, format!("{error}; Echo Me makes voices of videos with it")),
+    };
+    let [yt_dlp, ffmpeg] = [runtime.block_on(tools.version()), runtime.block_on(tools.ffmpeg_version())];
+    [found(NAMES[0], yt_dlp), found(NAMES[1], ffmpeg)]
 }
 
 fn data_folder(settings: &Settings) -> Finding {

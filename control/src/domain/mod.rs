@@ -24,6 +24,7 @@ pub mod customers;
 pub mod deliveries;
 pub mod ended_calls;
 pub mod error;
+pub mod events;
 pub mod failover;
 pub mod figures;
 pub mod inbound_webhooks;

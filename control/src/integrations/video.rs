@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 /// How long fetching may take.
 const FETCHED_WITHIN: Duration = Duration::from_secs(15 * 60);
@@ -123,8 +124,21 @@ impl VideoTools {
         Ok(said.out.trim().chars().take(40).collect())
     }
 
-    /// Fetches the sound of a video into `folder`, which must be there.
+    /// What ffmpeg says of its version.
+    pub async fn ffmpeg_version(&self) -> Result<String, VideoError> {
+        let said = run(&self.ffmpeg, ["-version"], VERSION_WITHIN).await?;
+        let first = said.out.lines().next().unwrap_or_default();
+        let version = first.strip_prefix("ffmpeg version ").unwrap_or(first);
+        Ok(version.split(' ').next().unwrap_or_default().chars().take(40).collect())
+    }
+
+    /// Fetches the sound of a video into a folder of its own below `folder`, which must be there. Returns the file.
     pub async fn fetch(&self, video: &Video, folder: &Path) -> Result<PathBuf, VideoError> {
+        // Programs outlive a server that was killed, and go on with what they find: each writes where no other does.
+        let folder = &folder.join(format!("fetch-{}", Uuid::now_v7().simple()));
+        tokio::fs::create_dir_all(folder).await.map_err(|error| {
+            VideoError::new(VideoFault::Later, format!("{} cannot be made: {error}", folder.display()))
+        })?;
         let url = self.url.replace("{id}", &video.id);
         let filter = format!("!is_live & duration<=?{VIDEO_S_MAX}");
         let arguments: Vec<&OsStr> = vec![
@@ -163,8 +177,10 @@ impl VideoTools {
         })
     }
 
-    /// Makes a WAV file of one channel at [`RATE_HZ`] of any sound.
+    /// Makes a WAV file of one channel at [`RATE_HZ`] of any sound: whole, or not at all.
     pub async fn extract(&self, sound: &Path, wav: &Path) -> Result<(), VideoError> {
+        // As in `fetch`.
+        let part = &wav.with_extension(format!("part-{}", Uuid::now_v7().simple()));
         let (rate, longest) = (RATE_HZ.to_string(), VIDEO_S_MAX.to_string());
         let arguments: Vec<&OsStr> = vec![
             "-nostdin".as_ref(),
@@ -182,16 +198,15 @@ impl VideoTools {
             longest.as_ref(),
             "-f".as_ref(),
             "wav".as_ref(),
-            wav.as_ref(),
+            part.as_ref(),
         ];
         let said = run(&self.ffmpeg, arguments, EXTRACTED_WITHIN).await?;
-        match said.is_good && wav.is_file() {
-            true => Ok(()),
-            false => Err(VideoError::new(
-                VideoFault::Failed,
-                format!("The sound cannot be read: {}", last(&said.err)),
-            )),
+        let failed =
+            |why: &str| VideoError::new(VideoFault::Failed, format!("The sound cannot be read: {why}"));
+        if !said.is_good {
+            return Err(failed(last(&said.err).as_str()));
         }
+        tokio::fs::rename(part, wav).await.map_err(|error| failed(&error.to_string()))
     }
 }
 

@@ -239,12 +239,8 @@ impl App {
             media.clone(),
             &settings.data_dir,
         );
-        let on_calls = OnCalls::new(
-            store.clone(),
-            api_keys.clone(),
-            persona_voices.clone(),
-            catalogues.clone(),
-        );
+        let on_calls =
+            OnCalls::new(store.clone(), api_keys.clone(), persona_voices.clone(), catalogues.clone());
         let user_model = UserModel::new(http.clone(), &settings.openai);
         let analysis = Analysis::new(
             store.clone(),

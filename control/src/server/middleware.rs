@@ -71,7 +71,8 @@ pub(super) async fn limit(State(mount): State<Mount>, request: Request, next: Ne
     }
     let known = (mount.system.counted_as)(&mount.app, request.headers());
     let address = Client::from(arrival.client);
-    let scope = mount.first_scope + number;
+    // Who is known is counted for all of such a system together, as addresses are.
+    let scope = mount.first_scope + if mount.system.per_address.is_some() { 0 } else { number };
     let of_addresses = mount.first_scope + mount.system.limits.len();
     let app = mount.app.clone();
     let per_address = mount.system.per_address;

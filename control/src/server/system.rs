@@ -41,7 +41,8 @@ pub struct System {
     pub limits: &'static [Limit],
     /// Who is counted instead of the address that asks, if it is known of a request.
     pub counted_as: fn(&App, &HeaderMap) -> Option<Client>,
-    /// Where `limits` are for those alone who are known: how often one address may ask in a minute, whoever asks from there.
+    /// Where `limits` are for those alone who are known, and for all paths together: how often one address may ask in a minute,
+    /// whoever asks from there.
     pub per_address: Option<u32>,
     /// True if a request says that its carrier signed it. Such a request is counted only if that is not true.
     pub claims_signature: fn(&HeaderMap) -> bool,

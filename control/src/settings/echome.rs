@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::SettingsError;
 use super::agent::BaseUrl;
 use super::layers::Layers;
-use super::values::Within;
+use super::values::{Switch, Within};
 use crate::integrations::video::VideoTools;
 
 /// Where Telegram is.
@@ -25,6 +25,8 @@ pub struct EchoMeSettings {
     pub tools: VideoTools,
     /// A conversation is over when nothing was said in it for so long. Default 30 minutes.
     pub conversation_idle: Duration,
+    /// Whether who asks for the session without one is answered `{}`, as NextAuth does it. Default false: that is 401.
+    pub nextauth_compat: bool,
 }
 
 /// `[echome]` in the file.
@@ -32,12 +34,14 @@ pub struct EchoMeSettings {
 #[serde(deny_unknown_fields)]
 pub(super) struct EchoMeTable {
     conversation_idle_seconds: Option<i64>,
+    nextauth_compat: Option<bool>,
 }
 
 impl EchoMeTable {
     pub(super) fn text(&self, key: &str) -> Option<String> {
         match key {
             "conversation_idle_seconds" => self.conversation_idle_seconds.map(|number| number.to_string()),
+            "nextauth_compat" => self.nextauth_compat.map(|switch| switch.to_string()),
             _ => None,
         }
     }
@@ -55,6 +59,7 @@ impl Default for EchoMeSettings {
             telegram: TELEGRAM.parse().expect("the vendor's own address can be read"),
             tools: VideoTools { yt_dlp: "yt-dlp".into(), ffmpeg: "ffmpeg".into(), url: VIDEOS.into() },
             conversation_idle: IDLE,
+            nextauth_compat: false,
         }
     }
 }
@@ -72,6 +77,9 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<EchoMeSettings, SettingsError>
         conversation_idle: layers
             .read::<Idle>("echome_conversation_idle_seconds", None)?
             .map_or(IDLE, |seconds| Duration::from_secs(seconds.0)),
+        nextauth_compat: layers
+            .read::<Switch>("echome_nextauth_compat", None)?
+            .map_or(default.nextauth_compat, |switch| switch.0),
     })
 }
 
@@ -85,5 +93,13 @@ mod tests {
         assert_eq!(read("").unwrap().as_secs(), 1_800);
         assert_eq!(read("[echome]\nconversation_idle_seconds = 60").unwrap().as_secs(), 60);
         assert!(read("[echome]\nconversation_idle_seconds = 0").is_err());
+    }
+
+    #[test]
+    fn nextauths_answer_is_given_only_where_it_is_set() {
+        let read = |text: &str| Settings::from_text(text).map(|settings| settings.echome.nextauth_compat);
+        assert!(!read("").unwrap());
+        assert!(read("[echome]\nnextauth_compat = true").unwrap());
+        assert!(read("[echome]\nnextauth_compat = 'yes'").is_err());
     }
 }

@@ -5,9 +5,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Store, StoreError, jobs};
+use super::{Store, StoreError, events, jobs};
 use crate::domain::catalogue::{Catalogue, Embeddings, Kind, NewCatalogue, Stage, State};
 use crate::domain::error::Error;
+use crate::domain::events::Event;
 use crate::domain::jobs::NewJob;
 use crate::domain::time::UnixMs;
 
@@ -92,7 +93,7 @@ impl Store {
         .await
     }
 
-    /// An import is over, and its products are shown. False: it is not wanted any more.
+    /// An import is over, its products are shown, and who wants to know it is told. False: it is not wanted any more.
     pub async fn complete_import(
         &self,
         catalogue: i64,
@@ -100,14 +101,23 @@ impl Store {
         now: UnixMs,
     ) -> Result<bool, StoreError> {
         self.change(move |connection| {
-            connection
+            let done = connection
                 .prepare_cached(
                     "UPDATE catalogues SET state = 'completed', progress = 100, searchable = 1, embeddings = ?2,
                          updated_ms = ?3, ended_ms = ?3
-                     WHERE number = ?1 AND ended_ms IS NULL",
+                     WHERE number = ?1 AND ended_ms IS NULL RETURNING *",
                 )?
-                .execute(params![catalogue, embeddings.as_str(), now.0])
-                .map(|changed| changed == 1)
+                .query_row(params![catalogue, embeddings.as_str(), now.0], catalogue_from_row)
+                .optional()?;
+            let Some(done) = done else { return Ok(false) };
+            let event = Event::ProductsIngested {
+                catalogue: &done.id,
+                job: &done.job,
+                products: done.products.into(),
+                chunks: done.chunks.into(),
+            };
+            events::tell(connection, &done.owner, &event, now)?;
+            Ok(true)
         })
         .await
     }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, StoreError};
 use crate::domain::deliveries::{
-    Delivery, DeliveryState, DeliveryTry, OutboundWebhook, WEBHOOKS_MAX, WebhookChange,
+    Delivery, DeliveryState, DeliveryTry, OutboundWebhook, Telling, WEBHOOKS_MAX, WebhookChange,
 };
 use crate::domain::error::Error;
 use crate::domain::lines::Page;
@@ -105,10 +105,14 @@ impl Store {
         self.change(move |connection| {
             connection
                 .prepare_cached(
-                    "UPDATE outbound_webhooks SET name = coalesce(?3, name), active = coalesce(?4, active)
+                    "UPDATE outbound_webhooks SET name = coalesce(?3, name), active = coalesce(?4, active),
+                         url = coalesce(?5, url), events = coalesce(?6, events)
                      WHERE id = ?1 AND owner = ?2 RETURNING *",
                 )?
-                .query_row(params![id, owner, change.name, change.is_active], webhook_from_row)
+                .query_row(
+                    params![id, owner, change.name, change.is_active, change.url, change.events],
+                    webhook_from_row,
+                )
                 .optional()
         })
         .await?
@@ -146,6 +150,24 @@ impl Store {
             Ok(deliveries)
         });
         Ok(read.await?)
+    }
+
+    /// What a delivery tells. None if its webhook was removed.
+    pub async fn telling(&self, delivery: &str) -> Result<Option<Telling>, StoreError> {
+        let delivery = delivery.to_owned();
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT event, subject, body FROM deliveries WHERE id = ?1")?
+                .query_row([delivery], |row| {
+                    Ok(Telling {
+                        event: row.get("event")?,
+                        subject: row.get("subject")?,
+                        body: row.get("body")?,
+                    })
+                })
+                .optional()
+        })
+        .await
     }
 
     /// A delivery was tried; with `ended`, it was taken.
@@ -233,7 +255,7 @@ fn delivery_from_row(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     Ok(Delivery {
         id: row.get("id")?,
         event: row.get("event")?,
-        call: row.get("call")?,
+        subject: row.get("subject")?,
         state: DeliveryState::from_text(&state).unwrap_or(DeliveryState::Pending),
         reason: row.get("reason")?,
         created: UnixMs(row.get("created_ms")?),

@@ -4,9 +4,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::to_value;
 use uuid::Uuid;
 
-use super::{Store, StoreError, jobs};
+use super::{Store, StoreError, events, jobs};
 use crate::domain::crm::sync;
-use crate::domain::deliveries::{self, OutboundWebhook, send};
 use crate::domain::ended_calls::EVENT;
 use crate::domain::jobs::{Lane, NewJob};
 use crate::domain::time::UnixMs;
@@ -36,14 +35,8 @@ fn fan_out(connection: &Connection, call: &str, now: UnixMs) -> rusqlite::Result
     for crm in crms {
         add_sync(connection, &owner, &crm, call, &number, now)?;
     }
-    let webhooks: Vec<(String, String)> = connection
-        .prepare_cached("SELECT id, events FROM outbound_webhooks WHERE owner = ?1 AND active = 1")?
-        .query_map([&owner], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    for (webhook, _) in webhooks.iter().filter(|(_, events)| OutboundWebhook::wants(events, EVENT)) {
-        add_delivery(connection, webhook, call, now)?;
-    }
-    Ok(())
+    // What is told is made of the record when it is told: until then it may be completed, or deleted.
+    events::put_on_its_way(connection, &owner, EVENT, call, None, now)
 }
 
 fn add_sync(
@@ -70,28 +63,6 @@ fn add_sync(
         key: id,
         // One at a time for each account, which has one limit of requests; and the next call of a person finds who was created.
         lane: Lane::unordered(format!("{} {crm} {owner}", sync::KIND)),
-        payload: to_value(payload).expect("texts are JSON"),
-        at: now,
-    };
-    jobs::enqueue(connection, &job).map(drop)
-}
-
-fn add_delivery(connection: &Connection, webhook: &str, call: &str, now: UnixMs) -> rusqlite::Result<()> {
-    let id = Uuid::now_v7().to_string();
-    let added = connection
-        .prepare_cached(
-            "INSERT INTO deliveries (id, webhook, event, call, state, created_ms)
-             VALUES (?1, ?2, ?3, ?4, 'pending', ?5) ON CONFLICT (webhook, event, call) DO NOTHING",
-        )?
-        .execute(params![id, webhook, EVENT, call, now.0])?;
-    if added == 0 {
-        return Ok(());
-    }
-    let payload = deliveries::Payload { delivery: id.clone(), webhook: webhook.into(), call: call.into() };
-    let job = NewJob {
-        kind: send::KIND,
-        key: id,
-        lane: Lane::ordered(format!("{} {webhook}", send::KIND)),
         payload: to_value(payload).expect("texts are JSON"),
         at: now,
     };

@@ -79,6 +79,8 @@ fn line_of(connection: &Connection, owner: &str, number: &str) -> rusqlite::Resu
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -150,7 +152,7 @@ mod tests {
         assert!(store.take_off_line(&pat, NUMBER).await.unwrap());
         assert!(!store.take_off_line(&pat, NUMBER).await.unwrap());
         put(&pat, &own).await.unwrap();
-        store.delete_persona(&pat, &own, UnixMs(6)).await.unwrap();
+        store.delete_persona(&pat, &own, Duration::ZERO, UnixMs(6)).await.unwrap();
         assert_eq!(store.persona_of_line(&line).await.unwrap(), None);
     }
 }

@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0009_catalogue.sql"),
     include_str!("migrations/0010_persona.sql"),
     include_str!("migrations/0011_conversations.sql"),
+    include_str!("migrations/0012_events.sql"),
 ];
 
 /// Why a database could not be brought to this version.

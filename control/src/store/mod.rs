@@ -20,6 +20,7 @@ mod crm;
 mod customers;
 mod deliveries;
 mod ended_calls;
+pub(crate) mod events;
 mod figures;
 mod jobs;
 mod keys;

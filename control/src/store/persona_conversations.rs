@@ -9,10 +9,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, events};
 use crate::domain::error::Error;
+use crate::domain::events::{Event, Talk};
 use crate::domain::personas::conversations::{
-    Answered, Channel, Ending, Message, Open, Place, Speaker, Turn, Within, goes_on_since,
+    Answered, CONVERSATION, Channel, Ending, Message, Open, Place, Speaker, Turn, Within, goes_on_since,
 };
 use crate::domain::time::UnixMs;
 
@@ -236,17 +237,38 @@ fn begin(connection: &Connection, beginning: &Beginning<'_>) -> rusqlite::Result
             .execute([customer])?;
         met(connection, customer, *at)?;
     }
+    let talk = Talk { conversation: &shown(&id), persona, customer: *customer, channel: channel.as_str() };
+    events::tell(connection, owner, &Event::ConversationStarted(talk), *at)?;
     Ok(id)
 }
 
 fn end(connection: &Connection, id: &str, at: UnixMs, why: Ending) -> rusqlite::Result<()> {
-    connection
+    let ended = connection
         .prepare_cached(
             "UPDATE persona_conversations SET ended_ms = max(?2, started_ms), end_reason = ?3
-             WHERE id = ?1 AND ended_ms IS NULL",
+             WHERE id = ?1 AND ended_ms IS NULL
+             RETURNING owner, persona, customer, channel, messages, ended_ms",
         )?
-        .execute(params![id, at.0, why.as_str()])
-        .map(drop)
+        .query_row(params![id, at.0, why.as_str()], |row| {
+            let names: (String, String, Option<String>, String) =
+                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok((names, row.get::<_, u32>(4)?, UnixMs(row.get(5)?)))
+        })
+        .optional()?;
+    let Some(((owner, persona, customer, channel), messages, at)) = ended else { return Ok(()) };
+    let talk = Talk {
+        conversation: &shown(id),
+        persona: &persona,
+        customer: customer.as_deref(),
+        channel: &channel,
+    };
+    let event = Event::ConversationEnded { talk, messages: messages.into() };
+    events::tell(connection, &owner, &event, at)
+}
+
+/// A conversation's id as users see it.
+fn shown(id: &str) -> String {
+    format!("{CONVERSATION}_{id}")
 }
 
 /// A customer wrote or called.

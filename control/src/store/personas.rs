@@ -6,9 +6,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Store, StoreError, persona_conversations, user_jobs};
+use super::{Store, StoreError, events, persona_conversations, user_jobs};
 use crate::domain::customers::merge;
 use crate::domain::error::Error;
+use crate::domain::events::Event;
 use crate::domain::personas::{Analysed, MergeStrategy, Persona, PersonaVoice, Words};
 use crate::domain::time::UnixMs;
 use crate::domain::user_jobs::UserJobKind;
@@ -48,8 +49,8 @@ impl Store {
         found.ok_or(Error::NotFound("Persona"))
     }
 
-    /// A persona has its voice, and the job that made it is done; the one that finds out how it speaks follows, as `analysis`. False
-    /// if the job was over: then nothing is written.
+    /// A persona has its voice, the job that made it is done, and who wants to know it is told; the job that finds out how it
+    /// speaks follows, as `analysis`. False if the job was over: then nothing is written.
     pub async fn persona_cloned(
         &self,
         persona: &Persona,
@@ -74,6 +75,8 @@ impl Store {
                 let metadata = analysis_of(&persona, &[], MergeStrategy::Append);
                 let kind = UserJobKind::PersonaAnalysis;
                 user_jobs::insert_as(connection, &analysis, &owner, kind, &metadata, at)?;
+                let event = Event::VoiceCloned { persona: &persona, voice: &voice.id, job: &job };
+                events::tell(connection, &owner, &event, at)?;
             }
             Ok(changed == 1)
         })
@@ -145,21 +148,28 @@ impl Store {
             if !user_jobs::complete(connection, &job, &result, at)? {
                 return Ok(false);
             }
-            connection
+            let owner: Option<String> = connection
                 .prepare_cached(
                     "UPDATE personas SET transcript = ?2, transcript_videos = ?3, profile = ?4, profile_source = ?5,
-                     role = coalesce(?6, role), updated_ms = ?7 WHERE id = ?1",
+                     role = coalesce(?6, role), updated_ms = ?7 WHERE id = ?1 RETURNING owner",
                 )?
-                .execute(params![
-                    found.persona,
-                    found.words.transcript,
-                    json!(found.words.videos).to_string(),
-                    json!(found.profile).to_string(),
-                    found.source.as_str(),
-                    found.role,
-                    at.0
-                ])
-                .map(|changed| changed == 1)
+                .query_row(
+                    params![
+                        found.persona,
+                        found.words.transcript,
+                        json!(found.words.videos).to_string(),
+                        json!(found.profile).to_string(),
+                        found.source.as_str(),
+                        found.role,
+                        at.0
+                    ],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let Some(owner) = owner else { return Ok(false) };
+            let event = Event::PersonaAnalyzed { persona: &found.persona, job: &job };
+            events::tell(connection, &owner, &event, at)?;
+            Ok(true)
         })
         .await
     }
@@ -354,7 +364,7 @@ mod tests {
             again().await.unwrap();
         }
         assert!(matches!(again().await, Err(Error::Conflict(_))), "so many wait and no more");
-        let (_, jobs) = store.delete_persona(&owner, &persona.id, UnixMs(6)).await.unwrap();
+        let (_, jobs) = store.delete_persona(&owner, &persona.id, Duration::ZERO, UnixMs(6)).await.unwrap();
         assert_eq!((jobs.len(), jobs.contains(&ANALYSIS.to_owned())), (ANALYSES_MAX as usize, true));
         let late = found(&persona.id, ProfileSource::Counted);
         assert!(!store.persona_analysed(late, ANALYSIS, json!({}), UnixMs(7)).await.unwrap());

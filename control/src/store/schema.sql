@@ -667,13 +667,14 @@ CREATE INDEX outbound_webhooks_by_owner ON outbound_webhooks (owner, id);
 CREATE TABLE deliveries (
     id TEXT PRIMARY KEY NOT NULL, -- UUIDv7
     webhook TEXT NOT NULL REFERENCES outbound_webhooks (id) ON DELETE CASCADE,
-    event TEXT NOT NULL,          -- call.ended
-    call TEXT NOT NULL,           -- whose record may be gone
+    event TEXT NOT NULL,          -- call.ended, voice.cloned, …
+    subject TEXT NOT NULL,        -- what it is of: call.ended: a call, whose record may be gone; others: what was made or begun
     state TEXT NOT NULL,          -- pending, delivered, failed
     reason TEXT,                  -- why it failed for good
     created_ms INTEGER NOT NULL,
     ended_ms INTEGER,             -- NULL while it is pending
-    UNIQUE (webhook, event, call)
+    body TEXT,                    -- JSON, as it is told; NULL for call.ended: made of the call's record when it is told
+    UNIQUE (webhook, event, subject)
 ) STRICT;
 
 CREATE INDEX deliveries_by_webhook ON deliveries (webhook, id);

@@ -73,6 +73,8 @@ pub struct Endpoint {
     pub response_content_type: Option<String>,
     /// The fields of a good answer.
     pub response_fields: Vec<Field>,
+    /// Further forms of a good answer.
+    pub response_variants: Vec<Variant>,
     /// The limit that it counts against.
     pub rate_limit: Option<Limit>,
     /// A key of [`Inventory::error_formats`].
@@ -111,6 +113,16 @@ pub struct RequestField {
     pub required_basis: String,
 }
 
+/// A form that a good answer may have.
+#[derive(Debug, Deserialize)]
+pub struct Variant {
+    /// When it has it.
+    pub label: String,
+    /// Its fields.
+    #[serde(default)]
+    pub fields: Vec<Field>,
+}
+
 /// How often one client may ask.
 #[derive(Debug, Deserialize)]
 pub struct Limit {
@@ -120,6 +132,9 @@ pub struct Limit {
     pub window_seconds: Option<u32>,
     /// The paths that are counted together.
     pub scope: String,
+    /// Who is counted: `ip`, `user` …
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 impl Inventory {
@@ -161,6 +176,12 @@ impl Endpoint {
     /// The form of a good answer.
     pub fn shape(&self) -> Shape {
         Shape::of(&self.response_fields)
+    }
+
+    /// The fields that a good answer has in this case.
+    pub fn variant(&self, label: &str) -> &[Field] {
+        let found = self.response_variants.iter().find(|variant| variant.label == label);
+        &found.unwrap_or_else(|| panic!("{} has no variant {label}", self.id)).fields
     }
 
     /// True if it takes a body of this type.

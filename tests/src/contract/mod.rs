@@ -6,7 +6,7 @@
 //! | `shape.rs` | the form of a JSON value, and what is wrong with one |
 //! | `system.rs` | what the walk has to be told of a system: its errors, its credentials, a case for each endpoint |
 //! | `walk.rs` | the walk: what is asked of each endpoint, and the verdict |
-//! | `callbot.rs`, `dashboard.rs` (with `dashboard_crm.rs`), `frontdesk.rs`, `voiceclone.rs` | a system's description and cases |
+//! | `callbot.rs`, `dashboard.rs` (with `dashboard_crm.rs`), `echome.rs` (with `echome_cases.rs`), `frontdesk.rs`, `voiceclone.rs` | a system's description and cases |
 //!
 //! What is the same for every system stands in the walk and in the inventory. A further system is one file beside
 //! `callbot.rs`, with a value that implements [`System`], and its line in [`built`].
@@ -14,6 +14,8 @@
 mod callbot;
 mod dashboard;
 mod dashboard_crm;
+mod echome;
+mod echome_cases;
 mod frontdesk;
 mod inventory;
 mod shape;
@@ -31,6 +33,7 @@ pub fn built(system: &str) -> Option<&'static dyn System> {
     match system {
         "callbot" => Some(&callbot::Callbot),
         "dashboard" => Some(&dashboard::Dashboard),
+        "echome" => Some(&echome::EchoMe),
         "frontdesk" => Some(&frontdesk::FrontDesk),
         "voiceclone" => Some(&voiceclone::VoiceClone),
         _ => None,

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 
 use super::inventory::{Endpoint, Inventory};
+use super::shape::Shape;
 use crate::http::{Ask, Client};
 use crate::server::{Answer, PATIENCE, Server};
 
@@ -39,6 +40,17 @@ pub trait System: Sync {
     /// What the limit's headers say of a request with these credentials; none if it is not counted.
     fn limit(&self, site: &Site<'_>, endpoint: &Endpoint, with: Credentials) -> Option<u32>;
 
+    /// The form of an error with this status.
+    fn error_shape(&self, inventory: &Inventory, format: &str, _: u16) -> Shape {
+        inventory.error_shape(format)
+    }
+
+    /// From here on an endpoint is asked by somebody whom limits have not counted yet. Where they count addresses, a new address
+    /// is enough.
+    fn someone_else<'a>(&'a self, _: &'a Site<'a>, _: &'a Endpoint) -> Later<'a, ()> {
+        Box::pin(async {})
+    }
+
     /// What is wrong with an error: its form is checked already.
     fn error_complaints(&self, inventory: &Inventory, status: u16, answer: &Answer) -> Vec<String>;
 
@@ -62,6 +74,8 @@ pub struct Case {
     pub check: for<'a> fn(&'a Site<'a>, &'a Answer) -> Later<'a, Vec<String>>,
     /// True if a good request is good once: each that is asked is prepared anew.
     pub once: bool,
+    /// True if nothing is required, so that no body is as good as one.
+    pub may_be_empty: bool,
     /// Talks over the socket, and tells what is wrong. For sockets alone.
     pub talk: Option<Talk>,
 }
@@ -74,6 +88,7 @@ impl Case {
         unknown: None,
         check: |_, _| Box::pin(async { Vec::new() }),
         once: false,
+        may_be_empty: false,
         talk: None,
     };
 }

@@ -175,7 +175,8 @@ impl<'a> Walk<'a> {
             all.push(("a body of another type".to_owned(), typed("text/plain", &text()), 415));
         }
         if endpoint.accepts("application/json") {
-            for body in ["", "{", "[]", "\"text\"", "null", "{\"a\":1}}"] {
+            let bodies = ["", "{", "[]", "\"text\"", "null", "{\"a\":1}}"].into_iter();
+            for body in bodies.skip(usize::from(case.may_be_empty)) {
                 all.push((format!("the body {body:?}"), typed("application/json", body), 400));
             }
         }
@@ -239,7 +240,10 @@ impl<'a> Walk<'a> {
             format!("the error is {content_type:?}")
         }));
         let complaints = match serde_json::from_slice(&answer.body) {
-            Ok(body) => self.site.inventory.error_shape(format).complaints(&body),
+            Ok(body) => {
+                let system = self.site.system;
+                system.error_shape(self.site.inventory, format, status).complaints(&body)
+            }
             Err(error) => vec![format!("{error}: {}", answer.text())],
         };
         if complaints.is_empty() {
@@ -283,6 +287,7 @@ impl<'a> Walk<'a> {
         // A window may end in the middle: then there is a new one to begin with.
         for _ in 0..3 {
             let client = Client::new();
+            self.site.system.someone_else(self.site, endpoint).await;
             let mut resets = Vec::new();
             let mut wrong = Vec::new();
             for n in 1..=limit {
@@ -307,6 +312,7 @@ impl<'a> Walk<'a> {
             wrong.extend(complaint((1..=60).contains(&after), || {
                 format!("Retry-After is {:?}", answer.header("retry-after"))
             }));
+            self.site.system.someone_else(self.site, endpoint).await;
             let other = self.site.ask(self.authorized(endpoint, good.clone())).await;
             wrong.extend(complaint(other.status != 429, || "another client is refused as well".into()));
             wrong.extend(self.elsewhere(client, endpoint).await);

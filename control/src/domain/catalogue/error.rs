@@ -22,7 +22,7 @@ pub enum UploadError {
     /// It is of its kind, and cannot be read (422).
     #[error("{0}")]
     Unreadable(Unreadable),
-    /// Too many files of its owner wait to be imported (429).
+    /// Too many files of its owner wait to be imported (409).
     #[error("{waiting} files wait to be imported; wait for one of them")]
     Busy {
         /// How many.

@@ -62,6 +62,10 @@ impl OutboundWebhook {
 pub struct WebhookChange {
     /// Its name.
     pub name: Option<String>,
+    /// Where it is told: what waits goes there too.
+    pub url: Option<String>,
+    /// Of which events, from then on.
+    pub events: Option<String>,
     /// Whether it is told.
     pub is_active: Option<bool>,
 }
@@ -100,8 +104,8 @@ pub struct Delivery {
     pub id: String,
     /// The event's name.
     pub event: String,
-    /// The call, by its id in `account_calls`.
-    pub call: String,
+    /// What the event is of: of a call that ended, its id in `account_calls`.
+    pub subject: String,
     /// Where it stands.
     pub state: DeliveryState,
     /// Why it failed for good.
@@ -138,8 +142,17 @@ pub struct Payload {
     pub delivery: String,
     /// The webhook.
     pub webhook: String,
-    /// The call, by its id in `account_calls`.
-    pub call: String,
+}
+
+/// What is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// The event's name.
+    pub event: String,
+    /// What the event is of.
+    pub subject: String,
+    /// The body, as JSON; none for a call that ended: it is made of the call's record.
+    pub body: Option<String>,
 }
 
 /// All webhooks.
@@ -156,7 +169,7 @@ impl Webhooks {
         Self { store, keys, sender }
     }
 
-    /// Makes a webhook of a user's.
+    /// Makes a webhook of a user's. `events`: names with commas between them; none are those of calls that ended.
     pub async fn add(
         &self,
         owner: &str,
@@ -165,12 +178,7 @@ impl Webhooks {
         events: &str,
         now: UnixMs,
     ) -> Result<OutboundWebhook, Error> {
-        let url = url.trim();
-        let refused = |why: String| Error::invalid("destinationUrl", why);
-        if url.len() > URL_MAX {
-            return Err(refused(format!("must have at most {URL_MAX} bytes")));
-        }
-        self.sender.check(url).await.map_err(refused)?;
+        let url = self.destination(url).await?;
         let events = event_names(events)?;
         let id = uuid::Uuid::now_v7().to_string();
         let sealed = self.sealer()?.seal(OutboundWebhook::place(&id), new_secret().as_bytes());
@@ -178,7 +186,7 @@ impl Webhooks {
             id,
             owner: owner.to_owned(),
             name,
-            url: url.to_owned(),
+            url,
             events,
             is_active: true,
             sealed,
@@ -188,11 +196,42 @@ impl Webhooks {
         Ok(webhook)
     }
 
+    /// Changes a user's webhook.
+    pub async fn change(
+        &self,
+        owner: &str,
+        id: &str,
+        mut change: WebhookChange,
+    ) -> Result<OutboundWebhook, Error> {
+        if let Some(url) = &change.url {
+            change.url = Some(self.destination(url).await?);
+        }
+        if let Some(events) = &change.events {
+            change.events = Some(event_names(events)?);
+        }
+        self.store.change_webhook(owner, id, change).await
+    }
+
+    /// A URL that a webhook may have.
+    async fn destination(&self, url: &str) -> Result<String, Error> {
+        let url = url.trim();
+        let refused = |why: String| Error::invalid("url", why);
+        if url.len() > URL_MAX {
+            return Err(refused(format!("must have at most {URL_MAX} bytes")));
+        }
+        self.sender.check(url).await.map_err(refused)?;
+        Ok(url.to_owned())
+    }
+
+    /// What deliveries to this webhook are signed with.
+    pub fn secret_of(&self, webhook: &OutboundWebhook) -> Result<String, Error> {
+        open(self.sealer()?, webhook)
+            .ok_or_else(|| Error::Conflict("The secret cannot be opened any more: make a new one".into()))
+    }
+
     /// What deliveries to a user's webhook are signed with.
     pub async fn secret(&self, owner: &str, id: &str) -> Result<String, Error> {
-        let webhook = self.store.outbound_webhook(owner, id).await?;
-        open(self.sealer()?, &webhook)
-            .ok_or_else(|| Error::Conflict("The secret cannot be opened any more: make a new one".into()))
+        self.secret_of(&self.store.outbound_webhook(owner, id).await?)
     }
 
     /// Gives a user's webhook another secret, at once: deliveries that wait are signed with it.

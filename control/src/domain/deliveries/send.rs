@@ -6,8 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{DeliveryTry, OutboundWebhook, Payload, body, open};
-use crate::domain::ended_calls::EVENT;
+use super::{DeliveryTry, OutboundWebhook, Payload, Telling, body, open};
 use crate::domain::jobs::{Clock, Job, Outcome, Policy, Work};
 use crate::domain::keys::Keys;
 use crate::integrations::stripe;
@@ -28,6 +27,14 @@ pub struct SendWebhook {
     clock: Clock,
     retry: Duration,
     base: String,
+}
+
+/// What is posted, where, and what it is signed with.
+struct Signed<'a> {
+    webhook: &'a OutboundWebhook,
+    secret: &'a str,
+    event: &'a str,
+    body: String,
 }
 
 impl SendWebhook {
@@ -51,29 +58,31 @@ impl SendWebhook {
         if !webhook.is_active {
             return dead("the webhook is switched off");
         }
-        let Some(call) = self.store.ended_call(&payload.call).await? else {
-            return dead("the call's record was deleted");
+        let Some(telling) = self.store.telling(&payload.delivery).await? else {
+            return dead("the webhook was removed");
+        };
+        let Telling { event, subject, body } = telling;
+        let body = match body {
+            Some(body) => body,
+            None => match self.store.ended_call(&subject).await? {
+                Some(call) => body::of(&call, &self.base).to_string(),
+                None => return dead("the call's record was deleted"),
+            },
         };
         let secret = self.keys.sealer().and_then(|sealer| open(sealer, &webhook));
         let Some(secret) = secret else {
             return dead("its secret cannot be opened any more: make a new one");
         };
-        let body = body::of(&call, &self.base).to_string();
-        self.post(job, payload, &webhook, &secret, body).await
+        let signed = Signed { webhook: &webhook, secret: &secret, event: &event, body };
+        self.post(job, payload, signed).await
     }
 
-    async fn post(
-        &self,
-        job: &Job,
-        payload: &Payload,
-        webhook: &OutboundWebhook,
-        secret: &str,
-        body: String,
-    ) -> Result<Outcome, StoreError> {
+    async fn post(&self, job: &Job, payload: &Payload, told: Signed<'_>) -> Result<Outcome, StoreError> {
+        let Signed { webhook, secret, event, body } = told;
         let at = (self.clock)();
         let signature = stripe::sign(secret, at.0.div_euclid(1_000), body.as_bytes());
         let sending =
-            Sending { url: &webhook.url, event: EVENT, delivery: &payload.delivery, signature: &signature };
+            Sending { url: &webhook.url, event, delivery: &payload.delivery, signature: &signature };
         let sent = self.sender.post(sending, body.into()).await;
         let took_ms = (self.clock)().0.saturating_sub(at.0).max(0).unsigned_abs();
         let mut tried =

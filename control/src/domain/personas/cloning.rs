@@ -135,7 +135,7 @@ impl Cloning {
         seconds: u64,
         analysis: &str,
     ) -> Result<bool, Stopped> {
-        let said = self.voices.say(voice, key, SAMPLE_TEXT).await.map_err(Stopped::Later)?;
+        let said = self.voices.speak(voice, key, SAMPLE_TEXT).await.map_err(stopped)?;
         let (media, name) = (self.media.clone(), format!("{}_sample", persona.id));
         let kept = spawn_blocking(move || media.keep(&name, &said)).await;
         let sample = kept??;

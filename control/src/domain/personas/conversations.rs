@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::domain::time::UnixMs;
 
+/// What stands before the ids of conversations, as users see them.
+pub const CONVERSATION: &str = "conv";
+
 /// By what they speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {

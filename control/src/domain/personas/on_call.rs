@@ -61,7 +61,8 @@ impl OnCalls {
         let voice = self.voices.for_a_call(voice, key.as_ref());
         let voice = voice.inspect_err(|error| failed(error)).ok()?;
         let place = Place { channel: Channel::Phone, name: call.as_str().to_owned() };
-        let begun = self.store.begin_conversation(&persona.owner, &persona.id, None, place, UnixMs::now()).await;
+        let begun =
+            self.store.begin_conversation(&persona.owner, &persona.id, None, place, UnixMs::now()).await;
         begun.inspect_err(|error| failed(error)).ok()?;
         let shop = Shop::new(self.catalogues.clone(), persona.owner.as_str());
         Some(OnCall { assistant: as_assistant(&persona, assistant), voice, shop })

@@ -71,17 +71,7 @@ impl PersonaVoices {
         Ok(Arc::new(voices).for_a_call())
     }
 
-    /// What a voice makes of a text: 8 kHz µ-law. The error says what is wrong.
-    pub async fn say(
-        &self,
-        voice: &PersonaVoice,
-        key: Option<&Secret>,
-        text: &str,
-    ) -> Result<Vec<u8>, String> {
-        self.speak(voice, key, text).await.map_err(|error| error.to_string())
-    }
-
-    /// As [`PersonaVoices::say`], for who has to know what kind of failure it is.
+    /// What a voice makes of a text: 8 kHz µ-law.
     pub async fn speak(
         &self,
         voice: &PersonaVoice,
@@ -89,8 +79,7 @@ impl PersonaVoices {
         text: &str,
     ) -> Result<Vec<u8>, VendorError> {
         let unsaid = |detail: String| VendorError::new(Failure::Unsaid, detail);
-        let voice =
-            self.for_a_call(voice, key).map_err(|error| VendorError::new(Failure::Refused, error))?;
+        let voice = self.for_a_call(voice, key).map_err(|error| VendorError::new(Failure::Refused, error))?;
         let Voice::Apart(make) = voice else {
             return Err(unsaid("the voice is on no call".into()));
         };

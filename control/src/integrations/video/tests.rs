@@ -50,13 +50,33 @@ fn video() -> Video {
 }
 
 #[tokio::test]
+async fn both_programs_say_their_versions_or_that_they_are_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = tools(folder.path(), "echo 2026.10.26");
+    assert_eq!(tools.version().await.unwrap(), "2026.10.26");
+    assert_eq!(tools.ffmpeg_version().await.unwrap_err().fault, VideoFault::Tool);
+    program(
+        folder.path(),
+        "ffmpeg",
+        "echo 'ffmpeg version 5.1.9-0+deb12u1 Copyright (c) 2000-2026'; echo built with gcc",
+    );
+    assert_eq!(tools.ffmpeg_version().await.unwrap(), "5.1.9-0+deb12u1");
+}
+
+#[tokio::test]
 async fn what_was_fetched_is_where_the_program_says_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     std::fs::create_dir(&out).unwrap();
-    let script = format!("echo x > {0}/video.m4a; echo noise; echo {0}/video.m4a", out.display());
-    let fetched = tools(folder.path(), &script).fetch(&video(), &out).await.unwrap();
-    assert_eq!(fetched, out.join("video.m4a"));
+    let script = "while [ $# -gt 0 ]; do case $1 in --paths) out=$2;; esac; shift; done
+        echo x > $out/video.m4a; echo noise; echo $out/video.m4a";
+    let tools_of = tools(folder.path(), script);
+    let (one, other) =
+        (tools_of.fetch(&video(), &out).await.unwrap(), tools_of.fetch(&video(), &out).await.unwrap());
+    for fetched in [&one, &other] {
+        assert!(fetched.starts_with(&out) && fetched.ends_with("video.m4a"), "{}", fetched.display());
+    }
+    assert_ne!(one, other, "a program that goes on by itself writes where no other does");
     for elsewhere in ["echo /etc/passwd", "exit 0", "echo /nowhere/video.m4a"] {
         let error = tools(folder.path(), elsewhere).fetch(&video(), &out).await.unwrap_err();
         assert_eq!(error.fault, VideoFault::Refused, "{elsewhere}: to end well is not to have a file");

@@ -171,7 +171,8 @@ async fn a_persona_stays_while_somebody_talks_with_it() {
     let refused = store.delete_persona(owner, persona, IDLE, UnixMs(9_000_000)).await;
     assert!(matches!(refused, Err(Error::Conflict(_))), "a call may be silent for long: {refused:?}");
     store.end_conversation(call, Ending::Over, UnixMs(9_000_000)).await.unwrap();
-    assert_eq!(store.delete_persona(owner, persona, IDLE, UnixMs(9_000_000)).await.unwrap().id, *persona);
+    let (gone, _) = store.delete_persona(owner, persona, IDLE, UnixMs(9_000_000)).await.unwrap();
+    assert_eq!(gone.id, *persona);
     assert!(house.ends().await.is_empty());
     assert_eq!(house.seen().await.0, 1, "that they talked stays");
 }

@@ -71,6 +71,7 @@ static ABOUT: About = About {
         ("appointments", "Offhook's own API: what callers booked in the calendar of this server's own."),
         ("lines", "Offhook's own API: who answers on telephone lines, for whom they belong to."),
         ("simulations", "Offhook's own API: simulations, all that was measured, and their end."),
+        ("webhooks", "Offhook's own API: addresses that users want to be told of events at."),
     ],
     schemes,
     guarded_by: &["bearer"],
@@ -86,6 +87,12 @@ fn schemes() -> Value {
             "scheme": "bearer",
             "description": "One of the tokens in `OFFHOOK_BEARER_TOKENS`. A server in development that only its own machine \
                             can reach asks for none, unless tokens are set.",
+        },
+        "session": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "What signing in gives: the dashboard's or FrontDesk's token, or the value of Echo Me's session cookie.",
         },
         "socketToken": {
             "type": "apiKey",

@@ -15,6 +15,8 @@ use super::error::told;
 use super::paging::{PageParams, Paging};
 use super::workspaces::required_name;
 use crate::domain::deliveries::{Delivery, DeliveryTry, OutboundWebhook, WebhookChange};
+use crate::domain::ended_calls::EVENT;
+use crate::domain::error::Error;
 use crate::domain::time::UnixMs;
 use crate::server::App;
 use crate::systems::error::ApiError;
@@ -39,7 +41,7 @@ pub(super) struct NewWebhook {
     name: String,
     /// Where it is told: http or https, and no address of this server's own network. `destination_url` is read too.
     destination_url: String,
-    /// Names with commas between them, or a list of them; `call.ended` where nothing is said.
+    /// Names with commas between them, or a list of them, or `*`; `call.ended` where nothing is said.
     events: Option<String>,
 }
 
@@ -142,8 +144,8 @@ pub(super) struct Shown {
     /// As it stands in `X-Webhook-Id`.
     id: String,
     event: String,
-    /// The call's id.
-    call: String,
+    /// The call's id; null if the event is of something else.
+    call: Option<String>,
     /// `pending`, `delivered` or `failed`.
     status: &'static str,
     /// Why it failed for good.
@@ -184,8 +186,8 @@ impl From<Delivery> for Shown {
         };
         Self {
             id: delivery.id,
+            call: (delivery.event == EVENT).then_some(delivery.subject),
             event: delivery.event,
-            call: delivery.call,
             status: delivery.state.as_str(),
             reason: delivery.reason,
             created_at: delivery.created.to_seconds_text(),
@@ -197,7 +199,9 @@ impl From<Delivery> for Shown {
 
 /// Make an outbound webhook
 ///
-/// From then on each call that ends is told there, signed with a secret of the webhook's: `X-Webhook-Signature` is `t=…,v1=…`, the
+/// From then on each call that ends is told there, and each other event that `events` names: `voice.cloned`, `persona.analyzed`,
+/// `products.ingested`, `conversation.started`, `conversation.ended`; `*` is all of them. What is told is signed with a secret of the
+/// webhook's: `X-Webhook-Signature` is `t=…,v1=…`, the
 /// time in seconds and the HMAC-SHA256 of that time, a full stop and the body, in hexadecimal digits. What is not taken with a
 /// status of 200 to 299 within ten seconds is tried five times in all, in order, with the same `X-Webhook-Id`.
 #[utoipa::path(
@@ -229,7 +233,11 @@ pub(super) async fn create(
         Ok(Some(names)) => names.join(","),
         _ => fields.text("events")?.unwrap_or_default(),
     };
-    let made = app.webhooks.add(caller.id(), name, &url, &events, UnixMs::now()).await.map_err(told)?;
+    let made = app.webhooks.add(caller.id(), name, &url, &events, UnixMs::now()).await;
+    let made = made.map_err(|error| match error {
+        Error::Invalid { field: "url", reason } => told(Error::Invalid { field: "destinationUrl", reason }),
+        error => told(error),
+    })?;
     let webhook = MadeWebhook {
         id: made.id,
         name: made.name,
@@ -274,8 +282,8 @@ pub(super) async fn change(
 ) -> Result<Json<Listed>, ApiError> {
     let fields = Fields::read(request).await?;
     let name = if fields.has("name") { Some(required_name(&fields)?) } else { None };
-    let change = WebhookChange { name, is_active: fields.boolean("is_active")? };
-    let changed = app.store.change_webhook(caller.id(), &id, change).await.map_err(told)?;
+    let change = WebhookChange { name, is_active: fields.boolean("is_active")?, ..WebhookChange::default() };
+    let changed = app.webhooks.change(caller.id(), &id, change).await.map_err(told)?;
     Ok(Json(changed.into()))
 }
 

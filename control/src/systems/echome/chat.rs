@@ -15,7 +15,7 @@ use super::error::told;
 use super::ids::{own, shown};
 use super::{clients, media, persona};
 use crate::domain::personas::answers::{AnswerError, Asked, QUESTION_MAX};
-use crate::domain::personas::conversations::Within;
+use crate::domain::personas::conversations::{CONVERSATION, Within};
 use crate::domain::time::UnixMs;
 use crate::server::App;
 use crate::server::arrival::Arrival;
@@ -23,8 +23,6 @@ use crate::systems::error::ApiError;
 use crate::systems::json::Fields;
 use crate::systems::seen::Seen;
 
-/// What stands before the ids of conversations.
-const CONVERSATION: &str = "conv";
 /// The header that says in which conversation an answer stands: the documented body has no place for it.
 const HEADER: HeaderName = HeaderName::from_static("x-conversation-id");
 

@@ -35,6 +35,9 @@ pub const NAME: &str = "echome";
 /// Where Telegram posts what is written to bots, below the base.
 const TELEGRAM: &str = "/webhook/telegram";
 
+/// Requests of one user in a minute.
+const REQUESTS: u32 = 100;
+
 /// The system.
 pub static SYSTEM: System = System {
     name: NAME,
@@ -44,7 +47,11 @@ pub static SYSTEM: System = System {
     guarded,
     guard: auth::guard,
     error_body: error::body,
-    limits: &[Limit { prefix: "/api/", requests: 100 }, Limit { prefix: "/webhook/", requests: 100 }],
+    limits: &[
+        Limit { prefix: "/api/", requests: REQUESTS },
+        Limit { prefix: "/webhook/", requests: REQUESTS },
+        Limit { prefix: "/media/", requests: REQUESTS },
+    ],
     counted_as,
     per_address: Some(1_000),
     claims_signature: unsigned,

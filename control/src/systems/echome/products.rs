@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest, Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -108,12 +108,14 @@ pub(super) async fn upload(
     caller: Caller,
     request: Request,
 ) -> Result<(StatusCode, Json<Started>), ApiError> {
-    let mut form = Multipart::from_request(request, &()).await.map_err(|error| {
-        ApiError::new(
-            error.status(),
-            "The body must be multipart/form-data, and its Content-Type must say so",
-        )
-    })?;
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("multipart/form-data") {
+        let told = "The body must be multipart/form-data, and its Content-Type must say so";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
+    }
+    let form = Multipart::from_request(request, &()).await;
+    let mut form = form.map_err(|_| ApiError::invalid("The form's Content-Type names no boundary"))?;
     let (mut received, mut name) = (None, None);
     let mut parts = 0;
     while let Some(part) = form.next_field().await.map_err(broken)? {

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::{Extension, Json};
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::auth::{COOKIE, COOKIES, Caller, SESSION_LIFE_S};
@@ -119,13 +120,25 @@ pub(super) async fn come_back(
 }
 
 /// Who is signed in
+///
+/// Where the server is set so, who is not is answered `{}`, as NextAuth's clients expect it.
 #[utoipa::path(get, path = "/api/auth/session", tag = "authentication", responses((status = 200, body = Signed)))]
-pub(super) async fn session(caller: Caller) -> Response<Body> {
-    let Caller { user, session } = caller;
-    let user =
-        SignedUser { id: shown(KIND, &user.id), email: user.email, name: user.name, image: user.picture };
-    let signed = Signed { user, expires: session.expires.to_string() };
-    ([(header::CACHE_CONTROL, "private, no-cache, no-store")], Json(signed)).into_response()
+pub(super) async fn session(
+    State(app): State<Arc<App>>,
+    caller: Result<Caller, ApiError>,
+) -> Result<Response<Body>, ApiError> {
+    let told = match caller {
+        Ok(Caller { user, session }) => {
+            let id = shown(KIND, &user.id);
+            let user = SignedUser { id, email: user.email, name: user.name, image: user.picture };
+            Json(Signed { user, expires: session.expires.to_string() }).into_response()
+        }
+        Err(error) if error.status == StatusCode::UNAUTHORIZED && app.settings.echome.nextauth_compat => {
+            Json(json!({})).into_response()
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(([(header::CACHE_CONTROL, "private, no-cache, no-store")], told).into_response())
 }
 
 /// Sign out

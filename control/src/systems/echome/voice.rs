@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
+use offhook_engine::call::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -20,6 +21,7 @@ use crate::domain::personas::cloning::SAMPLE_TEXT;
 use crate::domain::personas::media::Link;
 use crate::domain::time::UnixMs;
 use crate::domain::user_jobs::{JobStatus, UserJob, UserJobKind};
+use crate::integrations::vendor::VendorError;
 use crate::integrations::video::Video;
 use crate::server::App;
 use crate::server::arrival::Arrival;
@@ -178,6 +180,7 @@ pub(super) async fn status(
     responses(
         (status = 200, body = Preview),
         (status = 400, description = "The text is longer than 100 characters"),
+        (status = 402, description = "The account at the voice's maker is used up"),
         (status = 404, description = "There is no such persona, or its voice is not there yet"),
         (status = 502, description = "The voice cannot be asked")
     )
@@ -201,13 +204,7 @@ pub(super) async fn preview(
         Some(file) => file,
         None => {
             let key = app.api_keys.of(caller.id(), KeyService::ElevenLabs).await?;
-            let said = app.persona_voices.say(&voice, key.as_ref(), &text).await.map_err(|error| {
-                tracing::warn!(error, "a preview cannot be spoken");
-                ApiError::new(
-                    StatusCode::BAD_GATEWAY,
-                    "The voice cannot be asked at the moment; try again later",
-                )
-            })?;
+            let said = app.persona_voices.speak(&voice, key.as_ref(), &text).await.map_err(unspoken)?;
             media::keep(&app, name, said).await?
         }
     };
@@ -215,6 +212,20 @@ pub(super) async fn preview(
     let origin = Seen::of(&app, &request)?.origin(arrival.base);
     let (audio_url, expires_at) = (format!("{origin}{path}"), expires.to_seconds_text());
     Ok(Json(Preview { persona_id, audio_url, expires_at, text }))
+}
+
+/// Why there is no preview.
+fn unspoken(error: VendorError) -> ApiError {
+    tracing::warn!(%error, "a preview cannot be spoken");
+    match error.why {
+        Failure::Unpaid => ApiError::new(
+            StatusCode::PAYMENT_REQUIRED,
+            "ElevenLabs API quota exceeded. Please upgrade your plan.",
+        ),
+        _ => {
+            ApiError::new(StatusCode::BAD_GATEWAY, "The voice cannot be asked at the moment; try again later")
+        }
+    }
 }
 
 /// Remove a persona and its voice

@@ -1,5 +1,5 @@
-//! Offhook's own API, below `/v1`: what calls were, what was said on them, what was booked, who answers on lines, and what
-//! simulations measured.
+//! Offhook's own API, below `/v1`: what calls were, what was said on them, what was booked, who answers on lines, what
+//! simulations measured, and where users want to be told of events.
 
 mod appointments;
 mod calls;
@@ -7,6 +7,7 @@ mod lines;
 mod owner;
 mod page;
 mod simulations;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use axum::http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::server::rate_limit::Limit;
 use crate::server::system::{Routes, System, by_address, no_cors, unsigned};
 use crate::server::{App, metrics};
 use crate::systems::bearer;
@@ -28,7 +30,7 @@ pub static SYSTEM: System = System {
     guarded,
     guard,
     error_body: enveloped,
-    limits: &[],
+    limits: &[Limit { prefix: "/v1/webhooks", requests: 300 }],
     counted_as: by_address,
     per_address: None,
     claims_signature: unsigned,
@@ -46,6 +48,10 @@ fn guarded(_: &Arc<App>) -> Routes {
         .routes(routes!(calls::hang_up))
         .routes(routes!(appointments::list))
         .routes(routes!(lines::put, lines::delete))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::one, webhooks::change, webhooks::remove))
+        .routes(routes!(webhooks::renew_secret))
+        .routes(routes!(webhooks::deliveries))
         .routes(routes!(simulations::list))
         .routes(routes!(simulations::one))
         .routes(routes!(simulations::stop))
@@ -54,7 +60,8 @@ fn guarded(_: &Arc<App>) -> Routes {
 
 /// What belongs to one user is theirs to ask for; all else is the operator's.
 fn guard(app: &App, request: &Parts) -> Result<(), ApiError> {
-    if request.uri.path().starts_with("/v1/lines/") {
+    let path = request.uri.path();
+    if path.starts_with("/v1/lines/") || path.starts_with("/v1/webhooks") {
         return owner::guard(app, request);
     }
     bearer::check(app, request)

@@ -121,7 +121,7 @@ async fn what_is_switched_off_removed_or_inside_is_not_told() {
     receiver.reply("/a", [Reply::Status(500)]);
     desk.call(CALLER).await;
     desk.work().await;
-    let off = WebhookChange { is_active: Some(false), name: None };
+    let off = WebhookChange { is_active: Some(false), ..WebhookChange::default() };
     desk.store.change_webhook(&desk.owner, &webhook.id, off).await.unwrap();
     desk.pass(Duration::from_secs(60));
     desk.work().await;

@@ -9,6 +9,7 @@ use crate::domain::catalogue::Catalogues;
 use crate::domain::keys::Keys;
 use crate::domain::personas::PersonaVoice;
 use crate::domain::speech::Answering;
+use crate::domain::user_jobs::UserJobKind;
 use crate::domain::user_model::UserModel;
 use crate::domain::user_settings::UserSettings;
 use crate::domain::users::GoogleIdentity;
@@ -52,11 +53,12 @@ async fn house() -> House {
     let keys = Arc::new(ApiKeys::new(&settings, store.clone(), kept, http.clone()));
     keys.set(&owner, KeyService::Telegram, TOKEN, None, UnixMs(5)).await.unwrap();
     let now = UnixMs(10);
-    let (persona, job) =
-        store.add_persona(&owner, "John".into(), "v".into(), "en".into(), now).await.unwrap();
+    let (id, job) = store.add_persona(&owner, "John".into(), "v".into(), "en".into(), now).await.unwrap();
     let voice =
         PersonaVoice { id: "21m00Tcm4TlvDq8ikWAM".into(), maker: "elevenlabs".into(), sample: String::new() };
-    assert!(store.persona_cloned(&persona, voice, &job, json!({}), now).await.unwrap());
+    let persona = store.persona(&owner, &id).await.unwrap();
+    let analysis = UserJobKind::PersonaAnalysis.id_after(&job);
+    assert!(store.persona_cloned(&persona, voice, &job, json!({}), &analysis, now).await.unwrap());
     let media = Arc::new(Media::new(dir.path(), None));
     let voices = Arc::new(Answering::persona_voices(&settings, &http).unwrap());
     let answers = Answers::new(
