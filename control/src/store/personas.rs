@@ -94,29 +94,27 @@ impl Store {
         at: UnixMs,
     ) -> Result<String, Error> {
         let (owner, id) = (owner.to_owned(), id.to_owned());
-        let queued = self
-            .change(move |connection| {
-                let Some(persona) = find(connection, &owner, &id)? else {
-                    return Ok(Err(Error::NotFound("Persona")));
-                };
-                if persona.voice.is_none() {
-                    return Ok(Err(Error::Conflict("The persona's voice is not there yet".into())));
-                }
-                let waiting: i64 = connection
-                    .prepare_cached(
-                        "SELECT count(*) FROM user_jobs
-                         WHERE owner = ?1 AND kind = ?2 AND ended_ms IS NULL AND metadata ->> 'persona_id' = ?3",
-                    )?
-                    .query_row(params![owner, UserJobKind::PersonaAnalysis.as_str(), id], |row| row.get(0))?;
-                if waiting >= ANALYSES_MAX {
-                    let text = format!("{waiting} analyses of the persona are not over yet");
-                    return Ok(Err(Error::Conflict(text)));
-                }
-                let metadata = analysis_of(&id, &videos, strategy);
-                user_jobs::insert(connection, &owner, UserJobKind::PersonaAnalysis, &metadata, at).map(Ok)
-            })
-            .await?;
-        queued
+        self.change(move |connection| {
+            let Some(persona) = find(connection, &owner, &id)? else {
+                return Ok(Err(Error::NotFound("Persona")));
+            };
+            if persona.voice.is_none() {
+                return Ok(Err(Error::Conflict("The persona's voice is not there yet".into())));
+            }
+            let waiting: i64 = connection
+                .prepare_cached(
+                    "SELECT count(*) FROM user_jobs
+                     WHERE owner = ?1 AND kind = ?2 AND ended_ms IS NULL AND metadata ->> 'persona_id' = ?3",
+                )?
+                .query_row(params![owner, UserJobKind::PersonaAnalysis.as_str(), id], |row| row.get(0))?;
+            if waiting >= ANALYSES_MAX {
+                let text = format!("{waiting} analyses of the persona are not over yet");
+                return Ok(Err(Error::Conflict(text)));
+            }
+            let metadata = analysis_of(&id, &videos, strategy);
+            user_jobs::insert(connection, &owner, UserJobKind::PersonaAnalysis, &metadata, at).map(Ok)
+        })
+        .await?
     }
 
     /// What a persona is known to have said.
