@@ -91,8 +91,7 @@ fn schemes() -> Value {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "What signing in gives: the dashboard's or FrontDesk's token, or the session of Echo Me, which may stand \
-                            in its cookie too.",
+            "description": "What signing in gives: the token of the dashboard or of FrontDesk, or the value of Echo Me's cookie.",
         },
         "socketToken": {
             "type": "apiKey",

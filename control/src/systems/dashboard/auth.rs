@@ -15,7 +15,7 @@ use crate::systems::error::ApiError;
 
 /// Somebody who signed in.
 #[derive(Clone, Debug)]
-pub(in crate::systems) struct Caller {
+pub(super) struct Caller {
     pub(super) account: Account,
     /// The token that was shown.
     pub(super) session: Session,
@@ -23,7 +23,7 @@ pub(in crate::systems) struct Caller {
 
 impl Caller {
     /// The user's id: whose all that is that they ask for.
-    pub(in crate::systems) fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.account.id
     }
 }

@@ -27,14 +27,14 @@ pub(super) const SESSION_LIFE_S: i64 = 30 * 24 * 3_600;
 
 /// Somebody who signed in.
 #[derive(Clone, Debug)]
-pub(in crate::systems) struct Caller {
+pub(super) struct Caller {
     pub(super) user: User,
     pub(super) session: Session,
 }
 
 impl Caller {
     /// The user's id: whose all that is that they ask for.
-    pub(in crate::systems) fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.user.id
     }
 }

@@ -27,8 +27,6 @@ use crate::server::openapi::About;
 use crate::server::rate_limit::{Client, Limit};
 use crate::server::system::{Routes, System, no_cors, unsigned};
 
-pub(super) use auth::Caller;
-
 /// The system's name, in settings, logs and tokens.
 pub const NAME: &str = "echome";
 

@@ -14,14 +14,14 @@ use crate::systems::error::ApiError;
 
 /// Somebody who signed in.
 #[derive(Clone, Debug)]
-pub(in crate::systems) struct Caller {
+pub(super) struct Caller {
     pub(super) user: User,
     /// Sees all, and sets balances though they are paid for.
     pub(super) is_admin: bool,
 }
 
 impl Caller {
-    pub(in crate::systems) fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.user.id
     }
 }

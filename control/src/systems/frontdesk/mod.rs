@@ -29,7 +29,6 @@ use crate::server::system::{Routes, System, by_address};
 use crate::settings::{Environment, Settings};
 use crate::systems::webhook;
 
-pub(super) use auth::Caller;
 pub(super) use sign_in::code_and_state;
 
 /// The system's name, in settings, logs and tokens.

@@ -1,16 +1,18 @@
-//! Who asks, where it matters: a user who signed in at any system.
+//! Who asks: somebody who signed in at one of the systems, by the token that it gave them. Whose a line or a persona is, is the
+//! same in all of them.
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 
+use crate::domain::time::UnixMs;
 use crate::server::App;
+use crate::store::StoreError;
 use crate::systems::error::ApiError;
-use crate::systems::{dashboard, echome, frontdesk};
 
-/// A user: whose all that is that they ask for.
+/// Somebody who signed in: a user's id.
 #[derive(Clone, Debug)]
 pub(super) struct Owner(pub(super) String);
 
@@ -18,29 +20,37 @@ impl FromRequestParts<Arc<App>> for Owner {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        if let Some(caller) = known::<dashboard::Caller>(parts, app).await? {
-            return Ok(Self(caller.id().to_owned()));
-        }
-        if let Some(caller) = known::<echome::Caller>(parts, app).await? {
-            return Ok(Self(caller.id().to_owned()));
-        }
-        if let Some(caller) = known::<frontdesk::Caller>(parts, app).await? {
-            return Ok(Self(caller.id().to_owned()));
-        }
-        let told =
-            "Sign in at the dashboard, Echo Me or FrontDesk, and show what that gives as a bearer token";
-        Err(ApiError::new(StatusCode::UNAUTHORIZED, told))
+        let token = token_in(&parts.headers).ok_or_else(unauthorized)?;
+        user_of(app, token).await?.map(Self).ok_or_else(unauthorized)
     }
 }
 
-/// The caller, if one system knows them.
-async fn known<C>(parts: &mut Parts, app: &Arc<App>) -> Result<Option<C>, ApiError>
-where
-    C: FromRequestParts<Arc<App>, Rejection = ApiError>,
-{
-    match C::from_request_parts(parts, app).await {
-        Ok(caller) => Ok(Some(caller)),
-        Err(error) if error.status == StatusCode::UNAUTHORIZED => Ok(None),
-        Err(error) => Err(error),
+/// A token outlives its user, and is good no longer once it was given back.
+async fn user_of(app: &App, token: &str) -> Result<Option<String>, StoreError> {
+    let now = UnixMs::now();
+    if let Some(id) = frontdesk(app, token, now) {
+        return Ok(app.store.user(&id).await?.map(|user| user.id));
     }
+    if let Some(session) = app.echome_signer.as_ref().and_then(|signer| signer.session(token, now)) {
+        return Ok(app.store.user_of_session(&session).await?.map(|user| user.id));
+    }
+    match app.accounts.session(token, now) {
+        Some(session) => Ok(app.accounts.account(&session).await?.map(|account| account.id)),
+        None => Ok(None),
+    }
+}
+
+fn frontdesk(app: &App, token: &str, now: UnixMs) -> Option<String> {
+    app.frontdesk_signer.as_ref().and_then(|signer| signer.verify(token, now))
+}
+
+/// The token of `Authorization: Bearer`. No cookie counts: no page of another origin can have a browser show this.
+fn token_in(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = given.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn unauthorized() -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "The bearer token of somebody who signed in is required")
 }
