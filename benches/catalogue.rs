@@ -32,6 +32,7 @@ use offhook::domain::personas::media::Media;
 use offhook::domain::personas::{Persona, PersonaVoice};
 use offhook::domain::speech::Answering;
 use offhook::domain::time::UnixMs;
+use offhook::domain::user_jobs::UserJobKind;
 use offhook::domain::user_model::UserModel;
 use offhook::domain::user_settings::UserSettings;
 use offhook::domain::users::GoogleIdentity;
@@ -207,19 +208,20 @@ impl House {
         let keys = Arc::new(ApiKeys::new(&settings, store.clone(), kept, http.clone()));
         let voices = Arc::new(Answering::persona_voices(&settings, &http)?);
         let now = UnixMs::now();
-        let (persona, job) = store.add_persona(owner, "Bench".into(), "v".into(), "en".into(), now).await?;
+        let (id, job) = store.add_persona(owner, "Bench".into(), "v".into(), "en".into(), now).await?;
+        let persona = store.persona(owner, &id).await?;
         let voice = PersonaVoice { id: "v".into(), maker: "elevenlabs".into(), sample: String::new() };
-        store.persona_cloned(&persona, voice, &job, json!({}), now).await?;
+        let analysis = UserJobKind::PersonaAnalysis.id_after(&job);
+        store.persona_cloned(&persona, voice, &job, json!({}), &analysis, now).await?;
         let answers = Answers::new(
             store.clone(),
             catalogues.clone(),
             keys,
             (voices, Arc::new(Media::new(folder, None))),
             UserModel::new(http, &settings.openai),
-            &settings.openai,
             settings.echome.conversation_idle,
         );
-        Ok(Self { answers, persona: store.persona(owner, &persona).await?, _fakes: fakes })
+        Ok(Self { answers, persona: store.persona(owner, &id).await?, _fakes: fakes })
     }
 
     async fn ask(&self, text: &str) -> Result<(), Error> {

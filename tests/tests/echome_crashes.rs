@@ -166,4 +166,5 @@ async fn while_the_voice_says_its_first_sentence() {
     let bearer = owner.bearer.clone();
     goes_on(&house, server, bearer, &job, || {}).await;
     assert_eq!((house.started("fetch"), house.started("extract")), (1, 1));
+    assert_eq!(house.asked("/v1/voices/add"), 1, "the voice that was made is the one that is kept");
 }

@@ -44,8 +44,12 @@ impl House {
     }
 
     async fn server(&self) -> Server {
+        self.server_with(&[]).await
+    }
+
+    async fn server_with(&self, more: &[(&str, &str)]) -> Server {
         let variables = self.variables();
-        Server::start_with(&FLAGS, &borrowed(&variables)).await
+        Server::start_with(&FLAGS, &[&borrowed(&variables), more].concat()).await
     }
 
     /// The server is back, after its end.
@@ -193,6 +197,60 @@ async fn what_happened_before_the_server_was_killed_is_told_when_it_is_back() {
     assert_told(&told[1], &secret, "voice.cloned");
     assert_eq!(told[0].raw, told[1].raw, "what is told stands in the database");
     assert_eq!(told[0].header("x-webhook-id"), told[1].header("x-webhook-id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analysis_is_told_and_a_conversation_when_it_begins_when_it_is_over_and_when_it_is_over_again() {
+    let house = House::build().await;
+    let [openai, deepgram] = [Vendor::OpenAi, Vendor::Deepgram].map(|vendor| house.fakes.base_url(vendor));
+    house.fakes.transcribe(["Hey there! Um, let me tell you. Take care!"]);
+    let more = [
+        ("OFFHOOK_OPENAI_BASE_URL", openai.as_str()),
+        ("OFFHOOK_DEEPGRAM_BASE_URL", deepgram.as_str()),
+        ("DEEPGRAM_API_KEY", "k"),
+        ("OFFHOOK_EARS", "deepgram"),
+        ("OPENAI_API_KEY", "k"),
+        ("OFFHOOK_ECHOME_CONVERSATION_IDLE_SECONDS", "1"),
+    ];
+    let server = house.server_with(&more).await;
+    let owner = Owner::of(&server).await;
+    let hook = |path: &str, events: Value| json!({ "url": house.receiver.url(path), "events": events });
+    let (_, of_analyses) = webhook(&owner, hook("/analyses", json!(["persona.analyzed"]))).await;
+    let talks = json!(["conversation.started", "conversation.ended"]);
+    let (_, of_talks) = webhook(&owner, hook("/talks", talks)).await;
+    let (job, persona) = owner.clone(VIDEO).await;
+    owner.status(&job, &["completed"]).await;
+    let told = house.received("/analyses", 1).await;
+    assert_told(&told[0], &of_analyses, "persona.analyzed");
+    let analysis = job.replace("job_voice_", "job_persona_");
+    assert_eq!(told[0].body["data"], json!({ "persona_id": persona, "job_id": analysis }));
+
+    let client = owner.ask(Method::POST, "/api/clients", &json!({ "name": "Alice" })).await.json();
+    house.fakes.answer(&json!({ "content": "Yes." })).unwrap();
+    let mut asked = json!({ "persona_id": persona, "client_id": client["id"], "query": "Are you there?" });
+    let answer = owner.ask(Method::POST, "/api/chat/query", &asked).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let conversation = answer.header("x-conversation-id").to_owned();
+    let data = json!({
+        "conversation_id": conversation, "persona_id": persona, "client_id": client["id"], "channel": "chat",
+    });
+    let over = |messages: u64| {
+        let mut data = data.clone();
+        data["messages"] = messages.into();
+        data
+    };
+    let told = house.received("/talks", 2).await;
+    assert_told(&told[0], &of_talks, "conversation.started");
+    assert_eq!(told[0].body["data"], data);
+    assert_told(&told[1], &of_talks, "conversation.ended");
+    assert_eq!(told[1].body["data"], over(2));
+    // It goes on after its end, and so it ends again.
+    asked["conversation_id"] = json!(conversation);
+    house.fakes.answer(&json!({ "content": "Still." })).unwrap();
+    assert_eq!(owner.ask(Method::POST, "/api/chat/query", &asked).await.status, 200);
+    let told = house.received("/talks", 3).await;
+    assert_told(&told[2], &of_talks, "conversation.ended");
+    assert_eq!((told.len(), &told[2].body["data"]), (3, &over(4)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use crate::integrations::http::HttpClient;
 use crate::integrations::openai::complete::{Completion, Dialogue, Question, complete, converse};
 use crate::integrations::tools::schema;
 use crate::integrations::vendor::VendorError;
-use crate::settings::{BaseUrl, OpenAiSettings, Secret};
+use crate::settings::{BaseUrl, OPENAI_API, OpenAiSettings, Secret};
 
 use offhook_engine::call::Failure;
 
@@ -42,10 +42,16 @@ impl From<VendorError> for ModelError {
 pub struct UserModel {
     http: HttpClient,
     base: BaseUrl,
+    /// The server's own, for users without one.
+    key: Option<Secret>,
     model: String,
     max_tokens_field: String,
     temperature: Option<f64>,
 }
+
+/// With what the model is asked: a key, or none where it takes none.
+#[derive(Clone, Debug)]
+pub struct Access(Option<Secret>);
 
 impl UserModel {
     /// The model of the settings, at their server.
@@ -53,10 +59,18 @@ impl UserModel {
         Self {
             http,
             base: settings.base.clone(),
+            key: settings.key.clone(),
             model: settings.model.clone(),
             max_tokens_field: settings.max_tokens_field.clone(),
             temperature: settings.temperature,
         }
+    }
+
+    /// With what the model is asked for a user: their own key, else the server's; a model that is not OpenAI's may take none. None
+    /// if it cannot be asked.
+    pub fn access(&self, own: Option<Secret>) -> Option<Access> {
+        let key = own.or_else(|| self.key.clone());
+        (key.is_some() || self.base.to_string() != OPENAI_API).then_some(Access(key))
     }
 
     /// A text in another language.
@@ -67,7 +81,7 @@ impl UserModel {
         );
         // Some languages take twice the tokens that others take.
         let max_tokens = (text.chars().count() as u32).saturating_mul(2).clamp(256, 16_000);
-        Ok(self.ask(key, &task, text, None, max_tokens).await?)
+        Ok(self.ask(Some(key), &task, text, None, max_tokens).await?)
     }
 
     /// What a call was about. The answer is checked, and asked for once more if it does not fit.
@@ -88,14 +102,15 @@ impl UserModel {
             );
         }
         let form = ("call_analysis", &schema);
-        Ok(found_in(&self.answer_as(key, &task, said, form, ANALYSIS_TOKENS).await?))
+        let access = Access(Some(key.clone()));
+        Ok(found_in(&self.answer_as(&access, &task, said, form, ANALYSIS_TOKENS).await?))
     }
 
     /// What the model makes of a text, as JSON of a schema, `form`: its name and itself. The answer is checked, and asked for once
     /// more if it does not fit.
     pub async fn answer_as(
         &self,
-        key: &Secret,
+        access: &Access,
         task: &str,
         text: &str,
         form: (&str, &Value),
@@ -103,7 +118,7 @@ impl UserModel {
     ) -> Result<Value, ModelError> {
         let mut wrong = String::new();
         for _ in 0..2 {
-            let answer = self.ask(key, task, text, Some(form), max_tokens).await?;
+            let answer = self.ask(access.0.as_ref(), task, text, Some(form), max_tokens).await?;
             match read(&answer, form.1) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => wrong = error,
@@ -112,11 +127,10 @@ impl UserModel {
         Err(ModelError::Failed(VendorError::new(Failure::Malformed, wrong)))
     }
 
-    /// The next turn of a conversation, of at most `max_tokens`. `messages`: `role` and `content` of each turn so far. `key`: none
-    /// for a server that wants none.
+    /// The next turn of a conversation, of at most `max_tokens`. `messages`: `role` and `content` of each turn so far.
     pub async fn converse(
         &self,
-        key: Option<&Secret>,
+        access: &Access,
         messages: &[Value],
         max_tokens: u32,
     ) -> Result<Completion, VendorError> {
@@ -127,12 +141,12 @@ impl UserModel {
             max_tokens_field: &self.max_tokens_field,
             temperature: self.temperature,
         };
-        converse(&self.http, &self.base, key, &dialogue).await
+        converse(&self.http, &self.base, access.0.as_ref(), &dialogue).await
     }
 
     async fn ask(
         &self,
-        key: &Secret,
+        key: Option<&Secret>,
         task: &str,
         text: &str,
         schema: Option<(&str, &Value)>,
@@ -146,7 +160,7 @@ impl UserModel {
             max_tokens,
             max_tokens_field: &self.max_tokens_field,
         };
-        complete(&self.http, &self.base, Some(key), &question).await
+        complete(&self.http, &self.base, key, &question).await
     }
 }
 

@@ -247,7 +247,7 @@ impl App {
             user_jobs.clone(),
             api_keys.clone(),
             (sounds, Transcribers::of_calls(&answering, &settings).map_err(StartError)?),
-            (user_model.clone(), settings.openai.key.clone()),
+            user_model.clone(),
             &settings.data_dir,
         );
         let idle = settings.echome.conversation_idle;
@@ -257,7 +257,6 @@ impl App {
             api_keys.clone(),
             (persona_voices.clone(), media.clone()),
             user_model.clone(),
-            &settings.openai,
             idle,
         ));
         let bots = Arc::new(Bots::new(store.clone(), api_keys.clone(), answers.clone(), media.clone(), idle));

@@ -32,7 +32,6 @@ use crate::domain::time::UnixMs;
 use crate::domain::user_model::UserModel;
 use crate::integrations::openai::complete::Completion;
 use crate::integrations::vendor::VendorError;
-use crate::settings::{OPENAI_API, OpenAiSettings, Secret};
 use crate::store::{Store, StoreError};
 use turns::Turns;
 
@@ -156,10 +155,6 @@ pub struct Answers {
     voices: Arc<PersonaVoices>,
     media: Arc<Media>,
     model: UserModel,
-    /// The server's key, for owners who have none.
-    key: Option<Secret>,
-    /// Whether there is a model that takes no key.
-    is_keyless: bool,
     idle: Duration,
     turns: Turns,
 }
@@ -172,12 +167,9 @@ impl Answers {
         keys: Arc<ApiKeys>,
         (voices, media): (Arc<PersonaVoices>, Arc<Media>),
         model: UserModel,
-        settings: &OpenAiSettings,
         idle: Duration,
     ) -> Self {
-        let is_keyless = settings.base.to_string() != OPENAI_API;
-        let key = settings.key.clone();
-        Self { store, catalogues, keys, voices, media, model, key, is_keyless, idle, turns: Turns::default() }
+        Self { store, catalogues, keys, voices, media, model, idle, turns: Turns::default() }
     }
 
     /// Answers a question, and writes both down.
@@ -276,12 +268,9 @@ impl Answers {
         question: &str,
     ) -> Result<Completion, AnswerError> {
         let own = self.keys.of(&persona.owner, KeyService::OpenAi).await?;
-        let key = own.or_else(|| self.key.clone());
-        if key.is_none() && !self.is_keyless {
-            return Err(AnswerError::NoModel);
-        }
+        let access = self.model.access(own).ok_or(AnswerError::NoModel)?;
         let messages = messages(persona, found, before, question);
-        let said = self.model.converse(key.as_ref(), &messages, ANSWER_TOKENS).await;
+        let said = self.model.converse(&access, &messages, ANSWER_TOKENS).await;
         said.map_err(|error| AnswerError::of("OpenAI", &error))
     }
 

@@ -92,10 +92,18 @@ impl Cloning {
         let speech = tokio::fs::read(&speech).await?;
         let seconds = speech.len() as u64 / 2 / u64::from(RATE_HZ);
         let key = self.keys.of(owner, KeyService::ElevenLabs).await?;
-        let made = self.voices.make(&persona.name, speech, key.as_ref());
-        let made = doing.unless_cancelled(made).await.ok_or(Stopped::Cancelled)?;
-        let (id, maker) = made.map_err(stopped)?;
-        let voice = PersonaVoice { id, maker: maker.to_owned(), sample: String::new() };
+        let note = folder.join("voice.json");
+        let voice = match noted(&note).await {
+            Some(voice) => voice,
+            None => {
+                let made = self.voices.make(&persona.name, speech, key.as_ref());
+                let made = doing.unless_cancelled(made).await.ok_or(Stopped::Cancelled)?;
+                let (id, maker) = made.map_err(stopped)?;
+                // Who goes on after a crash makes no second one.
+                tokio::fs::write(&note, json!([id, maker]).to_string()).await?;
+                PersonaVoice { id, maker: maker.to_owned(), sample: String::new() }
+            }
+        };
         let analysis = UserJobKind::PersonaAnalysis.id_after(&job.id);
         let heard = self.shop.folder_of(&analysis);
         let introduced = async {
@@ -106,6 +114,7 @@ impl Cloning {
             Some(Ok(true)) => Ok(()),
             other => {
                 self.voices.take_away(&voice, key.as_ref()).await;
+                let _ = tokio::fs::remove_file(&note).await;
                 self.media.remove(&persona.id);
                 Err(match other {
                     Some(Err(stopped)) => stopped,
@@ -205,6 +214,12 @@ async fn hand_on(from: &Path, to: &Path) -> std::io::Result<()> {
         tokio::fs::rename(from, to).await?;
     }
     Ok(())
+}
+
+/// The voice that a try before this one made, if it wrote that down.
+async fn noted(note: &Path) -> Option<PersonaVoice> {
+    let (id, maker) = serde_json::from_slice(&tokio::fs::read(note).await.ok()?).ok()?;
+    Some(PersonaVoice { id, maker, sample: String::new() })
 }
 
 /// Chooses the clearest speech of a WAV file. Blocks.

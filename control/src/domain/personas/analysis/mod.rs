@@ -34,7 +34,6 @@ use crate::domain::time::UnixMs;
 use crate::domain::user_jobs::{UnderWay, UserJob, UserJobKind, UserJobs};
 use crate::domain::user_model::{ModelError, UserModel};
 use crate::integrations::video::Video;
-use crate::settings::Secret;
 use crate::store::Store;
 
 /// How often a model is asked before this machine counts what it can.
@@ -48,22 +47,20 @@ pub struct Analysis {
     keys: Arc<ApiKeys>,
     transcripts: Transcripts,
     model: UserModel,
-    /// The server's key for the model, for owners without one.
-    model_key: Option<Secret>,
 }
 
 impl Analysis {
-    /// `model_key`: the server's own. `data_dir`: where jobs have their folders.
+    /// `data_dir`: where jobs have their folders.
     pub fn new(
         store: Arc<Store>,
         jobs: Arc<UserJobs>,
         keys: Arc<ApiKeys>,
         (sounds, transcribers): (Sounds, Transcribers),
-        (model, model_key): (UserModel, Option<Secret>),
+        model: UserModel,
         data_dir: &Path,
     ) -> Self {
         let shop = Workshop::new(store, jobs, data_dir);
-        Self { shop, keys, transcripts: Transcripts::new(sounds, transcribers), model, model_key }
+        Self { shop, keys, transcripts: Transcripts::new(sounds, transcribers), model }
     }
 
     async fn analyse(
@@ -110,8 +107,8 @@ impl Analysis {
         let text = transcript.clone();
         let counted = tokio::task::spawn_blocking(move || counted::profile(&text)).await?;
         let own = self.keys.of(&persona.owner, KeyService::OpenAi).await?;
-        if let Some(key) = own.as_ref().or(self.model_key.as_ref()) {
-            match modelled::profile(&self.model, key, &transcript, &counted).await {
+        if let Some(access) = self.model.access(own) {
+            match modelled::profile(&self.model, &access, &transcript, &counted).await {
                 Ok(made) => return Ok((made, ProfileSource::Model)),
                 Err(ModelError::Failed(error)) if tries < MODEL_TRIES => {
                     return Err(Stopped::Later(format!("the model: {error}")));

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::user_model::{ModelError, UserModel};
-use crate::settings::Secret;
+use crate::domain::user_model::{Access, ModelError, UserModel};
 
 /// Tokens that a profile may have.
 const TOKENS: u32 = 1_500;
@@ -42,14 +41,14 @@ pub(super) struct Modelled {
 /// Asks for the profile of what was said. `counted`: what was counted in it, which the model may lean on.
 pub(super) async fn profile(
     model: &UserModel,
-    key: &Secret,
+    access: &Access,
     transcript: &str,
     counted: &Map<String, Value>,
 ) -> Result<Modelled, ModelError> {
     let schema = schema();
     let counted = Value::Object(counted.clone());
     let text = format!("Counted: {counted}\n\nSaid:\n{}", shown(transcript));
-    let answer = model.answer_as(key, TASK, &text, ("persona", &schema), TOKENS).await?;
+    let answer = model.answer_as(access, TASK, &text, ("persona", &schema), TOKENS).await?;
     Ok(read(&answer))
 }
 
@@ -109,7 +108,7 @@ mod tests {
     use super::*;
     use crate::integrations::http::HttpClient;
     use crate::integrations::openai::fake::{Fake, Step};
-    use crate::settings::OpenAiSettings;
+    use crate::settings::{OpenAiSettings, Secret};
 
     fn says(text: &Value) -> Vec<Step> {
         let message = json!({ "role": "assistant", "content": text.to_string() });
@@ -135,7 +134,9 @@ mod tests {
         let model = UserModel::new(HttpClient::new().unwrap(), &settings);
         let counted = json!({ "speech_patterns": { "filler_words": ["um"] } });
         let counted = counted.as_object().unwrap();
-        let found = profile(&model, &Secret::new("sk"), "Um, hello.", counted).await.unwrap();
+        let found = profile(&model, &model.access(Some(Secret::new("sk"))).unwrap(), "Um, hello.", counted)
+            .await
+            .unwrap();
         assert_eq!(found.role.as_deref(), Some("Founder"));
         assert_eq!(found.profile["speech_patterns"]["catchphrases"], json!(["Let me tell you"]));
         assert_eq!(found.profile["tone"]["energy"].as_str().unwrap().len(), TEXT_MAX);

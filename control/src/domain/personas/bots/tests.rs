@@ -67,7 +67,6 @@ async fn house() -> House {
         keys.clone(),
         (voices, media.clone()),
         UserModel::new(http, &settings.openai),
-        &settings.openai,
         IDLE,
     );
     let bots = Bots::new(store.clone(), keys, Arc::new(answers), media.clone(), IDLE);
