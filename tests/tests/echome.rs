@@ -1,7 +1,5 @@
 //! Echo Me over real sockets: signing in with a double of Google, the session and its cookie, clients, keys of services.
 
-#![expect(clippy::unwrap_used, reason = "what these tests ask for must be there, or they fail")]
-
 use std::time::Duration;
 
 use hyper::Method;
