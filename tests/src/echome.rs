@@ -184,6 +184,18 @@ pub async fn nothing_left(server: &Server) {
     panic!("the folders of jobs stay: {:?}", left(server));
 }
 
+/// A profile as the model is to answer with it.
+pub fn profile(catchphrase: &str) -> Value {
+    json!({
+        "role": "Founder",
+        "speech_patterns": { "catchphrases": [catchphrase], "filler_words": ["um"], "expressions": [] },
+        "vocabulary": { "level": "everyday", "style": "warm", "technical_terms": [], "slang": [] },
+        "tone": { "formality": "casual", "energy": "lively", "humor": "dry", "empathy": "high" },
+        "selling_style": { "approach": "stories", "primary_methods": ["proof"], "objection_handling": "listens" },
+        "greeting_closing": { "typical_greetings": ["Hey there!"], "typical_closings": ["Take care!"] },
+    })
+}
+
 /// A form with a file.
 pub fn form(name: &str, kind: &str, content: &[u8]) -> (String, Vec<u8>) {
     let head = format!(

@@ -12,7 +12,7 @@ use offhook_fixtures::receiver::{Received, Receiver, Reply};
 use offhook_fixtures::vendors::{FakeVendors, Vendor};
 use offhook_tests::dashboard::User;
 use offhook_tests::desk::{self, google_client};
-use offhook_tests::echome::{Owner, Programs, upload, variables};
+use offhook_tests::echome::{Owner, Programs, profile, upload, variables};
 use offhook_tests::server::PATIENCE;
 use offhook_tests::{Answer, Server};
 use serde_json::{Value, json};
@@ -202,13 +202,12 @@ async fn what_happened_before_the_server_was_killed_is_told_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_analysis_is_told_and_a_conversation_when_it_begins_when_it_is_over_and_when_it_is_over_again() {
     let house = House::build().await;
-    let [openai, deepgram] = [Vendor::OpenAi, Vendor::Deepgram].map(|vendor| house.fakes.base_url(vendor));
+    let openai = house.fakes.base_url(Vendor::OpenAi);
     house.fakes.transcribe(["Hey there! Um, let me tell you. Take care!"]);
+    house.fakes.answer(&json!({ "content": profile("Let me tell you").to_string() })).unwrap();
     let more = [
         ("OFFHOOK_OPENAI_BASE_URL", openai.as_str()),
-        ("OFFHOOK_DEEPGRAM_BASE_URL", deepgram.as_str()),
-        ("DEEPGRAM_API_KEY", "k"),
-        ("OFFHOOK_EARS", "deepgram"),
+        ("OFFHOOK_EARS", "openai"),
         ("OPENAI_API_KEY", "k"),
         ("OFFHOOK_ECHOME_CONVERSATION_IDLE_SECONDS", "1"),
     ];

@@ -9,7 +9,7 @@ use offhook_fixtures::vendors::faults::Fault;
 use offhook_fixtures::vendors::{Asked, FakeVendors, Vendor};
 use offhook_tests::Server;
 use offhook_tests::desk::google_client;
-use offhook_tests::echome::{Owner, Programs, nothing_left, server, variables};
+use offhook_tests::echome::{Owner, Programs, nothing_left, profile, server, variables};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -78,18 +78,6 @@ impl Outside {
         let asked = self.asked("/v1/chat/completions");
         asked.last().unwrap().body["messages"][1]["content"].as_str().unwrap().to_owned()
     }
-}
-
-/// A profile as the model is to answer with it.
-fn profile(catchphrase: &str) -> Value {
-    json!({
-        "role": "Founder",
-        "speech_patterns": { "catchphrases": [catchphrase], "filler_words": ["um"], "expressions": [] },
-        "vocabulary": { "level": "everyday", "style": "warm", "technical_terms": [], "slang": [] },
-        "tone": { "formality": "casual", "energy": "lively", "humor": "dry", "empathy": "high" },
-        "selling_style": { "approach": "stories", "primary_methods": ["proof"], "objection_handling": "listens" },
-        "greeting_closing": { "typical_greetings": ["Hey there!"], "typical_closings": ["Take care!"] },
-    })
 }
 
 /// The id of the analysis that follows on the making of a voice.

@@ -4,6 +4,7 @@ pub mod bearer;
 mod body;
 pub mod callbot;
 pub mod dashboard;
+mod delivery;
 pub mod echome;
 pub mod error;
 mod file;

@@ -14,11 +14,12 @@ use super::auth::Caller;
 use super::error::told;
 use super::paging::{PageParams, Paging};
 use super::workspaces::required_name;
-use crate::domain::deliveries::{Delivery, DeliveryTry, OutboundWebhook, WebhookChange};
+use crate::domain::deliveries::{Delivery, OutboundWebhook, WebhookChange};
 use crate::domain::ended_calls::EVENT;
 use crate::domain::error::Error;
 use crate::domain::time::UnixMs;
 use crate::server::App;
+use crate::systems::delivery::Tried;
 use crate::systems::error::ApiError;
 use crate::systems::json::Fields;
 
@@ -159,31 +160,8 @@ pub(super) struct Shown {
     tries: Vec<Tried>,
 }
 
-/// One try.
-#[derive(Debug, Serialize, ToSchema)]
-struct Tried {
-    number: u32,
-    #[schema(format = DateTime)]
-    at: String,
-    took_ms: u64,
-    /// Of the answer; null if there was none.
-    status: Option<u16>,
-    /// The beginning of its body.
-    answer: String,
-    /// Why it does not count as taken.
-    error: Option<String>,
-}
-
 impl From<Delivery> for Shown {
     fn from(delivery: Delivery) -> Self {
-        let tried = |tried: DeliveryTry| Tried {
-            number: tried.number,
-            at: tried.at.to_string(),
-            took_ms: tried.took_ms,
-            status: tried.status,
-            answer: tried.answer,
-            error: tried.error,
-        };
         Self {
             id: delivery.id,
             call: (delivery.event == EVENT).then_some(delivery.subject),
@@ -192,7 +170,7 @@ impl From<Delivery> for Shown {
             reason: delivery.reason,
             created_at: delivery.created.to_seconds_text(),
             ended_at: delivery.ended.map(UnixMs::to_seconds_text),
-            tries: delivery.tries.into_iter().map(tried).collect(),
+            tries: delivery.tries.into_iter().map(Tried::from).collect(),
         }
     }
 }

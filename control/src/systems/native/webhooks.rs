@@ -12,12 +12,13 @@ use utoipa::ToSchema;
 
 use super::owner::Owner;
 use super::page::{Parameters, count};
-use crate::domain::deliveries::{Delivery, DeliveryTry, OutboundWebhook, WEBHOOKS_MAX, WebhookChange};
+use crate::domain::deliveries::{Delivery, OutboundWebhook, WEBHOOKS_MAX, WebhookChange};
 use crate::domain::error::Error;
 use crate::domain::events;
 use crate::domain::lines::Page;
 use crate::domain::time::UnixMs;
 use crate::server::App;
+use crate::systems::delivery::Tried;
 use crate::systems::error::ApiError;
 use crate::systems::json::Fields;
 
@@ -135,32 +136,8 @@ struct Told {
     tries: Vec<Tried>,
 }
 
-/// One try of a delivery.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = EventDeliveryTry)]
-struct Tried {
-    number: u32,
-    #[schema(format = DateTime)]
-    at: String,
-    took_ms: u64,
-    /// Of the answer; null if there was none.
-    status: Option<u16>,
-    /// The beginning of its body.
-    answer: String,
-    /// Why it does not count as taken.
-    error: Option<String>,
-}
-
 impl From<Delivery> for Told {
     fn from(delivery: Delivery) -> Self {
-        let tried = |tried: DeliveryTry| Tried {
-            number: tried.number,
-            at: tried.at.to_string(),
-            took_ms: tried.took_ms,
-            status: tried.status,
-            answer: tried.answer,
-            error: tried.error,
-        };
         Self {
             id: delivery.id,
             event: delivery.event,
@@ -169,7 +146,7 @@ impl From<Delivery> for Told {
             reason: delivery.reason,
             created_at: delivery.created.to_seconds_text(),
             ended_at: delivery.ended.map(UnixMs::to_seconds_text),
-            tries: delivery.tries.into_iter().map(tried).collect(),
+            tries: delivery.tries.into_iter().map(Tried::from).collect(),
         }
     }
 }
