@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::error::told;
 use super::owner::Owner;
-use crate::domain::error::Error;
 use crate::domain::phone::E164;
 use crate::domain::time::UnixMs;
 use crate::server::App;
@@ -102,17 +101,4 @@ pub(super) async fn delete(
 fn parsed(number: &str) -> Result<E164, ApiError> {
     E164::parse(number)
         .ok_or_else(|| ApiError::bad_parameter("number", "telephone number such as +12025550100"))
-}
-
-/// What the domain refuses, with its status.
-fn told(error: Error) -> ApiError {
-    let message = error.to_string();
-    match error {
-        Error::Store(error) => error.into(),
-        Error::NotFound(_) => ApiError::not_found(message),
-        Error::Conflict(_) => ApiError::new(StatusCode::CONFLICT, message),
-        Error::Forbidden(_) => ApiError::forbidden(message),
-        Error::Unavailable(_) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message),
-        Error::Invalid { .. } => ApiError::invalid(message),
-    }
 }

@@ -3,6 +3,7 @@
 
 mod appointments;
 mod calls;
+mod error;
 mod lines;
 mod owner;
 mod page;

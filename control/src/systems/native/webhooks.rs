@@ -10,10 +10,10 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::error::told;
 use super::owner::Owner;
 use super::page::{Parameters, count};
 use crate::domain::deliveries::{Delivery, OutboundWebhook, WEBHOOKS_MAX, WebhookChange};
-use crate::domain::error::Error;
 use crate::domain::events;
 use crate::domain::lines::Page;
 use crate::domain::time::UnixMs;
@@ -366,21 +366,4 @@ fn wanted(fields: &Fields) -> Result<Option<String>, ApiError> {
 /// A secret is nothing for a cache.
 fn private(status: StatusCode, body: impl Serialize) -> Response<Body> {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
-}
-
-/// What the domain refuses, with its status.
-fn told(error: Error) -> ApiError {
-    let status = match &error {
-        Error::NotFound(_) => StatusCode::NOT_FOUND,
-        Error::Conflict(_) => StatusCode::CONFLICT,
-        Error::Forbidden(_) => StatusCode::FORBIDDEN,
-        Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Error::Invalid { .. } | Error::Store(_) => StatusCode::BAD_REQUEST,
-    };
-    let message = error.to_string();
-    match error {
-        Error::Store(error) => error.into(),
-        Error::Invalid { field, .. } => ApiError { message, ..ApiError::bad_parameter(field, "string") },
-        _ => ApiError::new(status, message),
-    }
 }
