@@ -15,6 +15,9 @@ pub const BANDS: usize = 4;
 ///
 /// A block that is not full counts as one that is, by its mean. An empty one is silent.
 pub fn levels(pcm: &[i16]) -> [u8; BANDS] {
+    if pcm.iter().fold(0, |any, sample| any | sample) == 0 {
+        return [0; BANDS];
+    }
     let mut wave = [0.0f32; BLOCK];
     let n = pcm.len().min(BLOCK);
     wave.iter_mut().zip(pcm).for_each(|(out, &sample)| *out = f32::from(sample));

@@ -48,6 +48,10 @@ const FIRST_FLOOR_FRAMES: u32 = 40;
 /// A moment is so many frames.
 const SMOOTH: u64 = 4;
 
+/// After so many frames without a sound in them (0.5 s), libfvad's filters are empty and its hang-over is past: the next such
+/// frame changes nothing in it. µ-law has many of those, as it sends nothing for what is 78 dB below full scale.
+const AT_REST_FRAMES: u8 = 25;
+
 /// A voice detector that may be owned by one thread and handed to another.
 struct Detector(Vad);
 
@@ -86,6 +90,8 @@ pub(crate) struct SpeechDetector {
     smooth: u64,
     floors: [u64; 2],
     floor_frames: u32,
+    /// How many of the newest frames, up to [`AT_REST_FRAMES`], held no sound at all.
+    mute_frames: u8,
     /// Verdicts of the last 64 frames, newest in the lowest bit.
     verdicts: u64,
     speaking: bool,
@@ -114,6 +120,7 @@ impl SpeechDetector {
             smooth: 0,
             floors: [u64::MAX; 2],
             floor_frames: 0,
+            mute_frames: 0,
             verdicts: 0,
             speaking: false,
             silent_frames: 0,
@@ -124,9 +131,23 @@ impl SpeechDetector {
 
     /// Judges one frame by itself: is it voiced?
     pub(crate) fn is_voiced(&mut self, pcm: &[i16; FRAME]) -> bool {
+        let mute = pcm.iter().fold(0, |any, sample| any | sample) == 0;
+        if mute && self.mute_frames == AT_REST_FRAMES {
+            return self.is_loud(0, 0);
+        }
+        self.mute_frames = if mute { self.mute_frames + 1 } else { 0 };
         // A frame of 160 samples at 8 kHz is 20 ms, one of the three lengths that the detector takes.
         let voiced = self.detector.0.is_voice_segment(pcm).unwrap_or(false);
-        self.is_loud(pcm) && voiced
+        let energy = pcm.iter().map(|&s| u64::from((i32::from(s) * i32::from(s)) as u32)).sum();
+        // Below 1 kHz, where voices are loud and hiss is not.
+        let low = pcm
+            .chunks_exact(4)
+            .map(|four| {
+                let sum: i32 = four.iter().map(|&s| i32::from(s)).sum();
+                i64::from(sum).pow(2) as u64
+            })
+            .sum();
+        self.is_loud(energy, low) && voiced
     }
 
     /// Takes the verdict on one frame: what did it change?
@@ -144,17 +165,9 @@ impl SpeechDetector {
         }
     }
 
-    fn is_loud(&mut self, pcm: &[i16; FRAME]) -> bool {
-        let energy: u64 = pcm.iter().map(|&s| u64::from((i32::from(s) * i32::from(s)) as u32)).sum();
+    /// `energy`: of a frame, as a sum of squares; `low`: the same below 1 kHz.
+    fn is_loud(&mut self, energy: u64, low: u64) -> bool {
         self.peak = (self.peak - self.peak / PEAK_DECAY).max(energy);
-        // Below 1 kHz, where voices are loud and hiss is not.
-        let low: u64 = pcm
-            .chunks_exact(4)
-            .map(|four| {
-                let sum: i32 = four.iter().map(|&s| i32::from(s)).sum();
-                i64::from(sum).pow(2) as u64
-            })
-            .sum();
         let floor = self.floor(low);
         energy > self.peak / PEAK_RATIO && low / FLOOR_RATIO > floor
     }
@@ -201,5 +214,42 @@ fn window(ms: u32) -> u64 {
     match (ms / FRAME_MS).clamp(1, 64) {
         64 => u64::MAX,
         frames => (1 << frames) - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::voiced;
+
+    fn state(detector: &SpeechDetector) -> Vec<u8> {
+        // SAFETY: as in `Detector::prefetch`; the block holds so many bytes of integers, and nobody else touches it here.
+        unsafe {
+            let state = std::ptr::from_ref(&detector.detector.0).cast::<*const u8>().read();
+            std::slice::from_raw_parts(state, STATE_BYTES).to_vec()
+        }
+    }
+
+    #[test]
+    fn after_half_a_second_without_a_sound_the_next_such_frame_changes_nothing_in_libfvad() {
+        let speech = voiced(std::time::Duration::from_secs(3));
+        for mode in 0..4 {
+            let settings = CallSettings { vad_mode: mode, ..CallSettings::default() };
+            let mut detector = SpeechDetector::new(&settings);
+            for spoken in [0, 1, 2, 7, 50, 149] {
+                let mut pcm = [0; FRAME];
+                for frame in speech.as_chunks::<FRAME>().0.iter().take(spoken) {
+                    offhook_codecs::g711::decode_ulaw(frame, &mut pcm);
+                    detector.is_voiced(&pcm);
+                }
+                let silence = [0; FRAME];
+                for _ in 0..AT_REST_FRAMES {
+                    detector.is_voiced(&silence);
+                }
+                let at_rest = state(&detector);
+                assert_eq!(detector.detector.0.is_voice_segment(&silence), Ok(false));
+                assert!(at_rest == state(&detector), "mode {mode}, after {spoken} frames");
+            }
+        }
     }
 }
