@@ -161,6 +161,10 @@ pub(super) fn answer(
     account_calls::answered(connection, call)
 }
 
+/// Nothing is added to a call that is gone.
+///
+/// Most writes are such, so this is one row of plain values: for a selection SQLite would first copy each page that it changes,
+/// to be able to take back what it had inserted of it.
 pub(super) fn add_event(
     connection: &Connection,
     call: &CallId,
@@ -168,13 +172,17 @@ pub(super) fn add_event(
     kind: &str,
     data: &str,
 ) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO events (call, at_us, kind, data)
-             SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?1)",
-        )?
-        .execute(params![call.as_str(), at_us as i64, kind, data])
-        .map(drop)
+    let added = connection
+        .prepare_cached("INSERT INTO events (call, at_us, kind, data) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![call.as_str(), at_us as i64, kind, data]);
+    match added {
+        Err(rusqlite::Error::SqliteFailure(error, _))
+            if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY =>
+        {
+            Ok(())
+        }
+        added => added.map(drop),
+    }
 }
 
 pub(super) fn add_turn(connection: &Connection, call: &CallId, turn: &TurnRecord) -> rusqlite::Result<()> {
