@@ -33,11 +33,12 @@ const REJOIN_PER_STAGE: usize = 32;
 
 /// Covers the gaps of one stream. Asked for what is missing, and told of what comes after.
 ///
-/// About 0.8 KB, without any allocation. How samples are split over calls makes no difference.
+/// About 0.8 KB, asked for when it is made and never later, and touched by a loss only. How samples are split over calls
+/// makes no difference.
 #[derive(Clone, Debug)]
 pub struct Concealer {
     /// What was played last before the loss, oldest first.
-    before: [i16; HISTORY],
+    before: Box<[i16; HISTORY]>,
     /// In samples.
     pitch: usize,
     /// From the period's last sample to its first, at the start of the loss.
@@ -69,7 +70,14 @@ impl Default for Concealer {
 impl Concealer {
     /// At the start of a stream.
     pub fn new() -> Self {
-        Self { before: [0; HISTORY], pitch: PITCH_MAX, step: 0.0, made: 0, position: 0, state: State::Good }
+        Self {
+            before: Box::new([0; HISTORY]),
+            pitch: PITCH_MAX,
+            step: 0.0,
+            made: 0,
+            position: 0,
+            state: State::Good,
+        }
     }
 
     /// Makes up the next `out.len()` samples, which were lost. `before` is asked, if the loss begins here, for the

@@ -20,6 +20,7 @@ mod voiceclone;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -139,7 +140,7 @@ pub struct Settings {
     /// VoiceClone's webhooks: the file's `[voiceclone]` table.
     pub voiceclone: VoiceCloneSettings,
     /// The numbers that calls decide by: the file's `[call]` table.
-    pub call: CallSettings,
+    pub call: Arc<CallSettings>,
 }
 
 /// Connections of one address, where nothing else is set: above what one carrier's or one load tester's bursts need.
@@ -211,7 +212,7 @@ impl Settings {
             crm: CrmSettings::default(),
             threecx: None,
             voiceclone: VoiceCloneSettings { allow_bare_signature: true, ..VoiceCloneSettings::default() },
-            call: CallSettings::default(),
+            call: Arc::default(),
         }
     }
 
@@ -300,7 +301,7 @@ impl Settings {
             crm: crm::read(&layers)?,
             threecx: threecx::read(&layers)?,
             voiceclone: voiceclone::read(&layers, runs_in)?,
-            call: file.call.clone().unwrap_or_default(),
+            call: file.call.clone().unwrap_or_default().into(),
         };
         settings.check()?;
         Ok(settings)
@@ -483,7 +484,7 @@ mod tests {
         assert_eq!(settings.media_auth, MediaAuth::Announced);
         assert_eq!(settings.scenario, DEFAULT_SCENARIO);
         assert!(!settings.noise_suppression);
-        assert_eq!(settings.call, CallSettings::default());
+        assert_eq!(*settings.call, CallSettings::default());
         assert!(settings.api_is_open());
     }
 

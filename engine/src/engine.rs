@@ -108,8 +108,8 @@ pub struct NewCall {
     pub voice: Voice,
     /// Its agent: asked on a speech thread if it answers at once, on a thread of its own otherwise.
     pub agent: Box<dyn Agent>,
-    /// The numbers that it decides by.
-    pub settings: CallSettings,
+    /// The numbers that it decides by, shared with calls that decide alike.
+    pub settings: Arc<CallSettings>,
     /// When it is answered, in microseconds since 1970-01-01 00:00 UTC: the engine knows call time only.
     pub answered_unix_us: u64,
 }
@@ -219,7 +219,7 @@ impl Engine {
 
         let bell = worker.bell(number);
         let mind = Mind::new(call.agent, number, bell.clone(), &self.counts)?;
-        let journal = self.writer.open(call.id, call.settings.clone(), call.answered_unix_us)?;
+        let journal = self.writer.open(call.id, Arc::clone(&call.settings), call.answered_unix_us)?;
         let announce = post.clone();
         let (call_end, session_end) = link(bell.clone(), Box::new(move || announce.announce(number)));
         let over = Arc::new(AtomicBool::new(false));

@@ -182,13 +182,13 @@ impl Caller {
             voice: Voice::Here(voice),
             agent,
             // However slow the machine: no call here ends for want of anything.
-            settings: CallSettings {
+            settings: Arc::new(CallSettings {
                 agent_wait_ms: 600_000,
                 media_timeout_ms: 600_000,
                 // A frame for a frame, so that the agent's audio is the clock.
                 message_ms: 20,
                 ..CallSettings::default()
-            },
+            }),
             answered_unix_us: 0,
         };
         let handle =

@@ -364,7 +364,7 @@ impl App {
     ) -> Result<T, EngineError> {
         let engine = self.engine();
         let engine = engine.as_ref().ok_or(EngineError::ShuttingDown)?;
-        let settings = self.settings.call.clone();
+        let settings = Arc::clone(&self.settings.call);
         let answered_unix_us = UnixMs::now().0.unsigned_abs() * 1_000;
         if let Some(tracing) = &self.tracing {
             tracing.traces.answered(&call, answered_unix_us);

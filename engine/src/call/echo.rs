@@ -21,7 +21,7 @@ use offhook_codecs::levels::{BANDS, BLOCK, levels};
 use super::receive::FRAME;
 use super::signs::{Signs, most_alike};
 use super::time::CallTime;
-use crate::prefetch::Prefetch;
+use crate::prefetch::{Prefetch, prefetch};
 
 /// Microseconds of a sample.
 const SAMPLE_US: u64 = 125;
@@ -88,13 +88,13 @@ pub(super) enum Heard {
 pub(super) struct Echo {
     on: bool,
     state: State,
-    /// Our levels by their time of playing, in a ring.
-    far: [[u8; FAR]; BANDS],
+    /// Our levels by their time of playing, in a ring. Apart, like those of the line, as a frame touches little of them.
+    far: Box<[[u8; BANDS]; FAR]>,
     far_signs: Signs,
     /// The block after our last one, counted from the beginning of the call.
     far_end: u64,
     /// The newest levels of the line, in a ring.
-    near: [[u8; WINDOW]; BANDS],
+    near: Box<[[u8; BANDS]; WINDOW]>,
     near_signs: Signs,
     /// The next block of the line, counted like ours: its own count of samples, since arrival comes in bursts.
     near_next: u64,
@@ -117,6 +117,7 @@ impl Prefetch for Echo {
     fn prefetch(&mut self) {
         if self.far_end > 0 {
             self.near_signs.prefetch(self.near_next * BLOCK as u64);
+            prefetch(&self.near[self.near_next as usize % WINDOW]);
         }
     }
 }
@@ -127,10 +128,10 @@ impl Echo {
         Self {
             on,
             state: State::Unknown,
-            far: [[0; FAR]; BANDS],
+            far: Box::new([[0; BANDS]; FAR]),
             far_signs: Signs::new(FAR_WORDS),
             far_end: 0,
-            near: [[0; WINDOW]; BANDS],
+            near: Box::new([[0; BANDS]; WINDOW]),
             near_signs: Signs::new(NEAR_WORDS),
             near_next: 0,
             late_min: u64::MAX,
@@ -150,7 +151,7 @@ impl Echo {
         }
         // To the nearest block: 5 ms do not matter.
         if self.far_end == 0 {
-            self.far = [[0; FAR]; BANDS];
+            *self.far = [[0; BANDS]; FAR];
         }
         let mut sample = sample_at(at);
         let mut block = (sample + BLOCK as u64 / 2) / BLOCK as u64;
@@ -162,11 +163,10 @@ impl Echo {
             sample += part.len() as u64;
             // What was between is silent.
             for silent in self.far_end.max((block + 1).saturating_sub(FAR as u64))..=block {
-                self.far.iter_mut().for_each(|ring| ring[silent as usize % FAR] = 0);
+                self.far[silent as usize % FAR] = [0; BANDS];
             }
-            for (ring, level) in self.far.iter_mut().zip(now) {
-                let slot = &mut ring[block as usize % FAR];
-                *slot = level.max(*slot);
+            for (kept, level) in self.far[block as usize % FAR].iter_mut().zip(now) {
+                *kept = level.max(*kept);
             }
             block += 1;
             self.far_end = self.far_end.max(block);
@@ -179,7 +179,7 @@ impl Echo {
         let lead = self.far_end.saturating_sub(from).min(FAR as u64) as usize;
         self.far_signs.clear(from * BLOCK as u64, lead * BLOCK);
         for block in from..self.far_end {
-            self.far.iter_mut().for_each(|ring| ring[block as usize % FAR] = 0);
+            self.far[block as usize % FAR] = [0; BANDS];
         }
         self.far_end = self.far_end.min(from);
     }
@@ -193,7 +193,7 @@ impl Echo {
         if self.far_end + (DELAY_MAX + WINDOW) as u64 <= self.near_next {
             // No echo is so late: until we speak again, nothing is done.
             (self.far_end, self.near_next) = (0, 0);
-            self.near = [[0; WINDOW]; BANDS];
+            *self.near = [[0; BANDS]; WINDOW];
             return Heard::Caller;
         }
         let mut above = 0;
@@ -205,9 +205,7 @@ impl Echo {
             } else {
                 self.near_signs.clear(at, BLOCK);
             }
-            for (ring, level) in self.near.iter_mut().zip(now) {
-                ring[self.near_next as usize % WINDOW] = level;
-            }
+            self.near[self.near_next as usize % WINDOW] = now;
             above += match self.state {
                 State::Unknown => {
                     self.refute(now);
@@ -272,23 +270,19 @@ impl Echo {
         }
     }
 
-    fn far_at(&self, band: usize, block: u64) -> u8 {
+    fn far_at(&self, block: u64) -> [u8; BANDS] {
         if block < self.far_end && block + FAR as u64 > self.far_end {
-            self.far[band][block as usize % FAR]
+            self.far[block as usize % FAR]
         } else {
-            0
+            [0; BANDS]
         }
-    }
-
-    fn loudest_far_at(&self, block: u64) -> u8 {
-        (0..BANDS).map(|band| self.far_at(band, block)).max().unwrap_or(0)
     }
 
     /// Counts at which delays an echo should have come with this block, and did not.
     fn refute(&mut self, near: [u8; BANDS]) {
         let loudest = near.into_iter().max().unwrap_or(0);
         for delay in 0..=DELAY_MAX {
-            let far = self.loudest_far_at(self.near_next - delay as u64);
+            let far = self.far_at(self.near_next - delay as u64).into_iter().max().unwrap_or(0);
             if far >= 55 && loudest <= far - 33 {
                 self.refuted[delay] = self.refuted[delay].saturating_add(1);
             }
@@ -301,13 +295,17 @@ impl Echo {
     /// In how many bands this block is louder than the echo can be.
     fn unexplained(&mut self, near: [u8; BANDS], delay: usize) -> u32 {
         let mut above = 0;
+        let then = self.near_next - delay as u64;
+        let around = [then - 1, then, then + 1].map(|block| self.far_at(block));
+        let quietest = self.near.iter().fold([u8::MAX; BANDS], |quietest, levels| {
+            std::array::from_fn(|band| quietest[band].min(levels[band]))
+        });
         for (band, level) in near.into_iter().enumerate() {
-            let then = self.near_next - delay as u64;
-            let far = (then - 1..=then + 1).map(|block| self.far_at(band, block)).max().unwrap_or(0);
+            let far = around.iter().map(|levels| levels[band]).max().unwrap_or(0);
             let level = 4 * i16::from(level);
             let echo = 4 * i16::from(far) - self.loss[band];
             self.tail[band] = (self.tail[band] - TAIL_FALL).max(echo);
-            let floor = 4 * i16::from(self.near[band].iter().copied().min().unwrap_or(0).max(SILENT));
+            let floor = 4 * i16::from(quietest[band].max(SILENT));
             if level > self.tail[band] + 4 * MARGIN_DB && level > floor + 4 * 8 {
                 above += 1;
             } else if level > 4 * i16::from(SILENT) + 8 && echo > floor + 8 {
@@ -352,10 +350,9 @@ impl Echo {
     fn near_window(&self) -> ([[i16; WINDOW]; BANDS], [bool; WINDOW]) {
         let from = self.near_next - WINDOW as u64;
         let mut near = [[0i16; WINDOW]; BANDS];
-        for (line, ring) in near.iter_mut().zip(&self.near) {
-            for (at, level) in line.iter_mut().enumerate() {
-                *level = i16::from(ring[(from as usize + at) % WINDOW].max(SILENT));
-            }
+        for at in 0..WINDOW {
+            let levels = self.near[(from as usize + at) % WINDOW];
+            near.iter_mut().zip(levels).for_each(|(line, level)| line[at] = i16::from(level.max(SILENT)));
         }
         let loudest = near.as_flattened().iter().copied().max().unwrap_or(0);
         let least = (loudest - 25).max(i16::from(SILENT) + 3);
@@ -386,10 +383,11 @@ impl Echo {
         // What of ours is too quiet for its echo to be heard is as quiet as the line.
         let mut far = [[0i16; WINDOW + DELAY_MAX]; BANDS];
         let begin = self.near_next - (WINDOW + DELAY_MAX) as u64;
+        for at in 0..WINDOW + DELAY_MAX {
+            let levels = self.far_at(begin + at as u64);
+            far.iter_mut().zip(levels).for_each(|(line, level)| line[at] = i16::from(level));
+        }
         for (band, line) in far.iter_mut().enumerate() {
-            for (at, level) in line.iter_mut().enumerate() {
-                *level = i16::from(self.far_at(band, begin + at as u64));
-            }
             let (mut low, mut high) = (i16::MAX, 0);
             near[band][first..].iter().for_each(|&level| (low, high) = (low.min(level), high.max(level)));
             let least = line.iter().copied().max().unwrap_or(0) - (high - low);
@@ -449,8 +447,8 @@ impl Echo {
             let (mut sum, mut n) = (0i32, 0);
             for back in 1..=blocks as u64 {
                 let block = self.near_next - back;
-                let near = self.near[band][block as usize % WINDOW];
-                let far = self.far_at(band, block - delay as u64);
+                let near = self.near[block as usize % WINDOW][band];
+                let far = self.far_at(block - delay as u64)[band];
                 if near > SILENT + 5 && far > SILENT {
                     sum += 4 * (i32::from(far) - i32::from(near));
                     n += 1;
@@ -458,7 +456,7 @@ impl Echo {
             }
             // A band in which nothing came back may yet bring what is just below hearing.
             self.loss[band] = if n > 2 { (sum / n) as i16 } else { 4 * 45 };
-            self.tail[band] = 4 * i16::from(self.near[band][(self.near_next - 1) as usize % WINDOW]);
+            self.tail[band] = 4 * i16::from(self.near[(self.near_next - 1) as usize % WINDOW][band]);
         }
     }
 }

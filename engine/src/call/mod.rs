@@ -50,6 +50,7 @@ pub use time::CallTime;
 pub use timers::Deadline;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dialogue::AgentTurn;
 use echo::{Echo, Heard};
@@ -69,7 +70,8 @@ use crate::prefetch::Prefetch;
 ///
 /// The same inputs at the same times give the same outputs, byte for byte.
 pub struct Call {
-    settings: CallSettings,
+    /// Shared with calls that decide alike.
+    settings: Arc<CallSettings>,
     phase: Phase,
     receive: Receive,
     detector: SpeechDetector,
@@ -127,7 +129,8 @@ impl Prefetch for Call {
 
 impl Call {
     /// A call that was answered at [`CallTime::ZERO`].
-    pub fn new(settings: CallSettings) -> Self {
+    pub fn new(settings: impl Into<Arc<CallSettings>>) -> Self {
+        let settings = settings.into();
         let mut timers = Timers::default();
         timers.set(Deadline::MediaTimeout, CallTime::ZERO + ms(settings.media_timeout_ms));
         Self {

@@ -39,40 +39,48 @@ const ALL: [Deadline; COUNT] = [
     Deadline::MediaTimeout,
 ];
 
-#[derive(Debug, Default)]
-pub(super) struct Timers([Option<CallTime>; COUNT]);
+/// Not set.
+const NEVER: CallTime = CallTime::from_micros(u64::MAX);
+
+#[derive(Debug)]
+pub(super) struct Timers([CallTime; COUNT]);
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self([NEVER; COUNT])
+    }
+}
 
 impl Timers {
     pub(super) fn set(&mut self, deadline: Deadline, at: CallTime) {
-        self.0[deadline as usize] = Some(at);
-    }
-
-    pub(super) fn set_to(&mut self, deadline: Deadline, at: Option<CallTime>) {
         self.0[deadline as usize] = at;
     }
 
+    pub(super) fn set_to(&mut self, deadline: Deadline, at: Option<CallTime>) {
+        self.0[deadline as usize] = at.unwrap_or(NEVER);
+    }
+
     pub(super) fn stop(&mut self, deadline: Deadline) {
-        self.0[deadline as usize] = None;
+        self.0[deadline as usize] = NEVER;
     }
 
     pub(super) fn is_set(&self, deadline: Deadline) -> bool {
-        self.0[deadline as usize].is_some()
+        self.0[deadline as usize] != NEVER
     }
 
     pub(super) fn stop_all(&mut self) {
-        self.0 = [None; COUNT];
+        self.0 = [NEVER; COUNT];
     }
 
     /// The earliest, and its name.
     pub(super) fn next(&self) -> Option<(CallTime, Deadline)> {
-        ALL.into_iter()
-            .filter_map(|deadline| Some((self.0[deadline as usize]?, deadline)))
-            .min_by_key(|d| d.0)
+        let first = self.0.iter().copied().min().filter(|first| *first != NEVER)?;
+        ALL.into_iter().find(|&deadline| self.0[deadline as usize] == first).map(|deadline| (first, deadline))
     }
 
     /// Takes one that is due at `now`.
     pub(super) fn take_due(&mut self, now: CallTime) -> Option<Deadline> {
-        let due = ALL.into_iter().find(|&deadline| self.0[deadline as usize].is_some_and(|at| at <= now))?;
+        let due = ALL.into_iter().find(|&deadline| self.0[deadline as usize] <= now)?;
         self.stop(due);
         Some(due)
     }

@@ -129,7 +129,7 @@ fn a_call(id: &str, recogniser: Box<dyn SpeechToText>) -> NewCall {
         ears: Ears::Here(recogniser),
         voice: Voice::Here(Arc::new(Hum)),
         agent: Box::new(Greeter),
-        settings: CallSettings { vad_mode: 0, ..CallSettings::default() },
+        settings: Arc::new(CallSettings { vad_mode: 0, ..CallSettings::default() }),
         answered_unix_us: 0,
     }
 }

@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Seek, SeekFrom, Write};
 
-use offhook_codecs::g711::decode_ulaw;
+use offhook_codecs::g711::ulaw_to_linear;
 
 use crate::call::CallTime;
 
@@ -190,32 +190,14 @@ impl Tracks {
     }
 
     fn take_until(&mut self, until: u64, out: &mut Vec<Stereo>) {
-        let mut ulaw = [[SILENCE; PIECE]; 2];
-        let mut linear = [[0; PIECE]; 2];
-        while self.base < until {
-            let length = (until - self.base).min(PIECE as u64) as usize;
-            for ((track, ulaw), linear) in
-                [&mut self.caller, &mut self.agent].into_iter().zip(&mut ulaw).zip(&mut linear)
-            {
-                let held = length.min(track.len());
-                let (older, newer) = track.as_slices();
-                let from_older = held.min(older.len());
-                ulaw[..from_older].copy_from_slice(&older[..from_older]);
-                ulaw[from_older..held].copy_from_slice(&newer[..held - from_older]);
-                ulaw[held..length].fill(SILENCE);
-                track.drain(..held);
-                decode_ulaw(&ulaw[..length], &mut linear[..length]);
-            }
-            let [left, right] = &linear;
-            out.extend(left.iter().zip(right).take(length).map(|(left, right)| {
-                let ([l0, l1], [r0, r1]) = (left.to_le_bytes(), right.to_le_bytes());
-                [l0, l1, r0, r1]
-            }));
-            self.base += length as u64;
+        let begin = out.len();
+        out.resize(begin + until.saturating_sub(self.base) as usize, [0; 4]);
+        for (side, track) in [&mut self.caller, &mut self.agent].into_iter().enumerate() {
+            take(track, side, &mut out[begin..]);
+            // A burst or a stall needs more room than a healthy call: that is not kept.
+            track.shrink_to(KEPT);
         }
-        // A burst or a stall needs more room than a healthy call: that is not kept.
-        self.caller.shrink_to(KEPT);
-        self.agent.shrink_to(KEPT);
+        self.base = self.base.max(until);
     }
 
     fn advance(&mut self, at: CallTime) -> u64 {
@@ -224,10 +206,8 @@ impl Tracks {
     }
 }
 
-/// Samples that are decoded at once.
-const PIECE: usize = 800;
 /// So many samples of the caller are worth being taken out.
-const SETTLED: usize = PIECE;
+const SETTLED: usize = 800;
 /// Room that a track keeps, in samples: for what is taken out at once, and the lead that a healthy call's agent has.
 const KEPT: usize = 2_048;
 
@@ -238,6 +218,19 @@ type Stereo = [u8; 4];
 fn put(track: &mut VecDeque<u8>, base: u64, place: u64, ulaw: &[u8]) {
     track.resize((place - base) as usize, SILENCE);
     track.extend(ulaw);
+}
+
+/// Takes what a track holds, up to the length of `out`, into that side of it.
+fn take(track: &mut VecDeque<u8>, side: usize, out: &mut [Stereo]) {
+    let held = out.len().min(track.len());
+    let (older, newer) = track.as_slices();
+    let (first, second) = out[..held].split_at_mut(held.min(older.len()));
+    for (part, codes) in [(first, older), (second, newer)] {
+        for (both, &code) in part.iter_mut().zip(codes) {
+            both[2 * side..][..2].copy_from_slice(&ulaw_to_linear(code).to_le_bytes());
+        }
+    }
+    track.drain(..held);
 }
 
 /// A recording on its way to disk.
@@ -348,7 +341,6 @@ fn wav_header(frames: u64) -> [u8; 44] {
 mod tests {
     use std::io::Cursor;
 
-    use offhook_codecs::g711::ulaw_to_linear;
     use proptest::prelude::*;
 
     use super::*;

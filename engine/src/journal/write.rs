@@ -49,7 +49,7 @@ pub(super) struct Opening {
     key: CallKey,
     call: CallId,
     started_unix_us: u64,
-    settings: CallSettings,
+    settings: Arc<CallSettings>,
 }
 
 /// The thread `journal-writer`, which does all the file work of all calls.
@@ -123,11 +123,11 @@ impl Writer {
     pub fn open(
         &self,
         call: CallId,
-        settings: CallSettings,
+        settings: impl Into<Arc<CallSettings>>,
         started_unix_us: u64,
     ) -> Result<Appender, EngineError> {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
-        let opening = Box::new(Opening { key, call, started_unix_us, settings });
+        let opening = Box::new(Opening { key, call, started_unix_us, settings: settings.into() });
         self.messages.send(Message::Open(opening)).map_err(|_| EngineError::ShuttingDown)?;
         Ok(Appender::new(key, self.messages.clone(), self.spares.clone(), Arc::clone(&self.counts)))
     }
@@ -248,6 +248,7 @@ impl OpenCall {
             totals: CallTotals::default(),
         };
 
+        let settings = Arc::unwrap_or_clone(settings);
         let header = Header { call: open.call.as_str().to_owned(), started_unix_us, settings };
         let journal = encode_header(&header).map_err(io::Error::other).and_then(|header| {
             let mut file = create(&journal_path)?;

@@ -17,6 +17,7 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
+use super::clock;
 use super::meter::{Meter, Rounds};
 use super::post::{Letter, OwnedCommand, Post};
 use super::seat::{Scratch, Seat};
@@ -35,6 +36,8 @@ const EVENTS_PER_ROUND: usize = 512;
 /// call that is served with others some 6: with 50 calls a nap halves what a frame costs, with 8 it costs more than it saves.
 const NAP_FROM_CALLS: usize = 24;
 const WAKER: Token = Token(usize::MAX);
+/// No moment of a thread: half a million years from its start.
+const NEVER: u64 = u64::MAX;
 
 /// A media thread, from outside.
 #[derive(Debug)]
@@ -94,8 +97,10 @@ struct Loop {
     post: Post,
     seats: Slab<Box<Seat>>,
     disposal: Disposal,
-    /// When each seat has something due, by its key: read at every wake-up, so it stands apart from the seats.
-    due: Vec<Option<Instant>>,
+    /// When each seat has something due, by its key, in µs from `start`; [`NEVER`] if nothing is. Read at every wake-up, so
+    /// it stands apart from the seats, and close together.
+    due: Vec<u64>,
+    start: Instant,
     /// Whose moment has come in this wake-up.
     are_due: Vec<usize>,
     by_number: BTreeMap<u64, usize>,
@@ -121,6 +126,7 @@ impl Loop {
             seats: Slab::with_capacity(1_024),
             disposal,
             due: Vec::with_capacity(1_024),
+            start: clock::now(),
             are_due: Vec::with_capacity(1_024),
             by_number: BTreeMap::new(),
             touched: Vec::with_capacity(1_024),
@@ -146,7 +152,7 @@ impl Loop {
         let mut rounds = Rounds::new();
         let mut looks = true;
         loop {
-            let due = self.due.iter().flatten().min().copied();
+            let due = self.next_due();
             let until = rounds.wait_until(due, self.seats.is_empty(), self.meter());
             events.clear();
             if looks
@@ -250,7 +256,7 @@ impl Loop {
         self.by_number.insert(seat.number(), key);
         entry.insert(seat);
         if self.due.len() <= key {
-            self.due.resize(key + 1, None);
+            self.due.resize(key + 1, NEVER);
         }
         if let Err(e) = watched {
             add(&self.meter().sockets_unwatched, 1);
@@ -266,8 +272,15 @@ impl Loop {
         }
     }
 
+    /// When the first of the calls has something due.
+    fn next_due(&self) -> Option<Instant> {
+        let first = self.due.iter().copied().min().filter(|&us| us != NEVER)?;
+        Some(self.start + Duration::from_micros(first))
+    }
+
     fn do_what_is_due(&mut self, now: Instant) {
-        let is_due = |(key, due): (usize, &Option<Instant>)| due.is_some_and(|due| due <= now).then_some(key);
+        let now_us = now.saturating_duration_since(self.start).as_micros() as u64;
+        let is_due = |(key, due): (usize, &u64)| (*due <= now_us).then_some(key);
         self.are_due.clear();
         self.are_due.extend(self.due.iter().enumerate().filter_map(is_due));
         self.fetch_ahead(None, self.are_due.first().copied());
@@ -337,7 +350,9 @@ impl Loop {
             self.guard(key, now, |seat, scratch| seat.flush(now, scratch));
             let Some(seat) = self.seats.get_mut(key) else { continue };
             seat.leg().give_outbox_back(&mut self.outboxes);
-            self.due[key] = Some(seat.next_due(now));
+            // Rounded up: what wakes for it must find it due.
+            let due = seat.next_due(now).saturating_duration_since(self.start);
+            self.due[key] = due.as_micros() as u64 + 1;
             if seat.is_done(now) {
                 self.unseat(key);
             }
@@ -354,7 +369,7 @@ impl Loop {
         let _ = seat.leg().source().map(|socket| registry.deregister(socket));
         self.by_number.remove(&seat.number());
         self.disposal.free(seat);
-        self.due[key] = None;
+        self.due[key] = NEVER;
         self.meter().calls.fetch_sub(1, Ordering::Relaxed);
     }
 
