@@ -64,7 +64,9 @@ fn string<'a>(rest: &mut &'a str) -> Option<&'a str> {
     let end = memchr2(b'"', b'\\', inside.as_bytes()).filter(|&end| inside.as_bytes()[end] == b'"')?;
     let (string, tail) = inside.split_at(end);
     *rest = &tail[1..];
-    (!string.bytes().any(|byte| byte < 0x20)).then_some(string)
+    // All of it, since a loop that may end early takes one byte at a time.
+    let has_control = string.bytes().fold(false, |has, byte| has | (byte < 0x20));
+    (!has_control).then_some(string)
 }
 
 fn number(rest: &mut &str) -> Option<u32> {
