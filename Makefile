@@ -15,11 +15,11 @@ test: deps
 bench: deps
 	cargo bench --workspace
 
-# What a whole call costs, beside a bare WebSocket echo: make load CALLS=50,500.
+# What a whole call costs, beside a bare WebSocket echo: make load CALLS=50,500; with hiss on the lines: make load HISS=1.
 CALLS = 1,10,100,500,1000
 load: deps
 	cargo build --release --bin offhook
-	cargo run --release -p offhook-benches --bin load -- --calls $(CALLS)
+	cargo run --release -p offhook-benches --bin load -- --calls $(CALLS) $(if $(HISS),--hiss)
 
 # Whether calls stay on time while other things go wrong.
 isolation: deps

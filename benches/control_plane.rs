@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use offhook_benches::load::requests::{Asked, Kind, ask, ask_in_turn, connect, request};
-use offhook_benches::load::{Error, Lateness, Load, Server, Target, Times, pinned, run};
+use offhook_benches::load::{Audio, Error, Lateness, Load, SILENCE, Server, Target, Times, pinned, run};
 use offhook_benches::table::markdown;
 use offhook_engine::sim::voiced;
 use offhook_fixtures::vendors::{FakeVendors, Vendor};
@@ -162,7 +162,7 @@ fn run_row(
         let asking = scope.spawn(asking);
         let heard = run(
             load,
-            &speech,
+            Audio { speech: &speech, pause: &SILENCE },
             || {
                 before = server.metrics()?;
                 begun.store(true, Ordering::Release);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use offhook_benches::load::{
-    Error, FrozenDisk, Heard, Lateness, Load, Server, Target, Times, Trouble, pinned, run,
+    Audio, Error, FrozenDisk, Heard, Lateness, Load, SILENCE, Server, Target, Times, Trouble, pinned, run,
 };
 use offhook_benches::table::markdown;
 use offhook_engine::sim::voiced;
@@ -135,6 +135,7 @@ fn run_row(
         seed: 20_261_125,
     };
     let speech = voiced(Duration::from_secs(1));
+    let audio = Audio { speech: &speech, pause: &SILENCE };
     let (begun, over) = (AtomicBool::new(false), AtomicBool::new(false));
     let (mut before, mut after) = (String::new(), String::new());
     let (heard, came_to) = std::thread::scope(|scope| {
@@ -142,11 +143,11 @@ fn run_row(
             while !begun.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            trouble.make(&over, server.port(), &data, disk.as_ref(), &speech)
+            trouble.make(&over, server.port(), &data, disk.as_ref(), audio)
         });
         let heard = run(
             load,
-            &speech,
+            audio,
             || {
                 before = server.metrics()?;
                 begun.store(true, Ordering::Release);

@@ -3,22 +3,24 @@
 //! For each number of calls it runs two servers in turn, each with all of its threads on the first core, and the callers
 //! on the last: the floor (see [`offhook_benches::load::floor`]) and `offhook serve --speech canned`, in which every call
 //! has the full graph, the journal and the recording. Callers come in by the webhook, at random phases of the 20 ms; they
-//! talk, are answered for two seconds, and interrupt every second answer. Processor time is the scheduler's count of
+//! talk, are answered for two seconds, and interrupt every second answer; between their words they send digital silence, or with
+//! `--hiss` what a line hisses. Processor time is the scheduler's count of
 //! all threads, in a window in which nobody comes or goes.
 //!
 //! Where the time of Offhook's core went at 500 calls, by `perf` (cpu-clock, 4 kHz, a shared virtual machine):
 //!
 //! | of the process | what |
 //! |---|---|
-//! | 45 % | a media thread's own work: reading messages, voice and echo detection (a sixth of it each), the graph, journal records |
-//! | 29 % | its system calls: one read per frame (13), one write per message (9), the wait and the nap (6) |
-//! | 15 % | the journal's thread, more than half of it in writing files |
-//! | 5 % | the store's thread |
+//! | 49 % | a media thread's own work: reading messages (8), voice detection (6, with hiss on the lines twice that), echo detection (9), fetching calls' state (8), the graph, journal records |
+//! | 23 % | its system calls: one read per frame (10), one write per message (6), the wait and the nap (6) |
+//! | 16 % | the journal's thread, more than half of it in writing files |
+//! | 7 % | the store's thread |
 //! | 5 % | the speech thread |
 //!
 //! Warm, the graph takes 1.2 to 2 µs a frame (`frame_path`); among 500 calls it takes several times that, since each call's
 //! state comes from far memory. So what counts is how few lines of it a frame touches, and that they are fetched before its
-//! turn comes (`engine/src/prefetch.rs`).
+//! turn comes (`engine/src/prefetch.rs`). Tried without gain: huge pages for the heap (a twentieth), reading sixteen sockets
+//! before what they brought is taken (their inboxes cost what the warm code saves), messages of 200 ms, real-time priority.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -27,7 +29,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use offhook_benches::load::{Error, Heard, Lateness, Load, Server, Target, Times, floor, pinned, run};
+use offhook_benches::load::{
+    Audio, Error, Heard, Lateness, Load, SILENCE, Server, Target, Times, floor, hiss, pinned, run,
+};
 use offhook_benches::table::markdown;
 use offhook_engine::sim::voiced;
 
@@ -56,6 +60,9 @@ struct Args {
     /// Where callers begin, in their 20 ms and in their turn
     #[arg(long, default_value_t = 20_240_229)]
     seed: u64,
+    /// Have callers send the hiss of a line between their words (67 dB below full scale), and not digital silence
+    #[arg(long)]
+    hiss: bool,
     /// Be the floor, on this port
     #[arg(long, hide = true)]
     floor: Option<u16>,
@@ -94,7 +101,8 @@ fn measure(args: &Args) -> Result<(), Error> {
     }
     let _ = rlimit::increase_nofile_limit(65_536);
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let speech = voiced(Duration::from_secs(1));
+    let (speech, hiss) = (voiced(Duration::from_secs(1)), hiss());
+    let audio = Audio { speech: &speech, pause: if args.hiss { &hiss } else { &SILENCE } };
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}")?;
     let bar = ProgressBar::new(args.calls.len() as u64 * if args.without_floor { 1 } else { 2 });
     bar.set_style(style);
@@ -104,9 +112,8 @@ fn measure(args: &Args) -> Result<(), Error> {
     for &calls in &args.calls {
         let run_one = |floor: bool| {
             bar.set_message(format!("{calls} calls: {}", if floor { "the floor" } else { "offhook" }));
-            let row = pinned(cores.last().copied(), || {
-                run_row(args, cores.first().copied(), calls, floor, &speech)
-            });
+            let row =
+                pinned(cores.last().copied(), || run_row(args, cores.first().copied(), calls, floor, audio));
             bar.inc(1);
             row
         };
@@ -129,7 +136,7 @@ fn run_row(
     core: Option<core_affinity::CoreId>,
     calls: usize,
     floor: bool,
-    speech: &[u8],
+    audio: Audio<'_>,
 ) -> Result<Row, Error> {
     let folder = tempfile::tempdir()?;
     let server = if floor {
@@ -155,7 +162,7 @@ fn run_row(
     // What a server asks for once, with its first call, is not any call's.
     run(
         Load { calls: 4, settle: Duration::from_secs(3), window: Duration::ZERO, ..load },
-        speech,
+        audio,
         || Ok(()),
         || Ok(()),
     )?;
@@ -167,7 +174,7 @@ fn run_row(
     let (mut threads, mut memory, mut metrics) = (Vec::new(), 0, String::new());
     row.heard = run(
         load,
-        speech,
+        audio,
         || {
             metrics_before = if floor { String::new() } else { server.metrics()? };
             threads_before = server.cpu_by_thread()?;

@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use offhook_benches::load::{SILENCE, hiss};
 use offhook_engine::sim::{Line, voiced};
-
-const SILENCE: [u8; 160] = [0xFF; 160];
 
 fn speaking_agent() -> Line {
     let mut line = Line::open();
@@ -18,7 +17,10 @@ fn speaking_agent() -> Line {
 
 fn frames(c: &mut Criterion) {
     let speech = voiced(Duration::from_secs(10));
+    let hiss = hiss();
     let ten_seconds_of_silence = |line: &mut Line| (0..500).for_each(|_| line.hear(&SILENCE));
+    let ten_seconds_of_hiss =
+        |line: &mut Line| hiss.chunks(160).cycle().take(500).for_each(|frame| line.hear(frame));
 
     let mut line = speaking_agent();
     ten_seconds_of_silence(&mut line);
@@ -30,6 +32,9 @@ fn frames(c: &mut Criterion) {
     let mut group = c.benchmark_group("a frame of");
     group.throughput(Throughput::Elements(500));
     group.bench_function("an idle caller", |b| {
+        b.iter_batched_ref(Line::open, ten_seconds_of_hiss, BatchSize::LargeInput);
+    });
+    group.bench_function("an idle caller, digital silence", |b| {
         b.iter_batched_ref(Line::open, ten_seconds_of_silence, BatchSize::LargeInput);
     });
     group.bench_function("a speaking caller", |b| {
@@ -40,7 +45,7 @@ fn frames(c: &mut Criterion) {
         );
     });
     group.bench_function("a speaking agent", |b| {
-        b.iter_batched_ref(speaking_agent, ten_seconds_of_silence, BatchSize::LargeInput);
+        b.iter_batched_ref(speaking_agent, ten_seconds_of_hiss, BatchSize::LargeInput);
     });
     group.finish();
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offhook_benches::journal::Recorded;
+use offhook_benches::load::{SILENCE, hiss};
 use offhook_codecs::resample::Resampler;
 use offhook_codecs::wire::twilio::{self, Place};
 use offhook_codecs::wire::{Event, Message};
@@ -20,7 +21,6 @@ use offhook_engine::sim::{Line, voiced};
 use offhook_engine::speech::HandOver;
 
 const STREAM: &str = "MZ0123456789abcdef0123456789abcdef";
-const SILENCE: [u8; 160] = [0xFF; 160];
 /// How often each step is run before it is counted, and then counted.
 const WARM: u32 = 100;
 const FRAMES: u32 = 500;
@@ -28,11 +28,12 @@ const FRAMES: u32 = 500;
 /// One step: its name, and what makes the thing that does it once.
 type Step = (&'static str, fn() -> Box<dyn FnMut()>);
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     ("read a media message", read_message),
     ("decode its base64", decode_base64),
     ("µ-law to samples", ulaw_to_samples),
     ("the whole graph, caller silent", idle_caller),
+    ("the whole graph, digital silence", silent_line),
     ("the whole graph, caller speaking", speaking_caller),
     ("the whole graph, agent speaking", speaking_agent),
     ("hand the caller's audio to the speech thread", to_session),
@@ -170,8 +171,20 @@ fn samples_to_ulaw() -> Box<dyn FnMut()> {
 }
 
 fn idle_caller() -> Box<dyn FnMut()> {
+    hearing_hiss(Line::open())
+}
+
+fn silent_line() -> Box<dyn FnMut()> {
     let mut line = Line::open();
     Box::new(move || line.hear(black_box(&SILENCE)))
+}
+
+fn hearing_hiss(mut line: Line) -> Box<dyn FnMut()> {
+    let (hiss, mut at) = (hiss(), 0);
+    Box::new(move || {
+        line.hear(black_box(&hiss[at..at + 160]));
+        at = (at + 160) % hiss.len();
+    })
 }
 
 fn speaking_caller() -> Box<dyn FnMut()> {
@@ -186,7 +199,7 @@ fn speaking_caller() -> Box<dyn FnMut()> {
 fn speaking_agent() -> Box<dyn FnMut()> {
     let mut line = Line::open();
     line.agent_speaks(60);
-    Box::new(move || line.hear(black_box(&SILENCE)))
+    hearing_hiss(line)
 }
 
 fn to_session() -> Box<dyn FnMut()> {

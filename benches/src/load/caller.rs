@@ -17,7 +17,10 @@ use super::stats::Times;
 
 /// A frame: 20 ms at 8 kHz.
 pub(super) const FRAME: usize = 160;
-const SILENCE: [u8; FRAME] = [0xFF; FRAME];
+/// A pause in which nothing is sent that can be heard: what telephones send that suppress noise.
+pub const SILENCE: [u8; FRAME] = [0xFF; FRAME];
+/// A second.
+const HISS_SAMPLES: usize = 50 * FRAME;
 /// Frames of speech in a turn: 1 s.
 const SPEECH: u32 = 50;
 /// Frames from the beginning of a turn to that of the next: long enough to hear two seconds of answer out.
@@ -26,6 +29,29 @@ const HEARD_OUT: u32 = 190;
 const INTERRUPTED: u32 = 160;
 /// What a server waits for before it answers: its default.
 pub(super) const ENDPOINTING: Duration = Duration::from_millis(700);
+
+/// What callers send. All 8 kHz µ-law.
+#[derive(Clone, Copy, Debug)]
+pub struct Audio<'a> {
+    /// What they say: at least a second.
+    pub speech: &'a [u8],
+    /// What is on the line between their words: whole frames, over and over.
+    pub pause: &'a [u8],
+}
+
+/// A second of the hiss of a line, 67 dB below full scale.
+pub fn hiss() -> Vec<u8> {
+    let mut state = 0x2545_F491u32;
+    let mut next = || {
+        // Marsaglia's xorshift (Journal of Statistical Software, 2003), with its triple 13, 17, 5.
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        // Either sign, and the four codes from zero on: up to 24 of 32,768.
+        0xFF ^ (state >> 24) as u8 & 0x83
+    };
+    (0..HISS_SAMPLES).map(|_| next()).collect()
+}
 
 /// What all callers of a window heard.
 #[derive(Debug, Default)]
@@ -117,12 +143,12 @@ impl Caller {
         });
     }
 
-    /// Sends the next frame, and the marks whose audio was played. `speech`: any length of it.
+    /// Sends the next frame, and the marks whose audio was played.
     pub(super) fn tick(
         &mut self,
         now: Instant,
         due: Instant,
-        speech: &[u8],
+        audio: Audio<'_>,
         text: &mut Vec<u8>,
         heard: &mut Heard,
     ) {
@@ -133,14 +159,14 @@ impl Caller {
             self.return_mark(text);
         }
         let said = self.script(now, heard);
-        let audio = match said {
-            Some(frame) => &speech[frame as usize * FRAME..][..FRAME],
-            None => &SILENCE,
+        let frame = match said {
+            Some(frame) => &audio.speech[frame as usize * FRAME..][..FRAME],
+            None => &audio.pause[self.frame as usize * FRAME % audio.pause.len()..][..FRAME],
         };
         self.sequence += 1;
         self.frame += 1;
         let place = Place { sequence: self.sequence, chunk: self.frame, timestamp_ms: (self.frame - 1) * 20 };
-        self.put(text, |text, caller| twilio::write_inbound_media(text, &caller.stream, place, audio));
+        self.put(text, |text, caller| twilio::write_inbound_media(text, &caller.stream, place, frame));
         if self.echoes {
             self.sent_at.push_back(now);
         }

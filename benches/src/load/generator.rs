@@ -7,8 +7,8 @@ use mio::{Events, Interest, Poll, Token};
 use offhook_engine::sim::Dice;
 
 use super::Error;
-use super::caller::Caller;
 pub use super::caller::Heard;
+use super::caller::{Audio, Caller};
 use super::connect::{Connected, Target};
 
 const PTIME: Duration = Duration::from_millis(20);
@@ -35,17 +35,16 @@ pub struct Load {
 }
 
 /// Runs the load on the calling thread. `begins` and `ends` are called at the edges of the window that counts.
-/// `speech`: at least a second of 8 kHz µ-law.
 pub fn run(
     load: Load,
-    speech: &[u8],
+    audio: Audio<'_>,
     begins: impl FnOnce() -> Result<(), Error>,
     ends: impl FnOnce() -> Result<(), Error>,
 ) -> Result<Heard, Error> {
     let (sender, connected) = mpsc::sync_channel(load.calls);
     std::thread::scope(|scope| {
         let dialling = scope.spawn(move || dial(load, &sender));
-        let heard = Generator::new(load)?.run(speech, &connected, begins, ends);
+        let heard = Generator::new(load)?.run(audio, &connected, begins, ends);
         // A caller that could not connect says why better than what followed from it.
         dialling.join().map_err(|_| "the dialling thread panicked")??;
         heard
@@ -92,7 +91,7 @@ impl Generator {
 
     fn run(
         mut self,
-        speech: &[u8],
+        audio: Audio<'_>,
         connected: &mpsc::Receiver<Connected>,
         begins: impl FnOnce() -> Result<(), Error>,
         ends: impl FnOnce() -> Result<(), Error>,
@@ -121,7 +120,7 @@ impl Generator {
                 ends()?;
                 return Ok(self.heard);
             }
-            self.send_due(now, speech);
+            self.send_due(now, audio);
             now = Instant::now();
             let next = self.due.peek().map_or(PTIME, |next| next.0.0.saturating_duration_since(now));
             if next < LOOK && now.duration_since(looked) < LOOK {
@@ -167,7 +166,7 @@ impl Generator {
         }
     }
 
-    fn send_due(&mut self, now: Instant, speech: &[u8]) {
+    fn send_due(&mut self, now: Instant, audio: Audio<'_>) {
         while let Some(std::cmp::Reverse((due, number))) = self.due.peek().copied() {
             if due > now {
                 return;
@@ -175,7 +174,7 @@ impl Generator {
             self.due.pop();
             self.due.push(std::cmp::Reverse((due + PTIME, number)));
             let at = Instant::now();
-            self.callers[number].tick(at, due, speech, &mut self.text, &mut self.heard);
+            self.callers[number].tick(at, due, audio, &mut self.text, &mut self.heard);
         }
     }
 }

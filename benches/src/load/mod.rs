@@ -19,6 +19,7 @@ pub mod requests;
 mod stats;
 mod trouble;
 
+pub use caller::{Audio, SILENCE, hiss};
 pub use connect::Target;
 pub use frozen_disk::FrozenDisk;
 pub use generator::{Heard, Load, run};

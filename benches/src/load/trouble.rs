@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::caller::{Caller, FRAME};
+use super::caller::{Audio, Caller, FRAME};
 use super::connect::Target;
 use super::frozen_disk::FrozenDisk;
 use super::process::Server;
@@ -84,18 +84,18 @@ impl Trouble {
     }
 
     /// Makes the trouble until `over`, for a server on `port` that keeps its data in `data`, on `disk` if that can hang.
-    /// `speech`: as for [`run`](super::run). Returns what it came to.
+    /// `audio`: what its callers send. Returns what it came to.
     pub fn make(
         self,
         over: &AtomicBool,
         port: u16,
         data: &Path,
         disk: Option<&FrozenDisk>,
-        speech: &[u8],
+        audio: Audio<'_>,
     ) -> Result<String, Error> {
         match self {
             Self::Quiet => Ok("–".into()),
-            Self::SickCalls => sick_calls(over, port, speech),
+            Self::SickCalls => sick_calls(over, port, audio),
             Self::HttpFlood => flood(over, port, FLOOD_PERIOD / 2, &REQUESTS),
             Self::LogStorm => flood(over, port, FLOOD_PERIOD, &REQUESTS[1..2]),
             Self::BusyDisk => busy_disk(over, data),
@@ -132,7 +132,7 @@ impl Trouble {
     }
 }
 
-fn sick_calls(over: &AtomicBool, port: u16, speech: &[u8]) -> Result<String, Error> {
+fn sick_calls(over: &AtomicBool, port: u16, audio: Audio<'_>) -> Result<String, Error> {
     let (mut heard, mut text, mut scratch) = (Heard::default(), Vec::new(), vec![0; 64 * 1024]);
     let mut number = FIRST_NUMBER;
     let mut call = |heard: &mut Heard, text: &mut Vec<u8>, receive_bytes| {
@@ -149,13 +149,12 @@ fn sick_calls(over: &AtomicBool, port: u16, speech: &[u8]) -> Result<String, Err
     let (mut rubbish, mut bursts, mut stalled_at) = (0, 0, Instant::now());
     while !over.load(Ordering::Relaxed) {
         let now = Instant::now();
-        deaf.iter_mut().for_each(|caller| caller.tick(now, now, speech, &mut text, &mut heard));
+        deaf.iter_mut().for_each(|caller| caller.tick(now, now, audio, &mut text, &mut heard));
         if now.duration_since(stalled_at) >= STALL {
             stalled_at = now;
             for caller in &mut stalling {
                 bursts += 1;
-                (0..STALL.as_millis() / 20)
-                    .for_each(|_| caller.tick(now, now, speech, &mut text, &mut heard));
+                (0..STALL.as_millis() / 20).for_each(|_| caller.tick(now, now, audio, &mut text, &mut heard));
                 caller.read(now, &mut scratch, &mut heard);
             }
         }
