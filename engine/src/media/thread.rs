@@ -26,6 +26,7 @@ use crate::engine::EngineError;
 use crate::leg::{Inbox, PAYLOAD_BYTES_MAX};
 use crate::measure::{MediaThreadMeasures, add};
 use crate::prefetch::{Prefetch, prefetch};
+use crate::priority::run_soon;
 use crate::speech::worker::{Disposal, Notice};
 
 /// Letters taken per wake-up, so that a flood of commands cannot hold up media.
@@ -64,6 +65,7 @@ impl MediaThread {
             .spawn(move || {
                 // Where pinning is not allowed, the scheduler does as it likes.
                 let _ = core.is_some_and(core_affinity::set_for_current);
+                run_soon();
                 thread.run();
             })
             .map_err(EngineError::Thread)?;
