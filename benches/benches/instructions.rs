@@ -171,35 +171,30 @@ fn samples_to_ulaw() -> Box<dyn FnMut()> {
 }
 
 fn idle_caller() -> Box<dyn FnMut()> {
-    hearing_hiss(Line::open())
+    hearing(Line::open(), hiss())
 }
 
 fn silent_line() -> Box<dyn FnMut()> {
-    let mut line = Line::open();
-    Box::new(move || line.hear(black_box(&SILENCE)))
-}
-
-fn hearing_hiss(mut line: Line) -> Box<dyn FnMut()> {
-    let (hiss, mut at) = (hiss(), 0);
-    Box::new(move || {
-        line.hear(black_box(&hiss[at..at + 160]));
-        at = (at + 160) % hiss.len();
-    })
+    hearing(Line::open(), SILENCE.to_vec())
 }
 
 fn speaking_caller() -> Box<dyn FnMut()> {
-    let (mut line, speech) = (Line::open(), voiced(Duration::from_secs(15)));
-    let mut at = 0;
-    Box::new(move || {
-        line.hear(black_box(&speech[at..at + 160]));
-        at = (at + 160) % (speech.len() - 160);
-    })
+    hearing(Line::open(), voiced(Duration::from_secs(15)))
 }
 
 fn speaking_agent() -> Box<dyn FnMut()> {
     let mut line = Line::open();
     line.agent_speaks(60);
-    hearing_hiss(line)
+    hearing(line, hiss())
+}
+
+/// A frame of `audio` each time, over and over.
+fn hearing(mut line: Line, audio: Vec<u8>) -> Box<dyn FnMut()> {
+    let mut at = 0;
+    Box::new(move || {
+        line.hear(black_box(&audio[at..at + 160]));
+        at = (at + 160) % audio.len();
+    })
 }
 
 fn to_session() -> Box<dyn FnMut()> {

@@ -30,6 +30,13 @@ pub fn samples_to_le(samples: &[i16], out: &mut Vec<u8>) {
     out.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
 }
 
+/// True if no sample is other than 0.
+#[inline]
+pub fn is_mute(samples: &[i16]) -> bool {
+    // All of them, since a loop that may end early takes one at a time.
+    samples.iter().fold(0, |any, sample| any | sample) == 0
+}
+
 /// A sample as a float, exactly: −1.0 to 32,767/32,768.
 #[inline]
 pub fn to_float(sample: i16) -> f32 {
@@ -169,6 +176,12 @@ mod tests {
             assert_eq!(peak_dbfs(samples), SILENCE_DBFS);
         }
         assert!(peak_dbfs(&[1]) > SILENCE_DBFS);
+    }
+
+    #[test]
+    fn only_what_holds_no_sound_at_all_is_mute() {
+        assert!(is_mute(&[]) && is_mute(&[0; 160]));
+        assert!(!is_mute(&[0, 0, 1]) && !is_mute(&[i16::MIN, 0]));
     }
 
     #[test]

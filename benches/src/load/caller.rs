@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
+use offhook_codecs::noise::Random;
 use offhook_codecs::wire::twilio::{self, Place};
 use offhook_codecs::wire::{MediaFormat, Outgoing, Start};
 
@@ -41,16 +42,9 @@ pub struct Audio<'a> {
 
 /// A second of the hiss of a line, 67 dB below full scale.
 pub fn hiss() -> Vec<u8> {
-    let mut state = 0x2545_F491u32;
-    let mut next = || {
-        // Marsaglia's xorshift (Journal of Statistical Software, 2003), with its triple 13, 17, 5.
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        // Either sign, and the four codes from zero on: up to 24 of 32,768.
-        0xFF ^ (state >> 24) as u8 & 0x83
-    };
-    (0..HISS_SAMPLES).map(|_| next()).collect()
+    let mut random = Random::new(1);
+    // Either sign, and the four codes from zero on: up to 24 of 32,768.
+    (0..HISS_SAMPLES).map(|_| 0xFF ^ random.bits() as u8 & 0x83).collect()
 }
 
 /// What all callers of a window heard.

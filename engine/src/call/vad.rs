@@ -25,6 +25,7 @@
 //! frame for 1.6; as a second opinion beside libfvad it changed nothing of the corpus of turn-taking for the better. The second
 //! is the best of all in hiss, takes any distant voice for the caller's, and costs 100 µs.
 
+use offhook_codecs::pcm::is_mute;
 use webrtc_vad::{SampleRate, Vad, VadMode};
 
 use super::receive::{FRAME, FRAME_MS};
@@ -131,7 +132,7 @@ impl SpeechDetector {
 
     /// Judges one frame by itself: is it voiced?
     pub(crate) fn is_voiced(&mut self, pcm: &[i16; FRAME]) -> bool {
-        let mute = pcm.iter().fold(0, |any, sample| any | sample) == 0;
+        let mute = is_mute(pcm);
         if mute && self.mute_frames == AT_REST_FRAMES {
             return self.is_loud(0, 0);
         }

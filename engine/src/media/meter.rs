@@ -22,7 +22,8 @@ const NAP: Duration = Duration::from_millis(2);
 /// The same with fewer calls than [`MANY_CALLS`]: their rounds are short, so that frames are no later for a longer nap.
 const NAP_OF_FEW: Duration = Duration::from_millis(3);
 const MANY_CALLS: usize = 128;
-const NEVER: u64 = u64::MAX;
+/// No moment of a thread, in µs from its start.
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// A media thread's numbers. All counts run from its start.
 #[derive(Debug)]
@@ -183,8 +184,14 @@ impl Meter {
         }
     }
 
-    fn us(&self, at: Instant) -> u64 {
+    /// Whole µs from the start.
+    pub(super) fn us(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.start).as_micros() as u64
+    }
+
+    /// The moment so many µs from the start.
+    pub(super) fn at(&self, us: u64) -> Instant {
+        self.start + Duration::from_micros(us)
     }
 
     fn round(&self, round: Round, ended: Instant, times: u64) {

@@ -17,8 +17,7 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::clock;
-use super::meter::{Meter, Rounds};
+use super::meter::{Meter, NEVER, Rounds};
 use super::post::{Letter, OwnedCommand, Post};
 use super::seat::{Scratch, Seat};
 use crate::call::{EndReason, Outputs};
@@ -37,8 +36,6 @@ const EVENTS_PER_ROUND: usize = 512;
 /// call that is served with others some 6: with 50 calls a nap halves what a frame costs, with 8 it costs more than it saves.
 const NAP_FROM_CALLS: usize = 24;
 const WAKER: Token = Token(usize::MAX);
-/// No moment of a thread: half a million years from its start.
-const NEVER: u64 = u64::MAX;
 
 /// A media thread, from outside.
 #[derive(Debug)]
@@ -99,10 +96,9 @@ struct Loop {
     post: Post,
     seats: Slab<Box<Seat>>,
     disposal: Disposal,
-    /// When each seat has something due, by its key, in µs from `start`; [`NEVER`] if nothing is. Read at every wake-up, so
+    /// When each seat has something due, by its key, in µs as [`Meter::us`] has them; [`NEVER`] if nothing is. Read at every wake-up, so
     /// it stands apart from the seats, and close together.
     due: Vec<u64>,
-    start: Instant,
     /// Whose moment has come in this wake-up.
     are_due: Vec<usize>,
     by_number: BTreeMap<u64, usize>,
@@ -128,7 +124,6 @@ impl Loop {
             seats: Slab::with_capacity(1_024),
             disposal,
             due: Vec::with_capacity(1_024),
-            start: clock::now(),
             are_due: Vec::with_capacity(1_024),
             by_number: BTreeMap::new(),
             touched: Vec::with_capacity(1_024),
@@ -277,11 +272,11 @@ impl Loop {
     /// When the first of the calls has something due.
     fn next_due(&self) -> Option<Instant> {
         let first = self.due.iter().copied().min().filter(|&us| us != NEVER)?;
-        Some(self.start + Duration::from_micros(first))
+        Some(self.meter().at(first))
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
-        let now_us = now.saturating_duration_since(self.start).as_micros() as u64;
+        let now_us = self.meter().us(now);
         let is_due = |(key, due): (usize, &u64)| (*due <= now_us).then_some(key);
         self.are_due.clear();
         self.are_due.extend(self.due.iter().enumerate().filter_map(is_due));
@@ -353,8 +348,7 @@ impl Loop {
             let Some(seat) = self.seats.get_mut(key) else { continue };
             seat.leg().give_outbox_back(&mut self.outboxes);
             // Rounded up: what wakes for it must find it due.
-            let due = seat.next_due(now).saturating_duration_since(self.start);
-            self.due[key] = due.as_micros() as u64 + 1;
+            self.due[key] = self.post.meter().us(seat.next_due(now)) + 1;
             if seat.is_done(now) {
                 self.unseat(key);
             }
