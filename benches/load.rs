@@ -90,7 +90,10 @@ struct Row {
     cpu: Duration,
     memory_bytes: u64,
     lateness: Option<Lateness>,
-    underruns: f64,
+    /// Records that journals and recordings lack.
+    records_lost: f64,
+    /// Caller audio that no recogniser got.
+    unheard_seconds: f64,
     threads: Vec<(String, Duration)>,
 }
 
@@ -189,8 +192,12 @@ fn run_row(
     )?;
     row.memory_bytes = memory.saturating_sub(idle);
     row.lateness = Server::lateness(&metrics_before, &metrics);
-    let underruns = |metrics: &str| Server::metric(metrics, "offhook_underruns_total").unwrap_or(0.0);
-    row.underruns = underruns(&metrics) - underruns(&metrics_before);
+    let counted = |name| {
+        let at = |metrics: &str| Server::metric(metrics, name).unwrap_or(0.0);
+        at(&metrics) - at(&metrics_before)
+    };
+    row.records_lost = counted("offhook_journal_records_lost_total");
+    row.unheard_seconds = counted("offhook_recogniser_audio_dropped_seconds_total");
     row.threads = threads
         .into_iter()
         .map(|(name, cpu)| {
@@ -231,7 +238,16 @@ fn cells(args: &Args, calls: usize, floor: Option<&Row>, row: &Row) -> Vec<Strin
         _ => none(),
     };
     let ignored = if heard.ignored > 0 { format!(", {} ignored", heard.ignored) } else { String::new() };
-    let lost = if heard.lost > 0 { format!(", {} calls lost", heard.lost) } else { String::new() };
+    let lost = [
+        (heard.lost as f64, "calls lost"),
+        (row.records_lost, "records lost"),
+        (row.unheard_seconds, "s unheard"),
+    ];
+    let lost: String = lost
+        .into_iter()
+        .filter(|(lost, _)| *lost > 0.0)
+        .map(|(lost, what)| format!(", {lost:.0} {what}"))
+        .collect();
     vec![
         calls.to_string(),
         floor.map_or_else(none, |floor| format!("{floor:.2} ms/s")),

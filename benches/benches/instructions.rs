@@ -28,7 +28,7 @@ const FRAMES: u32 = 500;
 /// One step: its name, and what makes the thing that does it once.
 type Step = (&'static str, fn() -> Box<dyn FnMut()>);
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     ("read a media message", read_message),
     ("decode its base64", decode_base64),
     ("µ-law to samples", ulaw_to_samples),
@@ -36,6 +36,7 @@ const STEPS: [Step; 15] = [
     ("the whole graph, digital silence", silent_line),
     ("the whole graph, caller speaking", speaking_caller),
     ("the whole graph, agent speaking", speaking_agent),
+    ("the whole graph, agent speaking, digital silence", agent_in_silence),
     ("hand the caller's audio to the speech thread", to_session),
     ("hand agent audio to the media thread", to_call),
     ("write a media message of 20 ms", write_message),
@@ -183,9 +184,17 @@ fn speaking_caller() -> Box<dyn FnMut()> {
 }
 
 fn speaking_agent() -> Box<dyn FnMut()> {
+    agent_hears(hiss())
+}
+
+fn agent_in_silence() -> Box<dyn FnMut()> {
+    agent_hears(SILENCE.to_vec())
+}
+
+fn agent_hears(audio: Vec<u8>) -> Box<dyn FnMut()> {
     let mut line = Line::open();
     line.agent_speaks(60);
-    hearing(line, hiss())
+    hearing(line, audio)
 }
 
 /// A frame of `audio` each time, over and over.

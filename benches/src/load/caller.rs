@@ -28,8 +28,10 @@ const SPEECH: u32 = 50;
 const HEARD_OUT: u32 = 190;
 /// The same, where the answer is interrupted.
 const INTERRUPTED: u32 = 160;
-/// What a server waits for before it answers: its default.
+/// How long a server waits in silence before it answers: its default.
 pub(super) const ENDPOINTING: Duration = Duration::from_millis(700);
+/// The same after an interruption, where silence is what tells words from a cough.
+const INTERRUPTION_ENDS: Duration = Duration::from_millis(500);
 
 /// What callers send. All 8 kHz µ-law.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +94,9 @@ pub(super) struct Caller {
     marks: VecDeque<(Instant, String)>,
     sent_at: VecDeque<Instant>,
     loud_at: Option<Instant>,
+    /// When its turn ended, and how much silence the server waits for after that.
     spoke_at: Option<Instant>,
+    endpointing: Duration,
     gone: bool,
 }
 
@@ -117,6 +121,7 @@ impl Caller {
             sent_at: VecDeque::new(),
             loud_at: None,
             spoke_at: None,
+            endpointing: ENDPOINTING,
             gone: false,
         }
     }
@@ -178,6 +183,7 @@ impl Caller {
             // Only who is audibly interrupted can be asked how long that took.
             let speaks = self.play_until.is_some_and(|until| until > now);
             self.loud_at = speaks.then_some(now);
+            self.endpointing = if speaks { INTERRUPTION_ENDS } else { ENDPOINTING };
             self.spoke_at = None;
         }
         self.until_turn -= 1;
@@ -243,7 +249,7 @@ impl Caller {
                 heard.samples += samples;
                 heard.messages += 1;
                 if let Some(spoke) = self.spoke_at.take() {
-                    heard.answer.add(now.saturating_duration_since(spoke + ENDPOINTING));
+                    heard.answer.add(now.saturating_duration_since(spoke + self.endpointing));
                 } else if self.play_until.is_some_and(|until| until < now) && self.marks.is_empty() {
                     heard.underruns += 1;
                 }
