@@ -2,6 +2,14 @@
 //!
 //! Media threads sleep and wake all the time and must not wait for whoever runs just then. A program may not raise its
 //! threads' priority without a privilege, but it may lower it: so all other threads do, each by what may wait for it.
+//!
+//! A lower priority is less of the time, not a later turn: Linux lets whoever wakes interrupt whoever runs, and the one
+//! interrupted has the core back when the other sleeps or the clock ticks, which is 4 ms later on many machines. Therefore
+//! threads with nobody on the line do not interrupt when they wake, and those with long work do it in short [`Turns`].
+
+use std::time::{Duration, Instant};
+
+use crate::media::now;
 
 /// Whom a thread works for that is not a media thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +33,12 @@ impl Rank {
             Self::Records => 7,
         }
     }
+
+    /// Whether it may interrupt who runs when it wakes.
+    #[cfg(target_os = "linux")]
+    const fn interrupts(self) -> bool {
+        matches!(self, Self::Speech)
+    }
 }
 
 /// Has the calling thread, and those that it starts, give way to media threads and to those of a higher rank. Linux alone
@@ -39,27 +53,61 @@ pub fn give_way(rank: Rank) {
         use rustix::process::{getpid, getpriority_process, setpriority_process};
         let _ = getpriority_process(Some(getpid()))
             .and_then(|first| setpriority_process(None, first + rank.nicer()));
+        if !rank.interrupts() {
+            change(|attributes| attributes.sched_policy = libc::SCHED_BATCH as u32);
+        }
     }
 }
 
-/// The shortest slice that Linux grants: 0.1 ms.
-#[cfg(target_os = "linux")]
-const SLICE_NS: u64 = 100_000;
+/// The shortest slice that Linux grants.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// Has the calling thread run soon after it wakes, in place of long once it runs: it asks for a short slice, for which Linux
 /// interrupts whoever runs with a longer one (`EEVDF`, from 6.12 on). Its share of the time stays the same, and no privilege
 /// is needed. Elsewhere, and with an older kernel, this does nothing.
 pub fn run_soon() {
     #[cfg(target_os = "linux")]
-    {
-        let Some(mut attributes) = attributes() else { return };
-        if attributes.sched_policy == libc::SCHED_OTHER as u32 {
-            attributes.sched_runtime = SLICE_NS;
-            // SAFETY: the system reads the structure, which lives until it returns; 0 is the calling thread. What is refused
-            // leaves things as they were, which works too.
-            unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    change(|attributes| attributes.sched_runtime = SLICE.as_nanos() as u64);
+}
+
+/// Long work of a thread, done a slice at a time.
+#[derive(Debug)]
+pub struct Turns {
+    since: Instant,
+}
+
+impl Turns {
+    /// Begins the first turn of the calling thread. Its slices are short from here on: who offers the core gives up what is
+    /// left of the slice.
+    pub fn begin() -> Self {
+        run_soon();
+        Self { since: now() }
+    }
+
+    /// The thread has slept: a new turn begins.
+    pub fn rested(&mut self) {
+        self.since = now();
+    }
+
+    /// To be called between two pieces of the work. Once the turn has been as long as a slice, the core is offered to whoever
+    /// waits for it and has had less than their share.
+    pub fn offer(&mut self) {
+        if now().duration_since(self.since) >= SLICE {
+            std::thread::yield_now();
+            self.rested();
         }
     }
+}
+
+/// Changes how the calling thread is scheduled, if it is as threads usually are (sched_setattr(2)). What is refused leaves
+/// things as they were, which works too.
+#[cfg(target_os = "linux")]
+fn change(how: impl FnOnce(&mut libc::sched_attr)) {
+    const USUAL: [u32; 2] = [libc::SCHED_OTHER as u32, libc::SCHED_BATCH as u32];
+    let Some(mut attributes) = attributes().filter(|now| USUAL.contains(&now.sched_policy)) else { return };
+    how(&mut attributes);
+    // SAFETY: the system reads the structure, which lives until it returns; 0 is the calling thread.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
 /// How the calling thread is scheduled (sched_getattr(2)).
@@ -89,7 +137,7 @@ mod tests {
             (before.sched_runtime, after.sched_runtime)
         });
         // A kernel that knows of no slices tells of none.
-        assert!(matches!(now.join().unwrap(), (0, 0) | (1.., SLICE_NS)));
+        assert!(matches!(now.join().unwrap(), (0, 0) | (1.., 100_000)));
     }
 
     #[test]

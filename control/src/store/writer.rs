@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use offhook_engine::CallId;
 use offhook_engine::measure::Histogram;
+use offhook_engine::priority::Turns;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
@@ -222,10 +223,12 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
+        let mut turns = Turns::begin();
         while !self.closing {
             self.gather();
+            turns.rested();
             while !self.group.is_empty() {
-                self.commit();
+                self.commit(&mut turns);
                 if self.failing {
                     break;
                 }
@@ -305,10 +308,11 @@ impl Writer {
     }
 
     /// Writes the first [`GROUP_WRITES`] of the group in one transaction, or keeps them if the database fails.
-    fn commit(&mut self) {
+    fn commit(&mut self, turns: &mut Turns) {
         let size = self.group.len().min(GROUP_WRITES);
         let began = Instant::now();
-        let results = match write_group(&mut self.connection, self.group.iter().take(size), &self.lost) {
+        let results = match write_group(&mut self.connection, self.group.iter().take(size), &self.lost, turns)
+        {
             Ok(results) => results,
             Err(error) => return self.on_failure(&error),
         };
@@ -379,6 +383,7 @@ fn write_group<'a>(
     connection: &mut Connection,
     group: impl Iterator<Item = &'a (Write, Option<Reply>)>,
     lost: &BTreeMap<CallId, u64>,
+    turns: &mut Turns,
 ) -> rusqlite::Result<Vec<rusqlite::Result<Written>>> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut results = Vec::new();
@@ -388,6 +393,7 @@ fn write_group<'a>(
             Err(error) if !is_refusal(&error) => return Err(error),
             result => results.push(result),
         }
+        turns.offer();
     }
     for (call, entries) in lost {
         calls::add_loss(&transaction, call, "", *entries)?;
@@ -491,7 +497,7 @@ mod tests {
         }
         writer.gather();
         assert_eq!(writer.group.len(), 101);
-        writer.commit();
+        writer.commit(&mut Turns::begin());
         assert!(writer.group.is_empty());
         assert_eq!(count(&writer, "events"), 100);
     }
@@ -508,7 +514,7 @@ mod tests {
         send(&queue, announced("a"));
         send(&queue, event("a", 2));
         writer.gather();
-        writer.commit();
+        writer.commit(&mut Turns::begin());
         assert!(!writer.failing);
         assert_eq!((count(&writer, "calls"), count(&writer, "events")), (1, 1));
         assert_eq!(count(&writer, "events_seen"), 0, "no change is half done");
@@ -521,12 +527,12 @@ mod tests {
         let (reply, mut answer) = oneshot::channel();
         queue.send(Request::Write { write: announced("a"), reply: Some(reply) }).unwrap();
         writer.gather();
-        writer.commit();
+        writer.commit(&mut Turns::begin());
         assert!(writer.failing);
         assert!(matches!(answer.try_recv(), Ok(Err(StoreError::Delayed(_)))));
 
         writer.connection.execute_batch("PRAGMA query_only = OFF").unwrap();
-        writer.commit();
+        writer.commit(&mut Turns::begin());
         assert!(!writer.failing);
         assert_eq!(count(&writer, "calls"), 1);
     }
@@ -541,7 +547,7 @@ mod tests {
         let kept = writer.group.len() - 1;
         assert!(kept < KEPT_WRITES);
         while !writer.group.is_empty() {
-            writer.commit();
+            writer.commit(&mut Turns::begin());
         }
         let (lost, oldest): (i64, i64) = writer
             .connection
@@ -560,7 +566,7 @@ mod tests {
         queue.send(Request::Close).unwrap();
         writer.gather();
         assert!(writer.closing);
-        writer.commit();
+        writer.commit(&mut Turns::begin());
         assert_eq!(count(&writer, "calls"), 1);
     }
 }

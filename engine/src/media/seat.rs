@@ -240,6 +240,11 @@ impl Seat {
         self.answered + Duration::from_micros(due.map_or(u32::MAX.into(), CallTime::as_micros))
     }
 
+    /// Wakes the speech session if it was asked for something: it can work while other calls are served.
+    pub(super) fn hurry_speech(&mut self, now: Instant) {
+        self.speech.hurry(now);
+    }
+
     /// Writes what the call sent, once per wake-up, and wakes its speech session if there is reason to.
     pub(super) fn flush(&mut self, now: Instant, scratch: &mut Scratch) {
         self.speech.settle(now);

@@ -1,6 +1,7 @@
 //! A media thread: one event loop for all its calls.
 //!
-//! One wake-up has one order: the inbox (new calls, commands, answers), due deadlines, sockets in, sockets out. The
+//! One wake-up has one order: the inbox (new calls, commands, answers), due deadlines, sockets in, sockets out. Between two
+//! sockets it looks into the inbox again, since an answer takes several steps of its call. The
 //! clock is read when it begins, for all that it does, and when it ends, for [`Meter`] and the next wait. A
 //! panic in a call's step ends that call alone. Nothing is logged here: what an operator should read is left to a speech
 //! thread as a [`Notice`].
@@ -30,6 +31,8 @@ use crate::speech::worker::{Disposal, Notice};
 
 /// Letters taken per wake-up, so that a flood of commands cannot hold up media.
 const LETTERS_PER_ROUND: usize = 256;
+/// Letters taken between two sockets: an answer goes on to its next step while the thread is busy with other calls.
+const LETTERS_BETWEEN_SOCKETS: usize = 2;
 /// Socket events taken per wake-up.
 const EVENTS_PER_ROUND: usize = 512;
 /// From how many calls on the thread naps between its rounds ([`Rounds::nap`]). Waking costs some 25 to 50 µs, a frame of a
@@ -170,6 +173,7 @@ impl Loop {
             let (mut next, mut after_next) =
                 (events.iter().skip(1).map(key_of), events.iter().skip(2).map(key_of));
             for event in &events {
+                self.take_letters(LETTERS_BETWEEN_SOCKETS, now);
                 self.fetch_ahead(next.next(), after_next.next());
                 if event.token() != WAKER {
                     self.on_socket(event.token().0, event.is_read_closed() || event.is_error(), now);
@@ -210,8 +214,18 @@ impl Loop {
     }
 
     fn read_letters(&mut self, now: Instant) {
-        for _ in 0..LETTERS_PER_ROUND {
-            let Ok(letter) = self.letters.try_recv() else { break };
+        self.take_letters(LETTERS_PER_ROUND, now);
+        if self.post.take_missed() {
+            let keys: Vec<usize> = self.by_number.values().copied().collect();
+            for key in keys {
+                self.take_in(key, now);
+            }
+        }
+    }
+
+    fn take_letters(&mut self, most: usize, now: Instant) {
+        for _ in 0..most {
+            let Ok(letter) = self.letters.try_recv() else { return };
             match letter {
                 Letter::Call(new) => self.seat(new, now),
                 Letter::Command { call, command } => {
@@ -225,12 +239,6 @@ impl Loop {
                     }
                 }
                 Letter::ShutDown => self.shut_down(now),
-            }
-        }
-        if self.post.take_missed() {
-            let keys: Vec<usize> = self.by_number.values().copied().collect();
-            for key in keys {
-                self.take_in(key, now);
             }
         }
     }
@@ -322,7 +330,10 @@ impl Loop {
     /// Runs one step of one call, and ends that call alone if the step panics.
     fn with_seat(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {
         self.touched.push(key);
-        self.guard(key, now, step);
+        self.guard(key, now, |seat, scratch| {
+            step(seat, scratch);
+            seat.hurry_speech(now);
+        });
     }
 
     fn guard(&mut self, key: usize, now: Instant, step: impl FnOnce(&mut Seat, &mut Scratch)) {

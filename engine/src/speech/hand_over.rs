@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::bell::{Bell, List, list};
+use super::bell::{AUDIO_PERIOD, Bell, List, list};
 use super::link::{Answer, CallEnd, Request, SessionEnd, link};
 use crate::call::UtteranceId;
 
@@ -13,6 +13,7 @@ pub struct HandOver {
     session: SessionEnd,
     bell: Bell,
     list: List,
+    /// A later moment with each hand-over, so that audio is always due.
     now: Instant,
 }
 
@@ -34,9 +35,10 @@ impl HandOver {
     /// Sends audio of the caller, rings, and takes it out at the other end: how many bytes arrived. `take` gets them.
     pub fn to_session(&mut self, ulaw: &[u8], mut take: impl FnMut(&[u8])) -> usize {
         self.call.send_audio(ulaw);
+        self.now += AUDIO_PERIOD;
         self.call.settle(self.now);
         let mut arrived = 0;
-        while self.list.next().is_some() {
+        for _ in self.list.due_audio() {
             self.bell.answer();
             while let Some(request) = self.session.next_request() {
                 if let Request::Audio { len, ulaw } = request {

@@ -169,6 +169,13 @@ impl CallEnd {
         }
     }
 
+    /// Rings the session's bell if it was sent something that cannot wait.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if self.news == News::Request {
+            self.settle(now);
+        }
+    }
+
     /// Rings the session's bell if there is reason to. Once per wake-up.
     pub(crate) fn settle(&mut self, now: Instant) {
         self.push_waiting();

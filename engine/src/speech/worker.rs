@@ -13,7 +13,7 @@ use super::render::Renderer;
 use super::session::{Round, Session};
 use crate::engine::EngineError;
 use crate::measure::{Counts, bump};
-use crate::priority::{Rank, give_way, run_soon};
+use crate::priority::{Rank, Turns, give_way};
 
 /// Errands on their way to a thread. Full: whoever hands a call over waits; a media thread never does.
 const ERRANDS: usize = 256;
@@ -103,7 +103,6 @@ impl Worker {
             .name(format!("speech-{number}"))
             .spawn(move || {
                 give_way(Rank::Speech);
-                run_soon();
                 run(&inbox, &rang, &counts);
             })
             .map_err(EngineError::Thread)?;
@@ -138,9 +137,10 @@ impl Worker {
 
 fn run(inbox: &Receiver<Errand>, rang: &List, counts: &Counts) {
     let mut sessions: BTreeMap<u64, Box<Placed>> = BTreeMap::new();
-    // Whose turn it is, and who waits for room.
+    // Whose turn it is of those that can wait, and who waits for room.
     let (mut next, mut blocked) = (VecDeque::new(), Vec::new());
     let mut renderer = Renderer::default();
+    let mut turns = Turns::begin();
     loop {
         loop {
             match inbox.try_recv() {
@@ -155,11 +155,13 @@ fn run(inbox: &Receiver<Errand>, rang: &List, counts: &Counts) {
                 Err(TryRecvError::Disconnected) => return,
             }
         }
-        next.extend(std::iter::from_fn(|| rang.next()));
+        next.extend(rang.due_audio());
         if rang.overflowed() {
             next.extend(sessions.keys());
         }
-        let Some(number) = next.pop_front() else {
+        // In turn, so that neither waits for more than one of the other.
+        let now = [rang.next_urgent(), next.pop_front()];
+        if now == [None; 2] {
             if blocked.is_empty() {
                 // Whoever has something for this thread unparks it; an unpark in between makes this return at once.
                 std::thread::park();
@@ -167,15 +169,18 @@ fn run(inbox: &Receiver<Errand>, rang: &List, counts: &Counts) {
                 std::thread::park_timeout(RETRY);
                 next.extend(blocked.drain(..));
             }
-            continue;
-        };
-        let Some(placed) = sessions.get_mut(&number) else { continue };
-        placed.bell.answer();
-        match round(&mut placed.session, &mut renderer, counts) {
-            Round::Over => drop(sessions.remove(&number)),
-            Round::Idle => {}
-            Round::Worked => next.push_back(number),
-            Round::Blocked => blocked.push(number),
+            turns.rested();
+        }
+        for number in now.into_iter().flatten() {
+            let Some(placed) = sessions.get_mut(&number) else { continue };
+            placed.bell.answer();
+            match round(&mut placed.session, &mut renderer, counts) {
+                Round::Over => drop(sessions.remove(&number)),
+                Round::Idle => {}
+                Round::Worked => next.push_back(number),
+                Round::Blocked => blocked.push(number),
+            }
+            turns.offer();
         }
     }
 }
