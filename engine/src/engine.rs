@@ -263,11 +263,17 @@ impl Engine {
         })
     }
 
+    /// [`Measures::record_backlog`] alone, for who decides whether another call can be taken.
+    pub fn record_backlog(&self) -> f64 {
+        self.writer.backlog()
+    }
+
     /// All that was measured since the start. Costs the engine's threads nothing.
     pub fn measures(&self) -> Measures {
         Measures {
             media_threads: self.media.iter().map(MediaThread::measures).collect(),
             counted: self.counts.read(),
+            record_backlog: self.record_backlog(),
         }
     }
 

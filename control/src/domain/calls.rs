@@ -118,6 +118,29 @@ pub enum Busy {
     /// The media threads are late: one more call would be at the cost of all.
     #[error("overloaded, frames are {0} ms late")]
     Overloaded(u64),
+    /// Journals and recordings are not written as fast as calls make them: one more would cost all of them records.
+    #[error("overloaded, journals and recordings are written too slowly")]
+    Behind,
+}
+
+/// No calls are taken while journals and recordings are further behind than this, of 1: four seconds of a disk that hangs under
+/// 500 calls.
+const BACKLOG_MAX: f64 = 0.5;
+
+impl Busy {
+    /// Whether the engine can take one more call. `late`: 99 of 100 frames are no later. `backlog`: how full the way to the
+    /// writer of records is, from 0 to 1. `most`: how late frames may be; zero if no call is refused for any of this.
+    pub fn judge(late: Duration, backlog: f64, most: Duration) -> Result<(), Self> {
+        if most.is_zero() {
+            Ok(())
+        } else if late > most {
+            Err(Self::Overloaded(late.as_millis() as u64))
+        } else if backlog > BACKLOG_MAX {
+            Err(Self::Behind)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// Why a call could not be announced.
@@ -688,6 +711,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(dir.path(), UnixMs(0)).unwrap());
         Fixture { calls: Calls::new(store.clone(), dir.path(), "s"), store, _dir: dir }
+    }
+
+    #[test]
+    fn no_call_is_taken_while_frames_are_late_or_records_are_about_to_be_lost() {
+        let ms = Duration::from_millis;
+        assert_eq!(Busy::judge(ms(50), BACKLOG_MAX, ms(50)), Ok(()));
+        assert_eq!(Busy::judge(ms(51), 0.0, ms(50)), Err(Busy::Overloaded(51)));
+        assert_eq!(Busy::judge(ms(0), 0.51, ms(50)), Err(Busy::Behind));
+        assert_eq!(Busy::judge(ms(500), 1.0, ms(0)), Ok(()), "nobody wants it judged");
     }
 
     #[tokio::test]

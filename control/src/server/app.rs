@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::http::HeaderValue;
 use jiff::tz::TimeZone;
@@ -385,13 +385,9 @@ impl App {
         if let Some(most) = self.settings.calls_max.filter(|most| self.calls.expected() >= *most) {
             return Err(Busy::Full(most));
         }
-        let most = self.settings.overload_lateness;
         let engine = self.engine();
-        let late = engine.as_ref().map_or(Duration::ZERO, |engine| engine.lateness().p99);
-        if !most.is_zero() && late > most {
-            return Err(Busy::Overloaded(late.as_millis() as u64));
-        }
-        Ok(())
+        let Some(engine) = &*engine else { return Ok(()) };
+        Busy::judge(engine.lateness().p99, engine.record_backlog(), self.settings.overload_lateness)
     }
 
     /// The engine, while it runs.

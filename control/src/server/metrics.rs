@@ -378,7 +378,7 @@ fn media_threads(page: &mut Page<'_>, threads: &[MediaThreadMeasures], latest: &
 }
 
 fn trouble(page: &mut Page<'_>, measures: &Measures) -> fmt::Result {
-    let Measures { media_threads, counted } = measures;
+    let Measures { media_threads, counted, record_backlog } = measures;
     let all = |value: fn(&MediaThreadMeasures) -> u64| media_threads.iter().map(value).sum::<u64>();
     page.counter(
         "offhook_barge_ins",
@@ -442,6 +442,9 @@ fn trouble(page: &mut Page<'_>, measures: &Measures) -> fmt::Result {
         .encode_counter::<NoLabelSet, _, f64>(&dropped, None)?;
     let help = "Records that journals and recordings lack, because the writer was too far behind.";
     page.counter("offhook_journal_records_lost", help, counted.journal_lost_records)?;
+    let help = "How full the way to the writer of journals and recordings is, from 0 to 1: from a half on, new calls are refused.";
+    page.metric("offhook_journal_backlog_ratio", help, None, MetricType::Gauge)?
+        .encode_gauge(record_backlog)?;
     let help = "Journals and recordings that could not be written to their end.";
     page.counter("offhook_files_given_up", help, counted.files_given_up)?;
     let help = "Calls that ended because the system could not watch their sockets.";

@@ -353,6 +353,7 @@ fn what_a_sink_that_hangs_costs_is_counted_and_media_goes_on() {
     }
     let counted = engine.measures().counted;
     assert!(counted.journal_refused_chunks > 0, "{counted:?}");
+    assert_eq!(engine.record_backlog(), 1.0, "who asks whether there is room for a call is told of it");
     drop(open_gate);
     carrier.answer_mark();
     handle.command(Command::HangUp { reason: EndReason::Operator }).unwrap();

@@ -112,6 +112,11 @@ impl Writer {
         Ok(Self { messages, spares, next_key: AtomicU64::new(0), counts, thread: Some(thread) })
     }
 
+    /// How full the way to the writer is, from 0 to 1: at 1 records are lost, if it stays so.
+    pub(crate) fn backlog(&self) -> f64 {
+        self.messages.len() as f64 / self.messages.capacity().unwrap_or(usize::MAX) as f64
+    }
+
     /// What happened on all calls whose records passed through here.
     pub fn counts(&self) -> &Arc<Counts> {
         &self.counts

@@ -79,4 +79,7 @@ pub struct Measures {
     pub media_threads: Vec<MediaThreadMeasures>,
     /// What happened on all calls together.
     pub counted: Counted,
+    /// How far journals and recordings are behind: 0 if they are written as they come, 1 if no more can wait, so that records
+    /// are about to be lost.
+    pub record_backlog: f64,
 }
