@@ -11,11 +11,11 @@
 //!
 //! | of the process | what |
 //! |---|---|
-//! | 49 % | a media thread's own work: reading messages (8), voice detection (6, with hiss on the lines twice that), echo detection (9), fetching calls' state (8), the graph, journal records |
-//! | 23 % | its system calls: one read per frame (10), one write per message (6), the wait and the nap (6) |
+//! | 50 % | a media thread's own work: reading messages (8), voice detection (6, with hiss on the lines twice that), echo detection (9), fetching calls' state (8), the graph, journal records |
+//! | 24 % | its system calls: one read per frame (10), one write per message (6), the wait and the nap (6) |
 //! | 16 % | the journal's thread, more than half of it in writing files |
 //! | 7 % | the store's thread |
-//! | 5 % | the speech thread |
+//! | 3 % | the speech thread |
 //!
 //! Warm, the graph takes 1.2 to 2 µs a frame (`frame_path`); among 500 calls it takes several times that, since each call's
 //! state comes from far memory. So what counts is how few lines of it a frame touches, and that they are fetched before its
