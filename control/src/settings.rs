@@ -101,7 +101,8 @@ pub struct Settings {
     pub test_endpoints: bool,
     /// How many calls are taken at once; none: as many as the media threads can bear. Default none.
     pub calls_max: Option<usize>,
-    /// New calls are refused while frames are later than this, by the media threads' own measurement; zero: never.
+    /// New calls are refused while frames are later than this, by the media threads' own measurement, or records are about to
+    /// be lost; zero: never.
     /// Default [`OVERLOAD_LATENESS`].
     pub overload_lateness: Duration,
     /// How long calls may go on after SIGTERM. Default [`DRAIN`].

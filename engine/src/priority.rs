@@ -141,6 +141,17 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_as_long_as_a_slice_is_followed_by_another() {
+        let began = now();
+        let mut turns = Turns { since: began + SLICE };
+        turns.offer();
+        assert_eq!(turns.since, began + SLICE);
+        turns.since = began.checked_sub(SLICE).unwrap();
+        turns.offer();
+        assert!(turns.since >= began);
+    }
+
+    #[test]
     fn a_thread_that_gives_way_does_so_alone() {
         let own = || rustix::process::getpriority_process(None).unwrap();
         let before = own();
