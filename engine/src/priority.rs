@@ -65,6 +65,8 @@ const SLICE: Duration = Duration::from_micros(100);
 /// Has the calling thread run soon after it wakes, in place of long once it runs: it asks for a short slice, for which Linux
 /// interrupts whoever runs with a longer one (`EEVDF`, from 6.12 on). Its share of the time stays the same, and no privilege
 /// is needed. Elsewhere, and with an older kernel, this does nothing.
+///
+/// It is for those with long work too: who offers the core ([`Turns`]) gives up what is left of the slice.
 pub fn run_soon() {
     #[cfg(target_os = "linux")]
     change(|attributes| attributes.sched_runtime = SLICE.as_nanos() as u64);
@@ -77,16 +79,9 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Begins the first turn of the calling thread. Its slices are short from here on: who offers the core gives up what is
-    /// left of the slice.
+    /// The first turn begins: when the work does, or once the thread has slept.
     pub fn begin() -> Self {
-        run_soon();
         Self { since: now() }
-    }
-
-    /// The thread has slept: a new turn begins.
-    pub fn rested(&mut self) {
-        self.since = now();
     }
 
     /// To be called between two pieces of the work. Once the turn has been as long as a slice, the core is offered to whoever
@@ -94,7 +89,7 @@ impl Turns {
     pub fn offer(&mut self) {
         if now().duration_since(self.since) >= SLICE {
             std::thread::yield_now();
-            self.rested();
+            *self = Self::begin();
         }
     }
 }

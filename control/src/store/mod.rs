@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
-use offhook_engine::priority::{Rank, give_way};
+use offhook_engine::priority::{Rank, give_way, run_soon};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -144,6 +144,7 @@ impl Store {
             .name("store-writer".into())
             .spawn(move || {
                 give_way(Rank::Control);
+                run_soon();
                 writer.run();
             })
             .map_err(|e| StoreError::Open { path: path.clone(), what: format!("no thread for it: {e}") })?;

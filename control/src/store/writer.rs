@@ -223,12 +223,10 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        let mut turns = Turns::begin();
         while !self.closing {
             self.gather();
-            turns.rested();
             while !self.group.is_empty() {
-                self.commit(&mut turns);
+                self.commit();
                 if self.failing {
                     break;
                 }
@@ -308,11 +306,10 @@ impl Writer {
     }
 
     /// Writes the first [`GROUP_WRITES`] of the group in one transaction, or keeps them if the database fails.
-    fn commit(&mut self, turns: &mut Turns) {
+    fn commit(&mut self) {
         let size = self.group.len().min(GROUP_WRITES);
         let began = Instant::now();
-        let results = match write_group(&mut self.connection, self.group.iter().take(size), &self.lost, turns)
-        {
+        let results = match write_group(&mut self.connection, self.group.iter().take(size), &self.lost) {
             Ok(results) => results,
             Err(error) => return self.on_failure(&error),
         };
@@ -383,10 +380,10 @@ fn write_group<'a>(
     connection: &mut Connection,
     group: impl Iterator<Item = &'a (Write, Option<Reply>)>,
     lost: &BTreeMap<CallId, u64>,
-    turns: &mut Turns,
 ) -> rusqlite::Result<Vec<rusqlite::Result<Written>>> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut results = Vec::new();
+    let mut turns = Turns::begin();
     for (write, _) in group {
         let result = apply(&transaction, write);
         match result {
@@ -497,7 +494,7 @@ mod tests {
         }
         writer.gather();
         assert_eq!(writer.group.len(), 101);
-        writer.commit(&mut Turns::begin());
+        writer.commit();
         assert!(writer.group.is_empty());
         assert_eq!(count(&writer, "events"), 100);
     }
@@ -514,7 +511,7 @@ mod tests {
         send(&queue, announced("a"));
         send(&queue, event("a", 2));
         writer.gather();
-        writer.commit(&mut Turns::begin());
+        writer.commit();
         assert!(!writer.failing);
         assert_eq!((count(&writer, "calls"), count(&writer, "events")), (1, 1));
         assert_eq!(count(&writer, "events_seen"), 0, "no change is half done");
@@ -527,12 +524,12 @@ mod tests {
         let (reply, mut answer) = oneshot::channel();
         queue.send(Request::Write { write: announced("a"), reply: Some(reply) }).unwrap();
         writer.gather();
-        writer.commit(&mut Turns::begin());
+        writer.commit();
         assert!(writer.failing);
         assert!(matches!(answer.try_recv(), Ok(Err(StoreError::Delayed(_)))));
 
         writer.connection.execute_batch("PRAGMA query_only = OFF").unwrap();
-        writer.commit(&mut Turns::begin());
+        writer.commit();
         assert!(!writer.failing);
         assert_eq!(count(&writer, "calls"), 1);
     }
@@ -547,7 +544,7 @@ mod tests {
         let kept = writer.group.len() - 1;
         assert!(kept < KEPT_WRITES);
         while !writer.group.is_empty() {
-            writer.commit(&mut Turns::begin());
+            writer.commit();
         }
         let (lost, oldest): (i64, i64) = writer
             .connection
@@ -566,7 +563,7 @@ mod tests {
         queue.send(Request::Close).unwrap();
         writer.gather();
         assert!(writer.closing);
-        writer.commit(&mut Turns::begin());
+        writer.commit();
         assert_eq!(count(&writer, "calls"), 1);
     }
 }

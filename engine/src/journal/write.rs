@@ -19,7 +19,7 @@ use super::recording::{Recording, Scratch};
 use crate::call::{CallSettings, CallTime, EndReason};
 use crate::engine::{CallId, CallSink, EngineError, Finished};
 use crate::measure::{CallTotals, Counts, bump};
-use crate::priority::{Rank, Turns, give_way};
+use crate::priority::{Rank, Turns, give_way, run_soon};
 
 /// How many messages may wait for the writer: 48 MB of chunks, eight seconds of a disk that hangs under 500 calls.
 /// Full: chunks stay with their media threads; see [`Appender`] for what follows.
@@ -106,6 +106,7 @@ impl Writer {
             .name("journal-writer".to_owned())
             .spawn(move || {
                 give_way(Rank::Records);
+                run_soon();
                 desk.run(&inbox);
             })
             .map_err(EngineError::Thread)?;
@@ -166,7 +167,6 @@ struct Desk {
 
 impl Desk {
     fn run(mut self, inbox: &Receiver<Message>) {
-        let mut turns = Turns::begin();
         loop {
             if self.open.is_empty() {
                 let Ok(message) = inbox.recv() else { break };
@@ -176,8 +176,8 @@ impl Desk {
             } else {
                 let _ = after(POLL).recv();
             }
-            turns.rested();
             // What has come since the last look is milliseconds of work.
+            let mut turns = Turns::begin();
             let taken = inbox.try_iter().try_for_each(|message| {
                 turns.offer();
                 self.take(message)

@@ -13,7 +13,7 @@ use super::render::Renderer;
 use super::session::{Round, Session};
 use crate::engine::EngineError;
 use crate::measure::{Counts, bump};
-use crate::priority::{Rank, Turns, give_way};
+use crate::priority::{Rank, Turns, give_way, run_soon};
 
 /// Errands on their way to a thread. Full: whoever hands a call over waits; a media thread never does.
 const ERRANDS: usize = 256;
@@ -103,6 +103,7 @@ impl Worker {
             .name(format!("speech-{number}"))
             .spawn(move || {
                 give_way(Rank::Speech);
+                run_soon();
                 run(&inbox, &rang, &counts);
             })
             .map_err(EngineError::Thread)?;
@@ -169,7 +170,7 @@ fn run(inbox: &Receiver<Errand>, rang: &List, counts: &Counts) {
                 std::thread::park_timeout(RETRY);
                 next.extend(blocked.drain(..));
             }
-            turns.rested();
+            turns = Turns::begin();
         }
         for number in now.into_iter().flatten() {
             let Some(placed) = sessions.get_mut(&number) else { continue };
